@@ -1,0 +1,119 @@
+"""Bytes that should be one JSON or YAML mapping → a dict, or one clear refusal. Duplicate keys and alias bombs are refused."""
+
+import json
+from typing import Any
+
+import yaml
+
+from contract.errors import ErrorCode, InvalidSpec, Refused
+
+MAX_NODES = 20_000  # a spec is a page; what unfolds to more is an attack or a mistake
+YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
+
+
+def parse_json(raw: bytes) -> Any:
+    try:
+        return json.loads(raw, object_pairs_hook=_no_duplicates)
+    except _DuplicateKeyError as error:
+        raise _malformed("JSON", str(error)) from None
+    except UnicodeDecodeError:
+        raise _malformed("JSON", "it is not UTF-8 text") from None
+    except RecursionError:
+        raise _malformed("JSON", "it is nested too deeply") from None
+    except ValueError as error:
+        raise _malformed("JSON", str(error)) from None
+
+
+def parse_yaml(raw: bytes) -> Any:
+    try:
+        node = yaml.compose(raw.decode("utf-8-sig"), Loader=_Loader)
+        if node is None:
+            return None
+        _unfolded(node, {})
+        loader = _Loader("")
+        try:
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except UnicodeDecodeError:
+        raise _malformed("YAML", "it is not UTF-8 text") from None
+    except RecursionError:
+        raise _malformed("YAML", "it is nested too deeply") from None
+    except (yaml.YAMLError, _DuplicateKeyError, ValueError) as error:
+        raise _malformed("YAML", " ".join(str(error).split())) from None
+
+
+def parse_mapping(raw: bytes, content_type: str = "application/json") -> dict[str, Any]:
+    """The mapping in `raw`; raises Refused (400) when it is not one."""
+    name, parse = ("YAML", parse_yaml) if content_type.split(";")[0].strip().lower() in YAML_TYPES else ("JSON", parse_json)
+    if not raw.strip():
+        raise Refused("The body is empty; send a job spec.", code=ErrorCode.MALFORMED_BODY)
+    value = parse(raw)
+    if not isinstance(value, dict):
+        kind = {list: "a list", str: "text", type(None): "null"}.get(type(value), type(value).__name__)
+        raise InvalidSpec(f"The {name} holds {kind}; a mapping of fields is expected.", hint="Start with `kind: train` and `task: …`.")
+    return value
+
+
+class _DuplicateKeyError(ValueError):
+    pass
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _DuplicateKeyError(f"the key {key!r} is given twice")
+        found[key] = value
+    return found
+
+
+def _malformed(language: str, why: str) -> Refused:
+    return Refused(f"The body is not valid {language}: {why[:300]}.", code=ErrorCode.MALFORMED_BODY, hint="Check the syntax at that place.")
+
+
+def _unfolded(node: yaml.Node, seen: dict[int, int]) -> int:
+    """Nodes of the document once every alias is written out; refuses loops and explosions before anything is built."""
+    if id(node) in seen:
+        if seen[id(node)] < 0:
+            raise ValueError("an alias refers to what contains it")
+        return seen[id(node)]
+    seen[id(node)] = -1
+    size = 1
+    if isinstance(node, yaml.SequenceNode):
+        size += sum(_unfolded(child, seen) for child in node.value)
+    elif isinstance(node, yaml.MappingNode):
+        size += sum(_unfolded(key, seen) + _unfolded(value, seen) for key, value in node.value)
+    if size > MAX_NODES:
+        raise ValueError(f"its aliases unfold to more than {MAX_NODES} values")
+    seen[id(node)] = size
+    return size
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML with the 1.2 reading of numbers and booleans (5e-3 is a number, `no` is a word), and no duplicate keys."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in rules if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }  # fmt: skip
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [str(key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise _DuplicateKeyError(f"the key {key!r} is given twice (line {node.start_mark.line + 1})")
+        return super().construct_mapping(node, deep)
+
+
+def _resolvers() -> None:
+    import re
+
+    number = re.compile(
+        r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)$|^[-+]?([0-9]+\.[0-9]*|\.[0-9]+)$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
+    )
+    _Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+0123456789."))
+    _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
+_resolvers()

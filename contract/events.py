@@ -1,0 +1,74 @@
+"""What a run says while it works: the engine emits these, the sink stores them, watchers read them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, TypeAdapter
+
+from contract.errors import ErrorBody
+from contract.status import Phase
+
+Arm = Literal["model", "student", "control", "teacher"]
+
+
+class PhaseChanged(BaseModel):
+    type: Literal["phase"] = "phase"
+    phase: Phase
+    message: str = ""
+
+
+class Step(BaseModel):
+    """Progress after an optimisation step; `metrics` holds means since the last one. Values are finite."""
+
+    type: Literal["step"] = "step"
+    step: int
+    total_steps: int
+    epoch: int
+    metrics: dict[str, float]
+    steps_per_second: float | None = None
+    eta_seconds: float | None = None
+
+
+class CheckpointSaved(BaseModel):
+    """A complete checkpoint lies in `folder`; `dropped` are older steps that fell out of retention."""
+
+    type: Literal["checkpoint"] = "checkpoint"
+    step: int
+    folder: str
+    metrics: dict[str, float] = Field(default_factory=dict)
+    dropped: list[int] = Field(default_factory=list)
+
+
+class LogLine(BaseModel):
+    type: Literal["log"] = "log"
+    level: Literal["info", "warning", "error"] = "info"
+    message: str
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class Finished(BaseModel):
+    """The run is complete: `folder` holds `report.json` and `student/`."""
+
+    type: Literal["finished"] = "finished"
+    folder: str
+    report: dict[str, Any]
+    model: dict[str, Any] | None  # config of the model handed out; null for evaluate
+
+
+class Stopped(BaseModel):
+    """The run left at a step boundary because it was asked to; its last checkpoint has been announced."""
+
+    type: Literal["stopped"] = "stopped"
+    step: int
+
+
+class Failed(BaseModel):
+    """The run cannot go on. `retryable` is false for errors that would only repeat."""
+
+    type: Literal["failed"] = "failed"
+    error: ErrorBody
+    retryable: bool = False
+
+
+Outcome = Finished | Stopped | Failed
+RunEvent = Annotated[PhaseChanged | Step | CheckpointSaved | LogLine | Finished | Stopped | Failed, Field(discriminator="type")]
+RUN_EVENT: TypeAdapter[RunEvent] = TypeAdapter(RunEvent)

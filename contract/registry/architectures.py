@@ -1,0 +1,80 @@
+"""Networks that a spec can describe. `parameters` counts weights without torch, so that the API can quote sizes."""
+
+from math import prod
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from contract.base import About, Choice
+
+Width = Annotated[int, Field(ge=1, le=16384)]
+Dropout = Annotated[float, Field(ge=0, lt=1, description="Share of hidden units silenced in each training step.")]
+Shape = tuple[int, ...]
+
+
+class _Architecture(Choice):
+    KEY: ClassVar = "arch"
+
+    def parameters(self, shape: Shape, classes: int) -> int:
+        """Trainable parameters for inputs of `shape` (without the batch) and `classes` outputs."""
+        raise TypeError(f"{type(self).__name__} cannot count its parameters")
+
+    def refuses(self, shape: Shape) -> str | None:
+        """Why inputs of this shape cannot be used, or None."""
+        return None
+
+
+def _dense(widths: list[int]) -> int:
+    return sum(a * b + b for a, b in zip(widths, widths[1:], strict=False))
+
+
+class Logistic(_Architecture):
+    ABOUT: ClassVar = About("Multinomial logistic regression: one linear layer.", "z = W·x + b")
+    arch: Literal["logistic"] = "logistic"
+
+    def parameters(self, shape: Shape, classes: int) -> int:
+        return _dense([prod(shape), classes])
+
+
+class Mlp(_Architecture):
+    ABOUT: ClassVar = About("Fully connected layers with ReLU between them.", "z = W_n·relu(… relu(W_1·x + b_1) …) + b_n")
+    arch: Literal["mlp"] = "mlp"
+    hidden: list[Width] = Field(min_length=1, max_length=64, description="Width of each hidden layer, first to last.")
+    dropout: Dropout = 0.0
+
+    def parameters(self, shape: Shape, classes: int) -> int:
+        return _dense([prod(shape), *self.hidden, classes])
+
+
+class Cnn(_Architecture):
+    ABOUT: ClassVar = About(
+        "3×3 convolutions with ReLU, each followed by 2×2 max-pooling while the image is at least 2 pixels high and wide; then one "
+        "hidden layer and the classes.",
+        "conv-relu-pool, …, flatten, linear-relu, linear",
+        "LeCun et al. 1998, https://doi.org/10.1109/5.726791",
+    )
+    arch: Literal["cnn"] = "cnn"
+    channels: list[Width] = Field(
+        default=[16, 32], min_length=1, max_length=16, description="Output channels of each convolution, first to last."
+    )
+    hidden: Width = Field(default=64, description="Width of the layer before the classes.")
+    dropout: Dropout = 0.0
+
+    def parameters(self, shape: Shape, classes: int) -> int:
+        before, height, width = shape
+        count = 0
+        for channels in self.channels:
+            count += before * channels * 9 + channels
+            if min(height, width) >= 2:
+                height, width = height // 2, width // 2
+            before = channels
+        return count + _dense([before * height * width, self.hidden, classes])
+
+    def refuses(self, shape: Shape) -> str | None:
+        if len(shape) == 3:
+            return None
+        return f"cnn needs images (channels × height × width), and these rows have shape {list(shape)}"
+
+
+ARCHITECTURES: tuple[type[_Architecture], ...] = (Logistic, Mlp, Cnn)
+Architecture = Annotated[Logistic | Mlp | Cnn, Field(discriminator="arch")]

@@ -1,0 +1,27 @@
+"""Datasets that need no upload because they come inside a dependency."""
+
+from typing import Any, NamedTuple
+
+
+class Builtin(NamedTuple):
+    name: str
+    meaning: str
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    rows: dict[str, int]
+    tasks: tuple[str, ...]
+
+    def entry(self) -> dict[str, Any]:
+        return self._asdict()
+
+
+BUILTINS: dict[str, Builtin] = {
+    "digits": Builtin(
+        "digits",
+        "1,797 handwritten digits of 8×8 pixels from scikit-learn (UCI, Alpaydin and Kaynak 1998); a fixed stratified 80/20 split.",
+        (1, 8, 8),
+        tuple("0123456789"),
+        {"train": 1437, "test": 360},
+        ("image-classification", "tabular-classification"),
+    )
+}

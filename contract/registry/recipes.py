@@ -1,0 +1,56 @@
+"""Named, published combinations of losses. A recipe is nothing but its expansion into terms."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from contract.base import About, Choice
+from contract.registry.losses import CrossEntropy, Kl, LogitMse, Temperature, Term
+
+Alpha = Annotated[float, Field(ge=0, le=1, description="Weight of the soft (teacher) term; the labels weigh 1 − alpha.")]
+
+
+class _Recipe(Choice):
+    KEY: ClassVar = "name"
+
+    def expand(self) -> list[Term]:
+        """The terms this recipe stands for; terms of weight zero are left out."""
+        raise TypeError(f"{type(self).__name__} has no expansion")
+
+    @classmethod
+    def entry(cls) -> dict[str, Any]:
+        return {**super().entry(), "expands_to": [t.model_dump(mode="json") for t in cls().expand()]}
+
+
+class Hinton(_Recipe):
+    ABOUT: ClassVar = About(
+        "Soft targets of the teacher beside the labels: the classic.",
+        "(1 − α) · cross_entropy + α · kl(T)",
+        "Hinton, Vinyals, Dean 2015, https://arxiv.org/abs/1503.02531",
+    )
+    name: Literal["hinton"] = "hinton"
+    temperature: Temperature = 4.0
+    alpha: Alpha = 0.7
+
+    def expand(self) -> list[Term]:
+        soft = Kl(temperature=self.temperature, weight=self.alpha)
+        hard = CrossEntropy(weight=1 - self.alpha)
+        return [term for term in (soft, hard) if term.weight > 0]
+
+
+class LogitMseRecipe(_Recipe):
+    ABOUT: ClassVar = About(
+        "Regression on the teacher's logits, labels optional.",
+        "(1 − α) · cross_entropy + α · logit_mse",
+        "Ba, Caruana 2014, https://arxiv.org/abs/1312.6184",
+    )
+    name: Literal["logit_mse"] = "logit_mse"
+    alpha: Alpha = 1.0
+
+    def expand(self) -> list[Term]:
+        terms: list[Term] = [LogitMse(weight=self.alpha), CrossEntropy(weight=1 - self.alpha)]
+        return [term for term in terms if term.weight > 0]
+
+
+RECIPES: tuple[type[_Recipe], ...] = (Hinton, LogitMseRecipe)
+Recipe = Annotated[Hinton | LogitMseRecipe, Field(discriminator="name")]

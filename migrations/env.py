@@ -1,0 +1,38 @@
+"""Run by Alembic. One transaction for all revisions; on Postgres two migrating processes wait for each other."""
+
+import sqlalchemy as sa
+from alembic import context
+from sqlalchemy import text
+
+from models.base import UtcTime
+from models.session import Database
+from models.tables import Base
+
+LOCK = 0x706F7473  # "pots"
+
+
+def render(kind: str, item: object, autogen: object) -> str | bool:
+    """Our own column types by their names in models.base."""
+    if kind == "type" and isinstance(item, UtcTime):
+        autogen.imports.add("from models.base import UtcTime")  # type: ignore[attr-defined]
+        return "UtcTime()"
+    if kind == "type" and isinstance(item, sa.JSON) and item._variant_mapping:
+        autogen.imports.add("from models.base import Json")  # type: ignore[attr-defined]
+        return "Json"
+    return False
+
+
+database = Database(context.config.attributes["url"])
+with database.engine.connect() as connection:
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_as_batch=database.dialect == "sqlite",
+        compare_type=True,
+        render_item=render,
+    )
+    with context.begin_transaction():
+        if database.dialect == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        context.run_migrations()
+database.dispose()

@@ -1,0 +1,115 @@
+"""The job row: what was asked, how it stands, who holds it. `status` is written by lifecycle.switch and nowhere else."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, Integer, String, Text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from contract.errors import ErrorBody
+from contract.status import JobStatus
+from contract.wire import JobView, Progress
+from models.base import Base, Json, now
+
+
+class Job(Base):
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_claim", "status", "priority", "id"),
+        Index("ix_jobs_project", "project_id", "id"),
+        Index("ix_jobs_project_status", "project_id", "status", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    kind: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(String(100))
+    status: Mapped[JobStatus] = mapped_column(String(16))
+    status_reason: Mapped[str | None] = mapped_column(Text)
+    priority: Mapped[int] = mapped_column(Integer, default=0)
+    spec: Mapped[dict[str, Any]]  # as sent
+    resolved_spec: Mapped[dict[str, Any]]
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"), index=True)
+    retry_of: Mapped[str | None] = mapped_column(String(40))
+    retry_fresh: Mapped[bool] = mapped_column(default=False)
+    traceparent: Mapped[str | None] = mapped_column(String(255))
+    meta: Mapped[dict[str, Any]] = mapped_column("metadata", default=dict)
+
+    created_at: Mapped[datetime] = mapped_column(default=now())
+    queued_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    # The lease. `attempt` is the fence: every write of a run carries it.
+    attempt: Mapped[int] = mapped_column(default=0)
+    worker_id: Mapped[str | None] = mapped_column(String(40))
+    lease_until: Mapped[datetime | None]
+    due_at: Mapped[datetime | None]  # not before: back-off after crashes
+    crashes: Mapped[int] = mapped_column(default=0)  # since the last new checkpoint
+
+    # What the run says of itself.
+    event_seq: Mapped[int] = mapped_column(default=0)
+    progress: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    latest: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    warnings: Mapped[list[str]] = mapped_column(default=list)
+    resumed_inexactly: Mapped[bool] = mapped_column(default=False)
+    report: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    model_id: Mapped[str | None] = mapped_column(String(40))
+    error: Mapped[dict[str, Any] | None] = mapped_column(Json)
+
+    needs: Mapped[list["JobDependency"]] = relationship(
+        foreign_keys="JobDependency.job_id", lazy="selectin", order_by="JobDependency.needs_id", cascade="all, delete-orphan"
+    )
+
+    def view(self) -> JobView:
+        return JobView(
+            id=self.id,
+            kind=self.kind,
+            name=self.name,
+            status=JobStatus(self.status),
+            status_reason=self.status_reason,
+            priority=self.priority,
+            spec=self.spec,
+            resolved_spec=self.resolved_spec,
+            parent=self.parent_id,
+            retry_of=self.retry_of,
+            depends_on=[need.needs_id for need in self.needs],
+            attempt=self.attempt,
+            created_at=self.created_at,
+            queued_at=self.queued_at,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+            progress=Progress.model_validate(self.progress),
+            latest=self.latest,
+            report=self.report,
+            model=self.model_id,
+            error=ErrorBody.model_validate(self.error) if self.error else None,
+            warnings=self.warnings,
+            resumed_inexactly=self.resumed_inexactly,
+            metadata=self.meta,
+        )
+
+
+class JobDependency(Base):
+    """`job_id` waits until `needs_id` has succeeded. The needed job may be deleted once this one has started."""
+
+    __tablename__ = "job_dependencies"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    needs_id: Mapped[str] = mapped_column(String(40), primary_key=True, index=True)
+    needs_status: Mapped[str | None] = mapped_column(String(16))  # how it ended, once it has
+
+
+class Event(Base):
+    """One line of a job's history. `seq` is drawn from the job's row in the same transaction, so readers never see a gap."""
+
+    __tablename__ = "events"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    type: Mapped[str] = mapped_column(String(16))
+    level: Mapped[str] = mapped_column(String(8), default="info")
+    message: Mapped[str] = mapped_column(Text)
+    data: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    attempt: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(default=now())

@@ -1,0 +1,199 @@
+"""The life of a job. `switch` is the only writer of `status`; everything else here decides when to call it.
+
+Each function works inside the caller's transaction, locks the rows it changes, and leaves committing to the edge.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from contract.errors import Conflict, ErrorBody, ErrorCode, NotFound
+from contract.status import TRANSITIONS, JobStatus
+from models.base import now
+from models.ids import new_id
+from models.job import Event, Job, JobDependency
+
+S = JobStatus
+
+
+def locked(session: Session, job_id: str, project_id: str | None = None) -> Job:
+    """The job's row, locked until the transaction ends; NotFound when it is not there or belongs to another project."""
+    query = select(Job).where(Job.id == job_id).with_for_update().execution_options(populate_existing=True)
+    job = session.scalar(query)
+    if job is None or (project_id is not None and job.project_id != project_id):
+        raise no_such_job(job_id)
+    return job
+
+
+def no_such_job(job_id: str, param: str | None = None) -> NotFound:
+    return NotFound(f"There is no job {job_id}.", code=ErrorCode.JOB_NOT_FOUND, param=param, hint="`potstill jobs` lists those there are.")
+
+
+def add_event(
+    session: Session,
+    job: Job,
+    type_: str,
+    message: str,
+    *,
+    level: str = "info",
+    data: dict[str, Any] | None = None,
+    attempt: int | None = None,
+) -> Event:
+    job.event_seq += 1
+    event = Event(
+        job_id=job.id,
+        seq=job.event_seq,
+        type=type_,
+        level=level,
+        message=message,
+        data=data or {},
+        attempt=job.attempt if attempt is None else attempt,
+    )
+    session.add(event)
+    return event
+
+
+def switch(session: Session, job: Job, to: JobStatus, reason: str | None = None, *, error: ErrorBody | None = None) -> None:
+    """Moves a locked job to another status and writes the event; refuses what the table does not allow."""
+    if to not in TRANSITIONS[JobStatus(job.status)]:
+        raise _invalid(job, f"become {to}")
+    before, job.status, job.status_reason = job.status, to, reason
+    if to is S.QUEUED:
+        job.queued_at = now()  # type: ignore[assignment]  # SQLAlchemy takes the expression; reading gives a datetime
+        job.due_at = None
+    if to is S.RUNNING and job.started_at is None:
+        job.started_at = now()  # type: ignore[assignment]
+    if to.final:
+        job.finished_at = now()  # type: ignore[assignment]
+    if not to.active:
+        job.lease_until = job.worker_id = None
+    if error is not None:
+        job.error = error.model_dump()
+    level = "error" if to is S.FAILED else "info"
+    data: dict[str, Any] = {"from": before, "to": to, "attempt": job.attempt}
+    if error is not None:
+        data["error"] = error.model_dump()
+    add_event(session, job, "status", reason or (error.message if error else to), level=level, data=data)
+    session.flush()
+    if to.final:
+        _settle_dependents(session, job)
+
+
+def create(session: Session, job: Job, needs: Sequence[str]) -> Job:
+    """Stores a new job: `queued`, or `waiting` when it refers to jobs that have not succeeded."""
+    job.id = job.id or new_id("job")
+    job.event_seq = job.attempt = 0
+    job.status = S.WAITING
+    job.needs = [JobDependency(needs_id=needed) for needed in sorted(set(needs))]
+    session.add(job)
+    session.flush()
+    add_event(session, job, "status", "accepted", data={"to": S.WAITING if needs else S.QUEUED})
+    _start_when_ready(session, job)
+    session.flush()
+    return job
+
+
+def _start_when_ready(session: Session, job: Job) -> None:
+    """Looks at what a waiting job needs and queues it, fails it or leaves it waiting."""
+    for need in job.needs:
+        if need.needs_status is None:
+            needed = session.scalar(
+                select(Job).where(Job.id == need.needs_id).with_for_update(read=True).execution_options(populate_existing=True)
+            )
+            if needed is None:
+                need.needs_status = "deleted"
+            elif JobStatus(needed.status).final:
+                need.needs_status = needed.status
+    ended_badly = next((need for need in job.needs if need.needs_status not in (None, S.SUCCEEDED)), None)
+    if ended_badly is not None:
+        word = (
+            {S.FAILED: "failed", S.CANCELLED: "was cancelled"}.get(JobStatus(ended_badly.needs_status), "")
+            if ended_badly.needs_status != "deleted"
+            else "was deleted"
+        )
+        body = ErrorBody(
+            code=ErrorCode.DEPENDENCY_FAILED,
+            message=f"{ended_badly.needs_id}, which this job needs, {word}.",
+            hint=f"See `potstill show {ended_badly.needs_id}`; retry that job, then submit this one again with the new id.",
+        )
+        switch(session, job, S.FAILED, error=body)
+    elif all(need.needs_status == S.SUCCEEDED for need in job.needs):
+        switch(session, job, S.QUEUED)
+
+
+def _settle_dependents(session: Session, job: Job) -> None:
+    query = select(Job.id).join(JobDependency, JobDependency.job_id == Job.id).where(JobDependency.needs_id == job.id).order_by(Job.id)
+    for dependent_id in session.scalars(query).all():
+        dependent = locked(session, dependent_id)
+        for need in dependent.needs:
+            if need.needs_id == job.id:
+                need.needs_status = job.status
+        if dependent.status == S.WAITING:
+            _start_when_ready(session, dependent)
+    session.flush()
+
+
+def cancel(session: Session, job: Job) -> None:
+    if job.status in (S.CANCELLED, S.CANCELLING):
+        return
+    if JobStatus(job.status).final:
+        raise _invalid(job, "be cancelled")
+    switch(session, job, S.CANCELLING if JobStatus(job.status).active else S.CANCELLED, "cancelled by request")
+
+
+def pause(session: Session, job: Job) -> None:
+    if job.status in (S.PAUSED, S.PAUSING):
+        return
+    if job.status in (S.WAITING, S.QUEUED):
+        switch(session, job, S.PAUSED, "paused by request")
+    elif job.status == S.RUNNING:
+        switch(session, job, S.PAUSING, "paused by request")
+    else:
+        raise _invalid(job, "be paused")
+
+
+def resume(session: Session, job: Job) -> None:
+    if job.status in (S.WAITING, S.QUEUED, S.RUNNING):
+        return
+    if job.status != S.PAUSED:
+        raise _invalid(job, "be resumed", "Wait until it is paused." if job.status == S.PAUSING else None)
+    if all(need.needs_status == S.SUCCEEDED for need in job.needs):
+        switch(session, job, S.QUEUED, "resumed by request")
+    else:
+        switch(session, job, S.WAITING, "resumed by request")
+        _start_when_ready(session, job)
+
+
+def retry(session: Session, job: Job, *, fresh: bool) -> Job:
+    """A new job that does the same again, from the last checkpoint unless `fresh`."""
+    if job.status not in (S.FAILED, S.CANCELLED):
+        raise _invalid(job, "be retried", "Only failed and cancelled jobs can be retried; submit the spec again for another run.")
+    again = Job(
+        id=new_id("job"),
+        project_id=job.project_id,
+        kind=job.kind,
+        name=job.name,
+        priority=job.priority,
+        spec=job.spec,
+        resolved_spec=job.resolved_spec,
+        retry_of=job.id,
+        retry_fresh=fresh,
+        meta=job.meta,
+    )
+    return create(session, again, [need.needs_id for need in job.needs])
+
+
+def refuse_unless_final(job: Job) -> None:
+    if not JobStatus(job.status).final:
+        raise _invalid(job, "be deleted", "Cancel it first.")
+
+
+def dependents_waiting(session: Session, job_id: str) -> int:
+    query = select(func.count()).select_from(JobDependency).join(Job, Job.id == JobDependency.job_id)
+    return session.scalar(query.where(JobDependency.needs_id == job_id, Job.finished_at.is_(None))) or 0
+
+
+def _invalid(job: Job, verb: str, hint: str | None = None) -> Conflict:
+    return Conflict(f"{job.id} is {job.status} and cannot {verb}.", code=ErrorCode.INVALID_TRANSITION, param="status", hint=hint)

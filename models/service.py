@@ -1,0 +1,35 @@
+"""Rows of the service itself: answers kept for repeated requests, and workers that said they are alive."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, now
+
+
+class IdempotencyRecord(Base):
+    """The first answer to a request with an Idempotency-Key; committed together with what the request created."""
+
+    __tablename__ = "idempotency_records"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    status_code: Mapped[int]
+    headers: Mapped[dict[str, Any]] = mapped_column(JSON)
+    body: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=now())
+
+
+class Worker(Base):
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    host: Mapped[str] = mapped_column(String(255), index=True)
+    version: Mapped[str] = mapped_column(String(32))
+    devices: Mapped[list[str]]
+    slots: Mapped[int]
+    started_at: Mapped[datetime] = mapped_column(default=now())
+    last_heartbeat_at: Mapped[datetime] = mapped_column(default=now())

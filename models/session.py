@@ -1,0 +1,79 @@
+"""One way to the database: `with database.write() as session` and `with database.read() as session`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+from contract.errors import Unavailable
+
+
+class Database:
+    """An engine and its two kinds of transaction. Sync only; nothing slow may happen inside either."""
+
+    def __init__(self, url: str, pool_size: int = 20) -> None:
+        parsed = make_url(url)
+        if parsed.drivername in ("postgres", "postgresql"):
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        self.dialect = parsed.get_backend_name()
+        if self.dialect == "sqlite":
+            if parsed.database:
+                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            self.engine = create_engine(parsed, pool_size=pool_size, connect_args={"timeout": 30, "check_same_thread": False})
+            _teach_sqlite(self.engine)
+        else:
+            self.engine = create_engine(parsed, pool_size=pool_size, max_overflow=10, pool_pre_ping=True)
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Committed at the end of the block, rolled back on an exception. On SQLite it takes the write lock at once:
+        upgrading a read lock later is what raises `database is locked`."""
+        with self._session("IMMEDIATE") as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        with self._session("DEFERRED") as session, session.begin():
+            yield session
+
+    @contextmanager
+    def _session(self, sqlite_begin: str) -> Iterator[Session]:
+        engine = self.engine.execution_options(sqlite_begin=sqlite_begin)
+        try:
+            with Session(engine, expire_on_commit=False) as session:
+                yield session
+        except OperationalError as error:
+            raise _unavailable(error) from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise _unavailable(error) from error
+            raise
+
+    def ping(self) -> None:
+        with self.read() as session:
+            session.execute(text("SELECT 1"))
+
+    def dispose(self) -> None:
+        self.engine.dispose()
+
+
+def _unavailable(error: DBAPIError) -> Unavailable:
+    reason = str(error.orig).strip().splitlines()[0] if error.orig else "connection lost"
+    return Unavailable(f"The database did not answer: {reason}", hint="Ask again in a few seconds.", headers={"Retry-After": "2"})
+
+
+def _teach_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions behind our back
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
+        connection.exec_driver_sql(f"BEGIN {mode}")

@@ -1,0 +1,43 @@
+"""Where the store lives. API and worker extend this; nothing is read at import."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class StoreSettings(BaseSettings):
+    """Read from the environment: `POTSTILL_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix="POTSTILL_", extra="ignore")
+
+    home: Path = Field(default=Path("~/.potstill"), description="Folder for the database, files and sockets of an embedded service.")
+    database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the home folder.")
+    broker_url: str = Field(default="", description="Celery broker, redis://…; empty: files in the home folder.")
+    artifacts_url: str = Field(default="", description="fsspec URL for uploaded and produced files; empty: the home folder.")
+
+    def home_path(self) -> Path:
+        return self.home.expanduser().resolve()
+
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.home_path() / 'potstill.db'}"
+
+    def artifacts(self) -> str:
+        return self.artifacts_url or (self.home_path() / "artifacts").as_uri()
+
+    def broker(self) -> tuple[str, dict[str, object]]:
+        """Celery's broker URL and transport options. Without a server, messages are files: a doorbell, nothing more."""
+        if self.broker_url:
+            return self.broker_url, {}
+        folder = self.home_path() / "doorbell"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return "filesystem://", {
+            "data_folder_in": str(folder),
+            "data_folder_out": str(folder),
+            "control_folder": str(folder),
+            "polling_interval": 0.05,
+        }
+
+
+DOORBELL_TASK = "potstill.look"  # the API rings Celery by this name; the worker answers by looking at the database
+DOORBELL_QUEUE = "potstill"
