@@ -1,6 +1,7 @@
 """Bytes that should be one JSON or YAML mapping → a dict, or one clear refusal. Duplicate keys and alias bombs are refused."""
 
 import json
+import re
 from typing import Any
 
 import yaml
@@ -93,10 +94,10 @@ def _unfolded(node: yaml.Node, seen: dict[int, int]) -> int:
 class _Loader(yaml.SafeLoader):
     """Safe YAML with the 1.2 reading of numbers and booleans (5e-3 is a number, `no` is a word), and no duplicate keys."""
 
-    yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in rules if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")]
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own name, an instance variable to its stubs
+        first: [(tag, pattern) for tag, pattern in rules if tag.rsplit(":", 1)[1] not in ("timestamp", "bool", "float")]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }  # fmt: skip
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [str(key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -106,14 +107,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _resolvers() -> None:
-    import re
-
-    number = re.compile(
-        r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)$|^[-+]?([0-9]+\.[0-9]*|\.[0-9]+)$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
-    )
-    _Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+0123456789."))
-    _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-
-
-_resolvers()
+_DIGITS = r"(\.[0-9]+|[0-9]+(\.[0-9]*)?)"
+_FLOAT = re.compile(rf"^[-+]?({_DIGITS}[eE][-+]?[0-9]+|[0-9]+\.[0-9]*|\.[0-9]+|\.(inf|Inf|INF))$|^\.(nan|NaN|NAN)$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))

@@ -7,8 +7,6 @@ from pydantic import BaseModel, Field, TypeAdapter
 from contract.errors import ErrorBody
 from contract.status import Phase
 
-Arm = Literal["model", "student", "control", "teacher"]
-
 
 class PhaseChanged(BaseModel):
     type: Literal["phase"] = "phase"
@@ -36,6 +34,14 @@ class CheckpointSaved(BaseModel):
     folder: str
     metrics: dict[str, float] = Field(default_factory=dict)
     dropped: list[int] = Field(default_factory=list)
+
+
+class Resumed(BaseModel):
+    """The run goes on from a checkpoint. `inexact` says why its result may differ from an undisturbed run, null if it cannot."""
+
+    type: Literal["resumed"] = "resumed"
+    step: int
+    inexact: str | None = None
 
 
 class LogLine(BaseModel):
@@ -70,5 +76,5 @@ class Failed(BaseModel):
 
 
 Outcome = Finished | Stopped | Failed
-RunEvent = Annotated[PhaseChanged | Step | CheckpointSaved | LogLine | Finished | Stopped | Failed, Field(discriminator="type")]
+RunEvent = Annotated[PhaseChanged | Step | CheckpointSaved | Resumed | LogLine | Finished | Stopped | Failed, Field(discriminator="type")]
 RUN_EVENT: TypeAdapter[RunEvent] = TypeAdapter(RunEvent)

@@ -147,7 +147,7 @@ class JobSpec(Sent):
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     priority: int = Field(default=0, ge=-1000, le=1000, description="Higher goes first.")
-    metadata: Metadata = {}
+    metadata: Metadata = Field(default={})
 
     @field_validator("recipe", mode="before")
     @classmethod

@@ -30,6 +30,7 @@ class Claim:
 
     job_id: str
     project_id: str
+    name: str
     attempt: int
     spec: dict[str, Any]
     retry_of: str | None
@@ -55,9 +56,9 @@ def claim(session: Session, worker_id: str, lease_seconds: float) -> Claim | Non
         return None
     job.attempt += 1
     job.worker_id = worker_id
-    job.lease_until = now(lease_seconds)  # type: ignore[assignment]
+    job.lease_until = now(lease_seconds)
     switch(session, job, S.RUNNING, f"attempt {job.attempt} started" if job.attempt > 1 else None)
-    return Claim(job.id, job.project_id, job.attempt, job.resolved_spec, None if job.retry_fresh else job.retry_of, job.traceparent)
+    return Claim(job.id, job.project_id, job.name, job.attempt, job.resolved_spec, None if job.retry_fresh else job.retry_of, job.traceparent)
 
 
 def fenced(session: Session, claim: Claim) -> Job:
@@ -123,7 +124,7 @@ def _count_crash(session: Session, job: Job, reason: str) -> JobStatus:
     to = _release(session, job, reason)
     if to is S.QUEUED and job.crashes > 1:
         wait = min(10 * 2 ** (job.crashes - 2), 300) * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, guards nothing
-        job.due_at = now(wait)  # type: ignore[assignment]
+        job.due_at = now(wait)
     session.flush()
     return to
 

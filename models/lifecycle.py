@@ -61,12 +61,12 @@ def switch(session: Session, job: Job, to: JobStatus, reason: str | None = None,
         raise _invalid(job, f"become {to}")
     before, job.status, job.status_reason = job.status, to, reason
     if to is S.QUEUED:
-        job.queued_at = now()  # type: ignore[assignment]  # SQLAlchemy takes the expression; reading gives a datetime
+        job.queued_at = now()
         job.due_at = None
     if to is S.RUNNING and job.started_at is None:
-        job.started_at = now()  # type: ignore[assignment]
+        job.started_at = now()
     if to.final:
-        job.finished_at = now()  # type: ignore[assignment]
+        job.finished_at = now()
     if not to.active:
         job.lease_until = job.worker_id = None
     if error is not None:
@@ -108,11 +108,7 @@ def _start_when_ready(session: Session, job: Job) -> None:
                 need.needs_status = needed.status
     ended_badly = next((need for need in job.needs if need.needs_status not in (None, S.SUCCEEDED)), None)
     if ended_badly is not None:
-        word = (
-            {S.FAILED: "failed", S.CANCELLED: "was cancelled"}.get(JobStatus(ended_badly.needs_status), "")
-            if ended_badly.needs_status != "deleted"
-            else "was deleted"
-        )
+        word = {"failed": "failed", "cancelled": "was cancelled"}.get(ended_badly.needs_status or "", "was deleted")
         body = ErrorBody(
             code=ErrorCode.DEPENDENCY_FAILED,
             message=f"{ended_badly.needs_id}, which this job needs, {word}.",

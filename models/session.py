@@ -9,6 +9,7 @@ from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
+import models.tables  # noqa: F401 - whoever opens a database needs every table known
 from contract.errors import Unavailable
 
 

@@ -1,5 +1,6 @@
 """Networks that a spec can describe. `parameters` counts weights without torch, so that the API can quote sizes."""
 
+from itertools import pairwise
 from math import prod
 from typing import Annotated, ClassVar, Literal
 
@@ -25,7 +26,7 @@ class _Architecture(Choice):
 
 
 def _dense(widths: list[int]) -> int:
-    return sum(a * b + b for a, b in zip(widths, widths[1:], strict=False))
+    return sum(a * b + b for a, b in pairwise(widths))
 
 
 class Logistic(_Architecture):

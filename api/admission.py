@@ -1,0 +1,147 @@
+"""The door for jobs: a spec that passes here has everything it refers to, and its parts fit each other."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from api.references import Lookup, Rows, described_parameters
+from contract.check import parse_spec
+from contract.errors import FieldError, InvalidSpec
+from contract.fit import check_fit
+from contract.spec import JobKind, JobSpec, ModelRef
+from contract.wire import ValidateView
+from models.ids import new_id
+from models.job import Job
+from models.lifecycle import create
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A spec whose references were found and whose parts fit."""
+
+    spec: JobSpec
+    needs: list[str]  # jobs that must succeed first
+    warnings: list[str]
+    estimate: dict[str, Any]
+
+
+def check(look: Lookup, spec: JobSpec) -> Checked:
+    """Raises InvalidSpec naming the field."""
+    refuse_names_outside_batches(spec)
+    train = look.rows(spec.data.train, "train", "data.train", spec.task)
+    test = _test(look, spec, train)
+    held_out, left = _validation(spec, train)
+    networks = {field: look.network(ref, field) for field, ref in spec.refs().items()}
+    made_for = {field: network.made_for for field, network in networks.items() if network.made_for is not None}
+    check_fit(spec, train.shape, test.shape if test else None, made_for)
+    student = networks["student"].parameters if "student" in networks else described_parameters(spec, train.shape)
+    parameters = {"student": student, "teacher": networks["teacher"].parameters if spec.teacher else None}
+    return Checked(
+        spec=spec,
+        needs=[network.job_id for network in networks.values() if network.job_id is not None],
+        warnings=_warnings(spec, train, test, left, parameters),
+        estimate={
+            "parameters": {name: count for name, count in parameters.items() if name == "student" or spec.teacher is not None},
+            "train_rows": left,
+            "validation_rows": held_out,
+            "test_rows": test.rows if test else held_out,
+            "steps": _steps(spec, left),
+        },
+    )
+
+
+def submit(session: Session, project_id: str, sent: dict[str, Any], spec: JobSpec, traceparent: str | None) -> Job:
+    return store(session, project_id, sent, check(Lookup(session, project_id, lock=True), spec), traceparent)
+
+
+def store(session: Session, project_id: str, sent: dict[str, Any], checked: Checked, traceparent: str | None, id_: str | None = None) -> Job:
+    spec = checked.spec
+    network = "model" if isinstance(spec.student, ModelRef) else spec.student.arch
+    job = Job(
+        id=id_ or new_id("job"),
+        project_id=project_id,
+        kind=spec.kind.value,
+        name=spec.name or f"{spec.kind}-{network}",
+        priority=spec.priority,
+        spec=sent,
+        resolved_spec=spec.resolved().model_dump(mode="json"),
+        traceparent=traceparent,
+        warnings=checked.warnings,
+        meta=dict(spec.metadata),
+    )
+    return create(session, job, checked.needs)
+
+
+def verdict(session: Session, project_id: str, sent: dict[str, Any]) -> ValidateView:
+    """What submitting would say, without submitting."""
+    try:
+        checked = check(Lookup(session, project_id, lock=False), parse_spec(sent))
+    except InvalidSpec as error:
+        return invalid(error)
+    resolved = checked.spec.resolved().model_dump(mode="json")
+    return ValidateView(valid=True, errors=[], warnings=checked.warnings, resolved_spec=resolved, estimate=checked.estimate)
+
+
+def invalid(error: InvalidSpec) -> ValidateView:
+    pointer = "/" + error.param.replace(".", "/") if error.param else ""
+    errors = error.errors or [FieldError(pointer=pointer, message=error.detail)]
+    if error.hint:
+        errors = [errors[0].model_copy(update={"message": f"{errors[0].message}. {error.hint}"}), *errors[1:]]
+    return ValidateView(valid=False, errors=errors, warnings=[], resolved_spec=None, estimate=None)
+
+
+def refuse_names_outside_batches(spec: JobSpec) -> None:
+    for field, ref in spec.refs().items():
+        if ref.job is not None and ref.job.startswith("@"):
+            raise InvalidSpec(
+                f"{field}.job: {ref.job} names a job of the same batch, and this is none",
+                param=f"{field}.job",
+                hint="Give the job's id, or send both to POST /v1/jobs/batch.",
+            )
+
+
+def _test(look: Lookup, spec: JobSpec, train: Rows) -> Rows | None:
+    """The rows to measure on; None for the validation rows."""
+    if spec.data.test is not None:
+        return look.rows(spec.data.test, "test", "data.test", spec.task)
+    if "test" in train.splits:
+        return look.rows(spec.data.train.model_copy(update={"split": "test"}), "test", "data.test", spec.task)
+    if not spec.data.validation:
+        raise InvalidSpec(
+            f"data.test: there is nothing to measure on: {train.origin} has no split called test ({', '.join(train.splits)})",
+            param="data.test",
+            hint="Name a test source, or set data.validation, for example 0.1.",
+        )
+    return None
+
+
+def _validation(spec: JobSpec, train: Rows) -> tuple[int, int]:
+    """Rows held out and rows left, counted as the engine counts them."""
+    rows = min(train.rows, spec.data.max_train_samples or train.rows)
+    held_out = max(1, round(rows * spec.data.validation)) if spec.data.validation else 0
+    if held_out >= rows:
+        raise InvalidSpec(
+            f"data.validation: {spec.data.validation} of {rows} rows leaves nothing to train on", param="data.validation", hint="Use a smaller share."
+        )
+    return held_out, rows - held_out
+
+
+def _steps(spec: JobSpec, rows: int) -> int:
+    return 0 if spec.kind is JobKind.EVALUATE else spec.training.epochs * math.ceil(rows / spec.training.batch_size)
+
+
+def _warnings(spec: JobSpec, train: Rows, test: Rows | None, rows: int, parameters: dict[str, int | None]) -> list[str]:
+    found = []
+    if test is not None and (test.origin, test.split) == (train.origin, train.split) and spec.kind is not JobKind.EVALUATE:
+        found.append("data.test: these are the training rows; the report will not tell how the student does on new ones.")
+    if spec.data.max_train_samples is not None and spec.data.max_train_samples > train.rows:
+        found.append(f"data.max_train_samples: there are only {train.rows:,} rows; all are used.")
+    if spec.kind is not JobKind.EVALUATE and spec.training.batch_size > rows:
+        found.append(f"training.batch_size: there are only {rows:,} rows; every epoch is one step.")
+    student, teacher = parameters["student"], parameters["teacher"]
+    if student is not None and teacher is not None and student >= teacher:
+        found.append(f"student: with {student:,} parameters it is no smaller than its teacher ({teacher:,}).")
+    return found
+

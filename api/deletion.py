@@ -1,0 +1,46 @@
+"""Deleting jobs with their children and bytes: rows in one transaction, files after its commit."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.uses import refuse_if_needed
+from contract.wire import FreedView
+from models.blobs import Blobs
+from models.job import Job
+from models.lifecycle import refuse_unless_final
+from models.session import Database
+from models.teardown import delete_job, free, job_blobs, unreferenced
+
+
+def family(session: Session, job: Job) -> list[Job]:
+    """The job after its children; Conflict unless all may go."""
+    children = list(session.scalars(select(Job).where(Job.parent_id == job.id).with_for_update()))
+    for member in [*children, job]:
+        refuse_unless_final(member)
+        refuse_if_needed(session, member)
+    return [*children, job]
+
+
+def forecast(session: Session, jobs: list[Job]) -> FreedView:
+    """What deleting them would free."""
+    held: dict[str, int] = {}
+    for job in jobs:
+        held |= job_blobs(session, job.id)
+    return FreedView(freed_bytes=sum(held.values()), files=len(held))
+
+
+def delete(session: Session, jobs: list[Job]) -> list[str]:
+    """Removes the rows; returns blobs that nothing refers to any more."""
+    loose = [sha256 for job in jobs for sha256 in delete_job(session, job)]
+    return unreferenced(session, loose)
+
+
+def free_bytes(database: Database, blobs: Blobs, sha256s: Iterable[str]) -> None:
+    """Looked at once more after the commit: an upload of the same bytes may have come in between."""
+    loose = list(sha256s)
+    if loose:
+        with database.read() as session:
+            loose = unreferenced(session, loose)
+        free(blobs, loose)

@@ -1,0 +1,57 @@
+"""Finding what a path names, in the caller's project; what belongs to somebody else is as absent as what never was."""
+
+import re
+from typing import TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from contract.errors import ErrorCode, NotFound
+from models.dataset import Dataset
+from models.job import Job
+from models.lifecycle import locked, no_such_job
+from models.project import Key
+from models.results import Artifact, Model
+
+Row = TypeVar("Row", Dataset, Model, Artifact, Key)
+ID = re.compile(r"[a-z]{2,3}_[0-9a-f]{32}")
+
+
+def job(session: Session, project_id: str, job_id: str) -> Job:
+    found = session.get(Job, job_id) if ID.fullmatch(job_id) else None
+    if found is None or found.project_id != project_id:
+        raise no_such_job(job_id)
+    return found
+
+
+def job_to_change(session: Session, project_id: str, job_id: str) -> Job:
+    """The job, its row locked."""
+    if not ID.fullmatch(job_id):
+        raise no_such_job(job_id)
+    return locked(session, job_id, project_id)
+
+
+def dataset(session: Session, project_id: str, id_: str, *, lock: bool = False) -> Dataset:
+    return _found(session, Dataset, project_id, id_, lock, ErrorCode.DATASET_NOT_FOUND, "`potstill datasets ls` lists those there are.")
+
+
+def model(session: Session, project_id: str, id_: str, *, lock: bool = False) -> Model:
+    return _found(session, Model, project_id, id_, lock, ErrorCode.MODEL_NOT_FOUND, "`potstill models ls` lists those there are.")
+
+
+def artifact(session: Session, project_id: str, id_: str) -> Artifact:
+    return _found(session, Artifact, project_id, id_, False, ErrorCode.ARTIFACT_NOT_FOUND, "GET /v1/jobs/{id}/artifacts lists a job's.")
+
+
+def key(session: Session, project_id: str, id_: str) -> Key:
+    return _found(session, Key, project_id, id_, True, ErrorCode.KEY_NOT_FOUND, "`potstill keys ls` lists those there are.")
+
+
+def _found(session: Session, table: type[Row], project_id: str, id_: str, lock: bool, code: ErrorCode, hint: str) -> Row:
+    query = select(table).where(table.id == id_, table.project_id == project_id)
+    if lock:
+        query = query.with_for_update(of=table).execution_options(populate_existing=True)
+    found = session.scalar(query) if ID.fullmatch(id_) else None
+    if found is None:
+        raise NotFound(f"There is no {table.__name__.lower()} {id_}.", code=code, hint=hint)
+    return found

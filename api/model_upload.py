@@ -1,0 +1,86 @@
+"""Files of a model that somebody sends → checked content of a Model row. Weights as safetensors, all else as text; never pickle."""
+
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from api.form_fields import shown
+from api.multipart import Part
+from api.safetensors import invalid, read_header
+from contract.errors import ErrorCode, InvalidData
+from contract.fit import input_shape
+from contract.model import ModelConfig
+from contract.registry import TASKS
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+TEXTS = (CARD, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "vocab.txt", "merges.txt")
+FLOATS = frozenset({"F32", "F16", "BF16", "F64"})
+
+
+def by_name(parts: list[Part]) -> dict[str, Part]:
+    """The parts by file name; only files a model may have, each once, weights and config among them."""
+    found: dict[str, Part] = {}
+    for part in parts:
+        name = shown(part.filename or "")
+        if name not in (WEIGHTS, CONFIG, *TEXTS):
+            raise _refused(f"{name!r} is no file of a model here", f"Send {WEIGHTS}, {CONFIG} and, if you like, {', '.join(TEXTS)}; never pickles.")
+        if name in found:
+            raise _refused(f"{name} was sent twice", "Send each file once.")
+        found[name] = part
+    for name in (WEIGHTS, CONFIG):
+        if name not in found:
+            raise _refused(f"{name} is missing", f"With curl: -F file=@{WEIGHTS} -F file=@{CONFIG}")
+    return found
+
+
+def check(files: dict[str, Part]) -> ModelConfig:
+    """The config, once the files are what they say and the weights are those of the network it describes."""
+    for name, part in files.items():
+        if name != WEIGHTS:
+            _text(part.path, name)
+    config = _config(files[CONFIG].path)
+    tensors = read_header(files[WEIGHTS].path)
+    odd = next((tensor for tensor in tensors if tensor.dtype not in FLOATS), None)
+    if odd is not None:
+        raise invalid(f"tensor {odd.name[:60]!r} holds {odd.dtype}; weights are {', '.join(sorted(FLOATS))}")
+    count = sum(tensor.values for tensor in tensors)
+    if count != config.parameters:
+        raise invalid(f"it holds {count:,} weights, and the {config.arch} described in {CONFIG} has {config.parameters:,}")
+    return config
+
+
+def _config(path: Path) -> ModelConfig:
+    try:
+        config = ModelConfig.model_validate(json.loads(path.read_text("utf-8")))
+        architecture = config.architecture
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise invalid(f"{place}: {first['msg']}", CONFIG) from None
+    except (ValueError, RecursionError):
+        raise invalid("it is not JSON", CONFIG) from None
+    if config.task not in TASKS:
+        raise invalid(f"task: {config.task[:60]!r} is not one of {', '.join(TASKS)}", CONFIG)
+    shape = tuple(config.shape)
+    if any(size < 1 or size > 2**24 for size in shape) or input_shape(config.task, shape) != shape:
+        raise invalid(f"shape: {config.shape} is not what {config.task} sees", CONFIG)
+    reason = architecture.refuses(shape)
+    if reason:
+        raise invalid(f"shape: {reason}", CONFIG)
+    if len(set(config.classes)) != len(config.classes):
+        raise invalid("classes: one is named twice", CONFIG)
+    return config
+
+
+def _text(path: Path, name: str) -> None:
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise invalid("it is not UTF-8 text", name) from None
+    if "\0" in text:
+        raise invalid("it holds binary data", name)
+
+
+def _refused(why: str, hint: str) -> InvalidData:
+    return InvalidData(f"file: {why}.", code=ErrorCode.INVALID_MODEL, param="file", hint=hint)

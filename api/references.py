@@ -1,0 +1,149 @@
+"""What a spec refers to, looked up in the caller's project: rows with their shape and classes, networks with what they were made for."""
+
+import difflib
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+
+from api import lookup
+from contract.errors import ErrorCode, InvalidSpec, NotFound
+from contract.fit import Column, DataShape, builtin_shape, choose_columns
+from contract.model import ModelConfig
+from contract.registry import BUILTINS
+from contract.spec import Columns, JobKind, JobSpec, ModelRef, Source
+from contract.status import JobStatus
+from models.dataset import Dataset
+from models.job import Job
+
+NO_PATHS = "Only `potstill run` reads paths of its own machine; upload it here instead."
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One source, resolved: which split of what, and what a network sees of it."""
+
+    origin: str  # the dataset's id or built-in name
+    split: str
+    rows: int
+    splits: tuple[str, ...]
+    shape: DataShape
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network a spec names. `made_for` is None where only the engine can tell."""
+
+    made_for: DataShape | None
+    parameters: int | None
+    job_id: str | None = None
+
+
+class Lookup:
+    """Finds things for one submission. `lock` keeps what it finds from being deleted before the job that needs it is stored."""
+
+    def __init__(self, session: Session, project_id: str, *, lock: bool, called: dict[str, str] | None = None) -> None:
+        self.session = session
+        self.project_id = project_id
+        self.lock = lock
+        self.called = called or {}  # job id → its @name in this batch
+
+    def rows(self, source: Source, default_split: str, field: str, task: str) -> Rows:
+        if source.path is not None:
+            raise _wrong(f"{field}.path", "a path means nothing to a service", hint=NO_PATHS)
+        assert source.dataset is not None
+        if source.dataset in BUILTINS:
+            return self._builtin(source, default_split, field, task)
+        dataset = self._dataset(source.dataset, field)
+        split = _existing_split(source.split, default_split, tuple(dataset.splits), field, source.dataset)
+        columns = [Column.model_validate(column) for column in dataset.columns]
+        chosen = choose_columns(columns, source.columns, task, field)
+        classes = dataset.classes.get(chosen.label)
+        if classes is None:
+            raise _wrong(
+                f"{field}.columns.label",
+                f"column {chosen.label!r} holds no classes: fractions, or too many different values",
+                ErrorCode.DOES_NOT_FIT,
+                "Labels are integers or words; name their column under columns.label.",
+            )
+        shape = DataShape(shape=chosen.shape, classes=classes)
+        return Rows(dataset.id, split, dataset.splits[split], tuple(dataset.splits), shape)
+
+    def network(self, ref: ModelRef, field: str) -> Network:
+        if ref.path is not None:
+            raise _wrong(f"{field}.path", "a path means nothing to a service", hint=NO_PATHS)
+        if ref.model is not None:
+            return self._model(ref.model, f"{field}.model")
+        assert ref.job is not None
+        return self._product(ref.job, f"{field}.job")
+
+    def _builtin(self, source: Source, default_split: str, field: str, task: str) -> Rows:
+        assert source.dataset is not None
+        builtin = BUILTINS[source.dataset]
+        if task not in builtin.tasks:
+            raise _wrong(field, f"{builtin.name} is for {' and '.join(builtin.tasks)}, not {task}", ErrorCode.DOES_NOT_FIT)
+        if source.columns != Columns():
+            raise _wrong(f"{field}.columns", f"{builtin.name} has no columns to choose from", hint="Leave this out.")
+        split = _existing_split(source.split, default_split, tuple(builtin.rows), field, builtin.name)
+        return Rows(builtin.name, split, builtin.rows[split], tuple(builtin.rows), builtin_shape(builtin.name, task))
+
+    def _dataset(self, name: str, field: str) -> Dataset:
+        try:
+            return lookup.dataset(self.session, self.project_id, name, lock=self.lock)
+        except NotFound:
+            close = difflib.get_close_matches(name, BUILTINS, n=1, cutoff=0.5)
+            hint = f"Did you mean {close[0]}?" if close else f"Built in: {', '.join(BUILTINS)}; `potstill datasets ls` lists those uploaded."
+            raise _wrong(field, f"there is no dataset {name}", ErrorCode.DATASET_NOT_FOUND, hint) from None
+
+    def _model(self, id_: str, field: str) -> Network:
+        try:
+            model = lookup.model(self.session, self.project_id, id_, lock=self.lock)
+        except NotFound:
+            raise _wrong(field, f"there is no model {id_}", ErrorCode.MODEL_NOT_FOUND, "`potstill models ls` lists those there are.") from None
+        return Network(ModelConfig.model_validate(model.config).made_for, model.parameters)
+
+    def _product(self, job_id: str, field: str) -> Network:
+        """The network a job made or will make."""
+        shown = self.called.get(job_id, job_id)
+        try:
+            job = lookup.job(self.session, self.project_id, job_id)
+        except NotFound:
+            raise _wrong(field, f"there is no job {shown}", ErrorCode.JOB_NOT_FOUND, "`potstill jobs` lists those there are.") from None
+        if job.kind == JobKind.EVALUATE:
+            raise _wrong(field, f"{shown} is an evaluate job and makes no model", ErrorCode.DOES_NOT_FIT, "Name the job that trained it.")
+        if job.status in (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.CANCELLING):
+            said = {JobStatus.FAILED: "failed", JobStatus.CANCELLED: "was cancelled"}.get(JobStatus(job.status), "is being cancelled")
+            raise _wrong(field, f"{shown} {said} and has no model", ErrorCode.DEPENDENCY_FAILED, f"`potstill retry {job_id}` gives a new job to name.")
+        if job.status != JobStatus.SUCCEEDED:
+            return self._to_come(job)
+        if job.model_id is None:
+            raise _wrong(field, f"the model of {shown} was deleted", ErrorCode.MODEL_NOT_FOUND, "Train it again, or name another.")
+        made = self._model(job.model_id, field)
+        return Network(made.made_for, made.parameters, job.id)
+
+    def _to_come(self, job: Job) -> Network:
+        """What an unfinished job's network will be made for: the rows that job trains on."""
+        try:
+            spec = JobSpec.model_validate(job.resolved_spec)
+        except ValidationError:  # written by another version; the engine will look
+            return Network(None, None, job.id)
+        made_for = self.rows(spec.data.train, "train", "data.train", spec.task).shape
+        return Network(made_for, described_parameters(spec, made_for), job.id)
+
+
+def described_parameters(spec: JobSpec, train: DataShape) -> int | None:
+    return None if isinstance(spec.student, ModelRef) else spec.student.parameters(train.shape, len(train.classes))
+
+
+def _existing_split(asked: str | None, default: str, there: tuple[str, ...], field: str, name: str) -> str:
+    split = asked or default
+    if split in there:
+        return split
+    place = f"{field}.split" if asked else field
+    listed = ", ".join(there)
+    cure = f"Give {{dataset: {name}, split: …}} with one of {listed}." if len(there) > 1 else "Name another source, or hold rows out with data.validation."
+    raise _wrong(place, f"{name} has no split {split!r}; it has {listed}", ErrorCode.DOES_NOT_FIT, cure)
+
+
+def _wrong(param: str, detail: str, code: str = ErrorCode.INVALID_SPEC, hint: str | None = None) -> InvalidSpec:
+    return InvalidSpec(f"{param}: {detail}", code=code, param=param, hint=hint)

@@ -1,0 +1,43 @@
+"""Who still needs something: unfinished jobs keep what they refer to from being deleted."""
+
+from typing import Any
+
+from sqlalchemy import Text, cast, select
+from sqlalchemy.orm import Session
+
+from contract.errors import Conflict, ErrorCode
+from models.job import Job
+from models.lifecycle import dependents_waiting
+
+
+def refuse_if_used(session: Session, project_id: str, kind: str, id_: str) -> None:
+    """Raises Conflict when an unfinished job's spec names the dataset or model."""
+    unfinished = select(Job.id, Job.resolved_spec).where(Job.project_id == project_id, Job.finished_at.is_(None))
+    # The id as text finds candidates without reading every spec; it may stand in metadata, so each is looked at.
+    for job_id, spec in session.execute(unfinished.where(cast(Job.resolved_spec, Text).contains(id_, autoescape=True))).tuples():
+        if id_ in named(spec):
+            raise in_use(f"{kind} {id_}", job_id)
+
+
+def refuse_if_needed(session: Session, job: Job) -> None:
+    """Raises Conflict when an unfinished job waits for this one, continues it, or uses its model."""
+    if dependents_waiting(session, job.id):
+        raise in_use(job.id, "an unfinished job")
+    # Until it has started, a retry still has to fetch the checkpoint it goes on from.
+    retry = select(Job.id).where(Job.retry_of == job.id, Job.retry_fresh.is_(False), Job.finished_at.is_(None))
+    continued = session.scalar(retry.where(Job.project_id == job.project_id).limit(1))
+    if continued is not None:
+        raise in_use(job.id, continued)
+    if job.model_id is not None:
+        refuse_if_used(session, job.project_id, "model", job.model_id)
+
+
+def named(spec: dict[str, Any]) -> set[str]:
+    """Ids of datasets and models that a stored spec refers to."""
+    data = spec.get("data") or {}
+    places = (data.get("train"), data.get("test"), spec.get("teacher"), spec.get("student"))
+    return {place[key] for place in places if isinstance(place, dict) for key in ("dataset", "model") if place.get(key)}
+
+
+def in_use(what: str, by: str) -> Conflict:
+    return Conflict(f"{what} is needed by {by}.", code=ErrorCode.IN_USE, hint="Wait until that has ended, or cancel it.")

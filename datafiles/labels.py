@@ -1,0 +1,84 @@
+"""Labels as classes: their names in order, and the index of each row's class.
+
+Names are text whatever the column holds, so that a label 3 from an .npz and a label 3 from a .csv are the same class.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from datafiles.refusal import listed, refuse, shown
+
+MAX_CLASSES = 10_000
+MAX_NAME = 200  # characters; longer is text to read, not the name of a class
+EXACT = 2**53  # up to here every whole float64 is that very integer
+
+Coded = tuple[list[str], npt.NDArray[np.int64]]  # distinct names in class order, and for each row [rows] the index into them
+
+
+def class_names(values: npt.NDArray[Any]) -> list[str] | None:
+    """The distinct labels among values [rows] in class order, None where they are not classes."""
+    coded = _coded(values)
+    if coded is None:
+        return None
+    names, _ = coded
+    return None if len(names) > MAX_CLASSES or any(len(name) > MAX_NAME for name in names) else names
+
+
+def encode_labels(values: npt.NDArray[Any], classes: Sequence[str], where: str) -> npt.NDArray[np.int64]:
+    """The class index of each of values [rows]. Raises InvalidData at the first that is none of `classes`; `where` says whose rows."""
+    coded = _coded(values)
+    if coded is None:
+        raise refuse(f"{where}: the labels are arrays or fractions, not one class for each row", "Name the column that holds the class.")
+    names, codes = coded
+    known = {name: i for i, name in enumerate(classes)}
+    encoded = np.array([known.get(name, -1) for name in names], dtype=np.int64)[codes]
+    unknown = np.flatnonzero(encoded < 0)
+    if unknown.size:
+        row = int(unknown[0])
+        unlike = f"is none of the {len(classes)} classes ({listed(classes)})"
+        detail = f"{where}: row {row + 1} has the label {shown(names[codes[row]])}, which {unlike}"
+        raise refuse(detail, "Remove these rows, or use training rows that show every class.")
+    return encoded
+
+
+def _coded(values: npt.NDArray[Any]) -> Coded | None:
+    coder = _CODERS.get(values.dtype.kind)
+    return coder(values) if coder is not None and values.ndim == 1 else None
+
+
+def _booleans(values: npt.NDArray[Any]) -> Coded:
+    names, codes = _integers(values.astype(np.int8))
+    return [("false", "true")[int(name)] for name in names], codes
+
+
+def _integers(values: npt.NDArray[Any]) -> Coded:
+    distinct, codes = np.unique(values, return_inverse=True)
+    return [str(value) for value in distinct.tolist()], codes.astype(np.int64, copy=False)
+
+
+def _floats(values: npt.NDArray[Any]) -> Coded | None:
+    """Whole floats are integers that some tool widened; others measure something and are no classes."""
+    wide = values.astype(np.float64, copy=False)
+    if not ((np.abs(wide) <= EXACT) & (wide == np.floor(wide))).all():
+        return None
+    return _integers(wide.astype(np.int64))
+
+
+def _text(values: npt.NDArray[Any]) -> Coded:
+    words = values.tolist()
+    names = sorted(set(words))
+    index = {name: i for i, name in enumerate(names)}
+    return names, np.fromiter((index[word] for word in words), dtype=np.int64, count=len(words))
+
+
+_CODERS: dict[str, Callable[[npt.NDArray[Any]], Coded | None]] = {
+    "b": _booleans,
+    "i": _integers,
+    "u": _integers,
+    "f": _floats,
+    "U": _text,
+    "O": _text,
+}

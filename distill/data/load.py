@@ -1,0 +1,177 @@
+"""From the spec's `data` to tensors: first N rows, validation held out, test found, classes numbered, scaling decided."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import datafiles
+from contract.errors import InvalidData, InvalidSpec
+from contract.fit import DataShape, choose_columns, input_shape
+from contract.model import Scaling
+from contract.registry import BUILTINS
+from contract.spec import JobSpec, Source
+from distill.data import builtin
+from distill.device import derived_seed
+from distill.inputs import Inputs
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Split:
+    """features [N, *shape] as uint8 or float32, labels [N] as class indices."""
+
+    features: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def rows(self, index: Tensor) -> "Split":
+        return Split(self.features[index], self.labels[index])
+
+    def to(self, device: torch.device) -> "Split":
+        return Split(self.features.to(device), self.labels.to(device))
+
+    def digest(self) -> str:
+        """Hash of the features' content, type and shape: what a teacher's outputs depend on."""
+        head = f"{self.features.dtype}{tuple(self.features.shape)}".encode()
+        return sha256(head + self.features.cpu().numpy().tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Data:
+    train: Split
+    validation: Split | None
+    test: Split
+    test_name: str  # "test" or, where there is no test split, "validation"
+    shape: DataShape
+    scaling: Scaling
+
+    def digest(self) -> str:
+        parts = [self.train.digest(), sha256(self.train.labels.cpu().numpy().tobytes()).hexdigest(), self.test.digest()]
+        return sha256("".join(parts).encode()).hexdigest()
+
+
+def load(spec: JobSpec, inputs: Inputs) -> Data:
+    """Raises InvalidData or InvalidSpec naming what is wrong with the rows."""
+    read = _Reader(spec, inputs)
+    features, names = read.table(spec.data.train, "train", "data.train")
+    classes = read.classes(spec.data.train, names)
+    train = _split(features, names, classes, "data.train", spec.data.max_train_samples)
+    validation = None
+    if spec.data.validation:
+        train, validation = _hold_out(train, spec.data.validation)
+    test, test_name = _test(spec, read, classes, validation)
+    shape = DataShape(shape=tuple(train.features.shape[1:]), classes=classes)
+    return Data(train, validation, test, test_name, shape, read.scaling(train))
+
+
+def _test(spec: JobSpec, read: "_Reader", classes: list[str], validation: Split | None) -> tuple[Split, str]:
+    source = spec.data.test or spec.data.train
+    if spec.data.test is not None or "test" in read.splits(source):
+        features, names = read.table(source, "test", "data.test")
+        return _split(features, names, classes, "data.test"), "test"
+    if validation is None:
+        raise InvalidSpec(
+            "data.test: there is nothing to measure on: no test source, no split called test, no validation rows.",
+            param="data.test",
+            hint="Name a test source or set data.validation, for example 0.1.",
+        )
+    return validation, "validation"
+
+
+def _split(features: Array, names: Array, classes: list[str], where: str, first: int | None = None) -> Split:
+    features, names = features[:first], names[:first]
+    labels = datafiles.encode_labels(names, classes, where)
+    if len(labels) == 0:
+        raise InvalidData(f"{where}: there are no rows.", param=where)
+    return Split(torch.from_numpy(np.ascontiguousarray(features)), torch.from_numpy(labels))
+
+
+def _hold_out(rows: Split, share: float) -> tuple[Split, Split]:
+    """The last `share` of a shuffle that is the same for every seed, so that all runs are judged on the same rows."""
+    count = len(rows)
+    held = max(1, round(count * share))
+    if held >= count:
+        raise InvalidSpec(
+            f"data.validation: {share} of {count} rows leaves nothing to train on.", param="data.validation", hint="Use a smaller share."
+        )
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(derived_seed("validation")))
+    return rows.rows(order[: count - held].sort().values), rows.rows(order[count - held :].sort().values)
+
+
+class _Reader:
+    """Reads each file once and hands out (features, label names) of its splits."""
+
+    def __init__(self, spec: JobSpec, inputs: Inputs) -> None:
+        self.task, self.inputs = spec.task, inputs
+        self.builtin = spec.data.train.dataset if spec.data.train.dataset in BUILTINS else None
+        self._files: dict[str, datafiles.DataFile] = {}
+
+    def splits(self, source: Source) -> list[str]:
+        return list(BUILTINS[source.dataset].rows) if source.dataset in BUILTINS else list(self._file(source).splits)
+
+    def table(self, source: Source, default: str, where: str) -> tuple[Array, Array]:
+        split = source.split or default
+        if split not in self.splits(source):
+            raise InvalidSpec(f"{where}: there is no split {split!r}; there are {', '.join(self.splits(source))}.", param=where)
+        if source.dataset in BUILTINS:
+            features, labels = builtin.SOURCES[source.dataset]()[split]
+            return _canonical(features, input_shape(self.task, features.shape[1:], where)), labels
+        file = self._file(source)
+        chosen = choose_columns(file.columns(), source.columns, self.task, where)
+        columns = [file.splits[split].columns[name] for name in chosen.features]
+        features = columns[0] if len(columns) == 1 else np.column_stack([c.reshape(len(c), -1) for c in columns])
+        return _canonical(_number_type(features, self.task), chosen.shape), file.splits[split].columns[chosen.label]
+
+    def classes(self, source: Source, labels: Array) -> list[str]:
+        if source.dataset in BUILTINS:
+            return list(BUILTINS[source.dataset].classes)
+        file = self._file(source)
+        label = choose_columns(file.columns(), source.columns, self.task, "data.train").label
+        classes = file.classes(label)
+        if classes is None:
+            raise InvalidData(
+                f"data.train: column {label!r} holds no classes.", param="data.train.columns.label", hint="Labels are integers or words."
+            )
+        return classes
+
+    def scaling(self, train: Split) -> Scaling:
+        if self.task == "tabular-classification":
+            x = train.features.double()
+            deviation = x.std(dim=0, correction=0)
+            deviation[deviation < 1e-12] = 1.0  # a constant column carries nothing; do not divide by zero
+            return Scaling(subtract=x.mean(dim=0).tolist(), divide=deviation.tolist())
+        if self.builtin in builtin.DIVIDE:
+            return Scaling(divide=builtin.DIVIDE[self.builtin])
+        return Scaling(divide=255.0) if train.features.dtype == torch.uint8 else Scaling()
+
+    def _file(self, source: Source) -> datafiles.DataFile:
+        key = source.dataset or source.path or ""
+        if key not in self._files:
+            file = self.inputs.datasets[key]
+            self._files[key] = datafiles.read(file.path, file.name)
+        return self._files[key]
+
+
+def _number_type(features: Array, task: str) -> Array:
+    """Pixels 0 … 255 stored as wider integers are pixels still; other numbers become float32."""
+    if features.dtype == np.uint8:
+        return features
+    whole = np.issubdtype(features.dtype, np.integer)
+    if whole and task == "image-classification" and features.size and features.min() >= 0 and features.max() <= 255:
+        return features.astype(np.uint8)
+    return features.astype(np.float32)
+
+
+def _canonical(features: Array, shape: tuple[int, ...]) -> Array:
+    """Rows as `shape`: images get their channel axis, channels last become channels first."""
+    rows = len(features)
+    if features.ndim == 4 and features.shape[1:] != shape and features.shape[3] == shape[0]:
+        return np.moveaxis(features, 3, 1)
+    return features.reshape(rows, *shape)

@@ -1,0 +1,16 @@
+"""Errors of a run. JobError: repeating would not help. Everything else that escapes counts as a crash and is tried again."""
+
+from contract.errors import ErrorCode, JobError
+
+
+def diverged(step: int, what: str, how: str = "became NaN or infinite") -> JobError:
+    return JobError(
+        f"The {what} {how} at step {step}.",
+        code=ErrorCode.DIVERGED,
+        param="training.optimizer.lr",
+        hint="Lower training.optimizer.lr, add schedule.warmup or training.clip_norm; checkpoints before this step are kept.",
+    )
+
+
+class CheckpointInvalidError(Exception):
+    """A checkpoint whose files do not match its manifest; the one before it may still do."""

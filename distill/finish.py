@@ -1,0 +1,73 @@
+"""After the last step: measure the arms, write report, model and card."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from contract.events import Finished, PhaseChanged, RunEvent
+from contract.model import ModelConfig
+from contract.spec import JobSpec
+from contract.status import Phase
+from distill import card, evaluate, networks, report
+from distill.data import Data, Split
+from distill.errors import diverged
+from distill.networks.files import CARD, WEIGHTS
+from distill.teacher import Outputs, Teacher, infer
+
+Emit = Callable[[RunEvent], None]
+
+
+def trained(
+    spec: JobSpec,
+    workdir: Path,
+    emit: Emit,
+    network: nn.Sequential,
+    config: ModelConfig,
+    data: Data,
+    teacher: Teacher | None,
+    outputs: Outputs | None,
+    seconds: float,
+) -> Finished:
+    emit(PhaseChanged(phase=Phase.EVALUATING, message=f"{len(data.test):,} {data.test_name} rows"))
+    folder = workdir / "result"
+    networks.save(network, config, folder / "student")
+    size = (folder / "student" / WEIGHTS).stat().st_size
+    test = data.test.to(next(network.parameters()).device)
+    student = _measured(network, config, test)
+    cost = evaluate.cost(network, config, test, size)
+    if teacher is None or outputs is None:
+        found = report.single(spec.task, data.test_name, len(test), student.metrics, cost)
+    else:
+        of_teacher = evaluate.measure(teacher.outputs(test).logits, test)
+        teacher_cost = evaluate.cost(teacher.network, teacher.config, test, teacher.size_bytes)
+        found = report.distilled(spec.task, data.test_name, len(test), (of_teacher, teacher_cost), (student, cost), outputs.summary())
+    found["seconds"] = round(seconds, 3)
+    emit(PhaseChanged(phase=Phase.SAVING))
+    (folder / "student" / CARD).write_text(card.write(network, config, found))
+    return _finished(folder, found, config)
+
+
+def evaluated(spec: JobSpec, workdir: Path, emit: Emit, network: nn.Sequential, config: ModelConfig, data: Data) -> Finished:
+    emit(PhaseChanged(phase=Phase.EVALUATING, message=f"{len(data.test):,} {data.test_name} rows"))
+    test = data.test.to(next(network.parameters()).device)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    found = report.single(
+        spec.task, data.test_name, len(test), _measured(network, config, test).metrics, evaluate.cost(network, config, test, size)
+    )
+    return _finished(workdir / "result", found, None)
+
+
+def _measured(network: nn.Module, config: ModelConfig, rows: Split) -> evaluate.Measured:
+    logits: Tensor = infer(network, config, rows)
+    if not logits.isfinite().all():
+        raise diverged(0, "network's output")
+    return evaluate.measure(logits, rows)
+
+
+def _finished(folder: Path, found: dict[str, Any], config: ModelConfig | None) -> Finished:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(json.dumps(found, indent=2) + "\n")
+    return Finished(folder=str(folder), report=found, model=config.model_dump(mode="json") if config else None)

@@ -1,0 +1,53 @@
+"""Where the things a spec refers to lie on this machine. The service fills it from its store, `potstill run` from paths."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from contract.errors import InvalidSpec
+from contract.registry import BUILTINS
+from contract.spec import JobSpec, ModelRef
+
+
+@dataclass(frozen=True)
+class DatasetFile:
+    """An uploaded file; `name` is what it was called, whose ending says its format."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class Inputs:
+    cache: Path  # folder of teacher outputs, shared by jobs
+    datasets: dict[str, DatasetFile] = field(default_factory=dict)  # by dataset id or path as the spec has it
+    models: dict[str, Path] = field(default_factory=dict)  # by spec field: "teacher", "student"
+
+    @classmethod
+    def local(cls, spec: JobSpec, cache: Path) -> "Inputs":
+        """For the engine alone: everything must be a path or built in."""
+        datasets, models = {}, {}
+        for field_, source in spec.sources().items():
+            if source.path is not None:
+                datasets[source.path] = DatasetFile(_existing(source.path, f"{field_}.path"), Path(source.path).name)
+            elif source.dataset not in BUILTINS:
+                raise InvalidSpec(
+                    f"{field_}: {source.dataset} is only known to a service.", param=field_, hint="Give {path: FILE} instead."
+                )
+        for field_, ref in spec.refs().items():
+            models[field_] = _local_model(field_, ref)
+        return cls(cache, datasets, models)
+
+
+def _local_model(field_: str, ref: ModelRef) -> Path:
+    if ref.path is None:
+        raise InvalidSpec(
+            f"{field_}: {ref.job or ref.model} is only known to a service.", param=field_, hint="Give {path: FOLDER} instead."
+        )
+    return _existing(ref.path, f"{field_}.path")
+
+
+def _existing(path: str, param: str) -> Path:
+    found = Path(path).expanduser()
+    if not found.exists():
+        raise InvalidSpec(f"{param}: there is nothing at {path}.", param=param, hint="Check the path; it is relative to this folder.")
+    return found

@@ -1,0 +1,69 @@
+"""Architectures of contract.registry as plain `nn.Sequential`: what is saved can be rebuilt with torch alone."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from contract import registry
+from contract.model import Scaling
+
+Shape = tuple[int, ...]
+
+
+def logistic(arch: registry.Logistic, shape: Shape, classes: int) -> nn.Sequential:
+    return nn.Sequential(nn.Flatten(), nn.Linear(prod(shape), classes))
+
+
+def mlp(arch: registry.Mlp, shape: Shape, classes: int) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Flatten()]
+    for before, after in pairwise([prod(shape), *arch.hidden]):
+        layers += [nn.Linear(before, after), nn.ReLU(), *_dropout(arch.dropout)]
+    return nn.Sequential(*layers, nn.Linear(arch.hidden[-1], classes))
+
+
+def cnn(arch: registry.Cnn, shape: Shape, classes: int) -> nn.Sequential:
+    before, height, width = shape
+    layers: list[nn.Module] = []
+    for channels in arch.channels:
+        layers += [nn.Conv2d(before, channels, 3, padding=1), nn.ReLU()]
+        if min(height, width) >= 2:
+            layers.append(nn.MaxPool2d(2))
+            height, width = height // 2, width // 2
+        before = channels
+    flat = before * height * width
+    layers += [nn.Flatten(), nn.Linear(flat, arch.hidden), nn.ReLU(), *_dropout(arch.dropout), nn.Linear(arch.hidden, classes)]
+    return nn.Sequential(*layers)
+
+
+def _dropout(share: float) -> list[nn.Module]:
+    return [nn.Dropout(share)] if share > 0 else []
+
+
+BUILDERS: dict[type, Callable[[Any, Shape, int], nn.Sequential]] = {
+    registry.Logistic: logistic,
+    registry.Mlp: mlp,
+    registry.Cnn: cnn,
+}
+
+
+def build(arch: registry.Architecture, shape: Shape, classes: int) -> nn.Sequential:
+    """The network for inputs [B, *shape] and logits [B, classes]; weights drawn from torch's current random state."""
+    return BUILDERS[type(arch)](arch, shape, classes)
+
+
+def count_parameters(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def scaled(features: Tensor, scaling: Scaling) -> Tensor:
+    """Raw features [B, *shape] → float32 as the network wants them."""
+    x = features.float()
+    return (x - _number(scaling.subtract, x)) / _number(scaling.divide, x)
+
+
+def _number(value: float | list[float], like: Tensor) -> Tensor | float:
+    return torch.tensor(value, device=like.device).reshape(like.shape[1:]) if isinstance(value, list) else value

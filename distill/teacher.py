@@ -1,0 +1,92 @@
+"""Teacher inference, once for the same teacher and rows: outputs are kept under a key made of content, never of position.
+
+The key hashes the teacher's weights and config and the rows' features. Any job with both equal, in any order of epochs and
+batches, reads the same file; anything changed is another key.
+"""
+
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from contract.model import ModelConfig
+from distill.data import Split
+from distill.networks import load, scaled
+from distill.networks.files import WEIGHTS
+
+BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """logits [N, C] in float32, in the order of the rows asked for."""
+
+    logits: Tensor
+    cache: Literal["built", "hit"]
+
+    def summary(self) -> dict[str, object]:
+        return {"mode": "cached", "cache": self.cache, "rows": len(self.logits), "bytes": self.logits.numel() * self.logits.element_size()}
+
+
+class Teacher:
+    """A network in evaluation mode that no gradient reaches."""
+
+    def __init__(self, folder: Path, cache: Path, device: torch.device) -> None:
+        self.network, self.config = load(folder)
+        self.network.requires_grad_(False).to(device)
+        self.device = device
+        self._cache = cache
+        digest = sha256((folder / WEIGHTS).read_bytes())
+        digest.update(_canonical_json(self.config))
+        self.sha256 = digest.hexdigest()
+        self.size_bytes = (folder / WEIGHTS).stat().st_size
+
+    def outputs(self, rows: Split) -> Outputs:
+        """The logits for `rows`, from the cache when this teacher has seen them before."""
+        key = sha256(f"logits/1/{self.sha256}/{rows.digest()}".encode()).hexdigest()
+        path = self._cache / key[:2] / f"{key}.safetensors"
+        known = _read(path, len(rows))
+        if known is not None:
+            return Outputs(known.to(self.device), "hit")
+        logits = infer(self.network, self.config, rows)
+        _write(path, logits)
+        return Outputs(logits, "built")
+
+
+def infer(network: nn.Module, config: ModelConfig, rows: Split, batch: int = BATCH) -> Tensor:
+    """Logits [N, C] in float32, network in evaluation mode, no gradients."""
+    network.eval()
+    with torch.inference_mode():
+        parts = [network(scaled(part, config.input)).float() for part in torch.split(rows.features, batch)]
+    return torch.cat(parts).clone()
+
+
+def _canonical_json(config: ModelConfig) -> bytes:
+    return json.dumps(config.model_dump(mode="json"), sort_keys=True).encode()
+
+
+def _read(path: Path, rows: int) -> Tensor | None:
+    try:
+        logits = load_file(path)["logits"]
+    except (FileNotFoundError, SafetensorError, KeyError):  # absent, or torn by a crash of the machine: build it again
+        return None
+    return logits if len(logits) == rows else None
+
+
+def _write(path: Path, logits: Tensor) -> None:
+    """Whole or not at all: two jobs that build the same outputs at once both succeed, and write the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}")
+    try:
+        save_file({"logits": logits.cpu().contiguous()}, temporary)
+        os.replace(temporary, path)  # noqa: PTH105 - the atomic rename is the point
+    finally:
+        temporary.unlink(missing_ok=True)

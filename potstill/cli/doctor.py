@@ -1,0 +1,82 @@
+"""`doctor`: is everything in order between here and the service?"""
+
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, NamedTuple
+
+import typer
+
+import potstill
+from potstill import settings
+from potstill.cli.options import Json, connect
+from potstill.cli.output import emit, line, size
+from potstill.errors import PotstillError, Unauthorized
+
+if TYPE_CHECKING:
+    from potstill.client import Client
+
+ROOM = 1_000_000_000  # bytes free; below it a run of any size may end early
+
+
+class Check(NamedTuple):
+    name: str
+    ok: bool
+    detail: str
+    hint: str | None = None
+    code: int = 1  # the exit code when this is what is wrong; 0 where it only deserves a word
+
+
+def doctor(as_json: Json = False) -> None:
+    """Look whether address, key, service and this machine are in order."""
+    checks = [*_here(), *_service()]
+    for check in checks:
+        if as_json:
+            emit({**check._asdict(), "code": None if check.ok else check.code}, stream=True)
+        else:
+            mark = "✓" if check.ok else "✗" if check.code else "!"
+            line(mark, check.name, check.detail, hint=None if check.ok else check.hint, stderr=False)
+    raise typer.Exit(next((check.code for check in checks if not check.ok and check.code), 0))
+
+
+def _here() -> Iterator[Check]:
+    yield Check(
+        "client", True, f"potstill {potstill.__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    )
+    try:
+        yield Check("torch", True, version("torch"))
+    except PackageNotFoundError:
+        yield Check("torch", False, "not installed: jobs cannot run on this machine", "pip install 'potstill[worker]'", code=0)
+    home = settings.home()
+    free = shutil.disk_usage(next(folder for folder in (home, *home.absolute().parents) if folder.exists())).free
+    yield Check("disk", free > ROOM, f"{size(free)} free for {home}", "Free some space, or set POTSTILL_HOME to a larger disk.", code=0)
+    key_file = settings.key_file()
+    if key_file.exists():
+        private = key_file.stat().st_mode & 0o077 == 0
+        yield Check("key file", private, f"{key_file}{'' if private else ' can be read by others'}", f"chmod 600 {key_file}", code=0)
+
+
+def _service() -> Iterator[Check]:
+    """Each question makes sense only after the one before: the first wrong answer ends them."""
+    try:
+        with connect() as client:
+            with client.transport.stream("/livez"):
+                yield Check("address", True, client.url)
+            with client.transport.stream("/readyz"):
+                pass
+            yield Check("service", True, _versions(client))
+            client.jobs.page(limit=1)
+            yield Check("key", True, "accepted")
+            alive = [worker for worker in client.workers.list() if worker.alive]
+            slots = sum(worker.slots for worker in alive)
+            yield Check("workers", bool(alive), f"{len(alive)} alive, {slots} slots", "Jobs wait until one starts: potstill worker", code=0)
+    except Unauthorized as error:
+        yield Check("key", False, error.detail, error.hint, code=4)
+    except PotstillError as error:
+        yield Check("service", False, error.detail, error.hint)
+
+
+def _versions(client: "Client") -> str:
+    info = client.transport.call("GET", "/openapi.json").get("info", {})
+    return f"ready, {info.get('title', 'service')} {info.get('version', '')}".strip()

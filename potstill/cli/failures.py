@@ -1,0 +1,40 @@
+"""Exceptions → one line on stderr, a hint, and the exit code: 1 error · 4 auth · 5 job failed · 6 job cancelled · 7 timeout.
+
+0 is success, 2 wrong usage (typer's), 130 Ctrl-C.
+"""
+
+import json
+import sys
+
+from potstill.cli.output import line
+from potstill.errors import JobCancelled, JobFailed, PotstillError, Unauthorized, WaitTimeout
+
+EXIT_CODES: dict[type[PotstillError], int] = {Unauthorized: 4, JobFailed: 5, JobCancelled: 6, WaitTimeout: 7}
+SERVER_PARTS = "Install the part that runs jobs: pip install 'potstill[worker]'."
+
+
+def explain(error: Exception) -> int | None:
+    """The exit code, once the error is told; None for one that is a bug of ours and deserves its traceback."""
+    if isinstance(error, PotstillError):
+        _tell(error)
+        return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
+    if isinstance(error, ModuleNotFoundError):
+        line("✗", "error", f"This command needs {error.name}, which is not installed.", hint=SERVER_PARTS)
+        return 1
+    if isinstance(error, OSError):
+        line("✗", "error", f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return 1
+    return None
+
+
+def _tell(error: PotstillError) -> None:
+    if "--json" in sys.argv:
+        fields = {name: getattr(error, name) for name in ("code", "detail", "param", "hint", "request_id")}
+        print(json.dumps({"error": fields | {"errors": [e.model_dump() for e in error.errors]}}), file=sys.stderr)
+        return
+    line("✗", "error", error.detail, hint=error.hint)
+    if len(error.errors) > 1:  # the detail names the first
+        for one in error.errors[1:]:
+            line(" ", "", f"{one.pointer}: {one.message}")
+    if error.code == "internal_error" and error.request_id:
+        line(" ", "", f"The service's log has more under {error.request_id}.")

@@ -1,0 +1,36 @@
+"""`metrics`: a job's curves, one line each."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from potstill.cli.gauge import sparkline
+from potstill.cli.options import JobId, Json, connect, job_id
+from potstill.cli.output import emit, note, table
+
+if TYPE_CHECKING:
+    from contract.wire import Series
+
+
+def metrics(
+    job: JobId,
+    name: Annotated[str | None, typer.Option(help="Only this metric, for example train/loss.")] = None,
+    arm: Annotated[str | None, typer.Option(help="Only this arm: model, student, control or teacher.")] = None,
+    points: Annotated[int, typer.Option(min=2, help="At most this many points of each curve; extremes are kept.")] = 500,
+    as_json: Json = False,
+) -> None:
+    """Show a job's metrics: last value, range, and shape. --json has the points."""
+    with connect() as client:
+        found = client.jobs.metrics(job_id(client, job), name=name, arm=arm, max_points=points)
+    if as_json:
+        emit(list(found))
+    elif found:
+        table(["metric", "arm", "seed", "points", "last", "min", "max", "curve"], [_row(series) for series in found])
+    else:
+        note("no metrics yet")
+
+
+def _row(series: "Series") -> tuple[object, ...]:
+    values = [value for _, value, _ in series.points]
+    numbers = [f"{number:.4g}" for number in (values[-1], min(values), max(values))] if values else ["", "", ""]
+    return series.name, series.arm, series.seed, f"{series.total_points:,}", *numbers, sparkline(values)

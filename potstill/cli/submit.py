@@ -1,0 +1,82 @@
+"""`submit` and `validate`: from a file to a queued job."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from potstill.cli import watch as watching
+from potstill.cli.options import Json, Seconds, connect
+from potstill.cli.output import emit, fields, line, note
+from potstill.specs import load, parse
+
+if TYPE_CHECKING:
+    from contract.wire import JobView, ValidateView
+
+Specs = Annotated[list[str], typer.Argument(metavar="SPEC…", help="YAML or JSON files; - reads standard input.")]
+
+
+def submit(
+    specs: Specs,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the jobs to their end.")] = False,
+    batch: Annotated[bool, typer.Option("--batch", help="Queue all or none; specs may refer to each other as @name.")] = False,
+    timeout: Seconds = None,
+    as_json: Json = False,
+) -> None:
+    """Queue jobs. Prints their ids; with --watch follows them and ends with their exit code."""
+    mappings = [_read(spec) for spec in specs]  # all are read before one is sent
+    with connect() as client:
+        queued = client.jobs.submit_batch(mappings) if batch else (client.jobs.submit(mapping) for mapping in mappings)
+        jobs = []
+        for job in queued:
+            jobs.append(job)
+            _announce(job.view, watch=watch, as_json=as_json)
+        if watch:
+            codes = [watching.to_the_end(job, timeout=timeout, as_json=as_json) for job in jobs]
+            raise typer.Exit(next((code for code in codes if code), 0))
+        if not as_json:
+            note(f"next: potstill watch {jobs[-1].id}")
+
+
+def validate(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A YAML or JSON file; - reads standard input.")], as_json: Json = False
+) -> None:
+    """Check a spec without queueing anything. Exit code 1 if it is not valid."""
+    mapping = _read(spec)
+    with connect() as client:
+        found = client.jobs.validate(mapping)
+    if as_json:
+        emit(found)
+    else:
+        _verdict(spec, found)
+    if not found.valid:
+        raise typer.Exit(1)
+
+
+def _verdict(spec: str, found: "ValidateView") -> None:
+    for error in found.errors:
+        line("✗", "error", f"{error.pointer or '/'}: {error.message}")
+    for warning in found.warnings:
+        line("!", "warning", warning)
+    if found.valid:
+        line("✓", "valid", spec, stderr=False)
+        fields((f"  {name.replace('_', ' ')}", value) for name, value in (found.estimate or {}).items())
+
+
+def _read(spec: str) -> dict[str, Any]:
+    if spec != "-":
+        return load(spec)
+    raw = sys.stdin.buffer.read()
+    looks_like_json = raw.lstrip()[:1] in (b"{", b"[")  # JSON gets JSON's error messages
+    return parse(raw, "standard input", "application/json" if looks_like_json else "application/yaml")
+
+
+def _announce(job: "JobView", *, watch: bool, as_json: bool) -> None:
+    if as_json:
+        emit(job, stream=True)
+        return
+    line("✓", job.status, " · ".join(filter(None, [job.id, job.name, job.status_reason])))
+    for warning in job.warnings:
+        line("!", "warning", warning)
+    if not (watch and sys.stdout.isatty()):  # for `ID=$(potstill submit …)`; a watcher has just read it above
+        print(job.id, flush=True)

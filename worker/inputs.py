@@ -1,0 +1,112 @@
+"""What an attempt needs, fetched from the store into its folder: datasets, trained models, checkpoints to go on from."""
+
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from contract.errors import ErrorCode, JobError
+from contract.registry import BUILTINS
+from contract.spec import JobSpec, ModelRef
+from models.blobs import Blobs
+from models.claims import Claim
+from models.dataset import Dataset
+from models.job import Job
+from models.results import Artifact, Checkpoint, Model
+from models.session import Database
+from worker.settings import Settings
+from worker.trainer import Order
+
+CANDIDATES = 3  # checkpoints tried, newest first
+Files = dict[str, str]  # file name → sha256
+
+
+def gather(database: Database, blobs: Blobs, claim: Claim, folder: Path, settings: Settings, device: str | None) -> Order:
+    """The trainer's order, its files in place. JobError when something it refers to is gone."""
+    spec = JobSpec.model_validate(claim.spec)
+    with database.read() as session:
+        datasets = {ref: _dataset(session, claim, ref, field) for field, ref in _dataset_refs(spec).items()}
+        models = {field: _model(session, claim, field, ref) for field, ref in spec.refs().items()}
+        checkpoints = _checkpoints(session, claim.job_id) or _of_retried(session, claim)
+    order = Order(
+        spec=spec,
+        workdir=folder,
+        cache=settings.cache_folder(),
+        datasets={},
+        models={},
+        resume_from=[],
+        threads=settings.threads(),
+        device=device,
+        silence_seconds=settings.kill_after,
+    )
+    for ref, dataset in datasets.items():
+        order.datasets[ref] = (folder / "datasets" / ref, f"data.{dataset.format}")
+        _fetch(blobs, {ref: dataset.sha256}, folder / "datasets", f"the file of {ref}")
+    for field, files in models.items():
+        order.models[field] = folder / "models" / field
+        _fetch(blobs, files, order.models[field], f"the model of {field}")
+    for step, files in checkpoints:
+        target = folder / "resume" / str(step)
+        try:
+            _fetch(blobs, files, target, "a checkpoint")
+        except JobError:
+            continue
+        order.resume_from.append(target)
+    return order
+
+
+def _dataset_refs(spec: JobSpec) -> dict[str, str]:
+    return {field: source.dataset for field, source in spec.sources().items() if source.dataset and source.dataset not in BUILTINS}
+
+
+def _dataset(session: Session, claim: Claim, ref: str, field: str) -> Dataset:
+    dataset = session.get(Dataset, ref)
+    if dataset is None or dataset.project_id != claim.project_id:
+        raise JobError(f"{field}: the dataset {ref} was deleted.", code=ErrorCode.DATASET_NOT_FOUND, param=field, hint="Upload it again.")
+    return dataset
+
+
+def _model(session: Session, claim: Claim, field: str, ref: ModelRef) -> Files:
+    model_id = ref.model
+    if ref.job is not None:
+        job = session.get(Job, ref.job)
+        model_id = job.model_id if job is not None else None
+    model = session.get(Model, model_id) if model_id else None
+    if model is None or model.project_id != claim.project_id:
+        raise JobError(
+            f"{field}: the model of {ref.job or ref.model} was deleted.",
+            code=ErrorCode.DEPENDENCY_FAILED,
+            param=field,
+            hint="Name another model, or train it again.",
+        )
+    return {name: file["sha256"] for name, file in model.files.items()}
+
+
+def _checkpoints(session: Session, job_id: str) -> list[tuple[int, Files]]:
+    rows = session.scalars(select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc()).limit(CANDIDATES)).all()
+    found = []
+    for row in rows:
+        prefix = f"checkpoints/{row.step}/"
+        files = session.scalars(select(Artifact).where(Artifact.job_id == job_id, Artifact.path.startswith(prefix, autoescape=True)))
+        found.append((row.step, {file.path.removeprefix(prefix): file.sha256 for file in files}))
+    return found
+
+
+def _of_retried(session: Session, claim: Claim) -> list[tuple[int, Files]]:
+    """A retry goes on where the job it repeats stopped, or the one before that."""
+    before = claim.retry_of
+    while before is not None:
+        found = _checkpoints(session, before)
+        if found:
+            return found
+        job = session.get(Job, before)
+        before = job.retry_of if job is not None and not job.retry_fresh else None
+    return []
+
+
+def _fetch(blobs: Blobs, files: Files, folder: Path, what: str) -> None:
+    for name, sha256 in files.items():
+        try:
+            blobs.fetch(sha256, folder / name)
+        except FileNotFoundError:
+            raise JobError(f"{what} is missing from the artifact store ({name}).", code=ErrorCode.INTERNAL_ERROR) from None

@@ -1,0 +1,12 @@
+"""Imported once by the fork server, so that a trainer starts in milliseconds. Imports only: a tensor operation here would start
+threads that do not survive the fork and hang every trainer."""
+
+import sklearn.datasets
+import sklearn.model_selection
+import torch._dynamo  # optimisers import it at their first step
+import torch.optim
+
+import distill.train
+import worker.trainer
+
+LOADED = (sklearn.datasets, sklearn.model_selection, torch._dynamo, torch.optim, distill.train, worker.trainer)

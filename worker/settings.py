@@ -1,0 +1,44 @@
+"""Settings of a worker process, read from POTSTILL_<FIELD> when it starts."""
+
+import os
+import socket
+from pathlib import Path
+
+from pydantic import Field
+
+from models.settings import StoreSettings
+
+
+class Settings(StoreSettings):
+    slots: int = Field(default=1, ge=1, le=256, description="Jobs run at once.")
+    host: str = Field(default_factory=socket.gethostname, description="Workers with the same host can tell when one of them has died.")
+    lease_seconds: float = Field(
+        default=30.0, gt=1, description="A job whose lease is not renewed for this long is given to another worker."
+    )
+    renew_seconds: float = Field(default=5.0, gt=0, description="How often leases are renewed; the answer brings cancel and pause.")
+    poll_seconds: float = Field(default=1.0, gt=0, description="How often a worker looks for work that nobody rang for.")
+    sweep_seconds: float = Field(default=2.0, gt=0, description="How often expired leases and dead neighbours are looked for.")
+    stop_seconds: float = Field(default=30.0, gt=0, description="Time a trainer has to reach a checkpoint when asked to stop.")
+
+    def run_folder(self) -> Path:
+        return self.home_path() / "run"
+
+    def work_folder(self) -> Path:
+        return self.home_path() / "work"
+
+    def cache_folder(self) -> Path:
+        return self.home_path() / "cache" / "teacher-outputs"
+
+    def threads(self) -> int:
+        """Trainer threads: cores ÷ slots. More would only fight for the same cores."""
+        return max(1, len(os.sched_getaffinity(0)) // self.slots)
+
+    @property
+    def freeze_after(self) -> float:
+        """Without a renewal for two thirds of the lease, trainers are held still: somebody may be about to take the job."""
+        return self.lease_seconds * 2 / 3
+
+    @property
+    def kill_after(self) -> float:
+        """And killed before the lease can be given away."""
+        return self.lease_seconds * 5 / 6

@@ -1,0 +1,171 @@
+"""The worker's own threads: one claims jobs for free slots, one renews leases, one sweeps up after others."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing.context import ForkServerContext
+
+import structlog
+import torch
+
+from contract.errors import Unavailable
+from contract.status import JobStatus
+from models import claims
+from models.blobs import Blobs
+from models.claims import Claim
+from models.ids import new_id
+from models.service import Worker
+from models.session import Database
+from worker.attempt import Attempt
+from worker.neighbours import Neighbours
+from worker.settings import Settings
+
+log = structlog.get_logger()
+
+
+class Supervisor:
+    def __init__(self, settings: Settings, database: Database, blobs: Blobs, context: ForkServerContext, version: str) -> None:
+        self.settings, self.database, self.blobs, self.context, self.version = settings, database, blobs, context, version
+        self.id = new_id("wrk")
+        self.neighbours = Neighbours(settings.run_folder(), self.id, settings.host)
+        self._attempts: dict[int, tuple[Attempt, threading.Thread]] = {}  # by slot
+        self._lock = threading.Lock()
+        self._wake, self._stopping, self._stopped = threading.Event(), threading.Event(), threading.Event()
+        self._devices = [str(i) for i in range(torch.cuda.device_count())]
+
+    # ---- life
+
+    def start(self) -> None:
+        with self.database.write() as session:
+            names = [f"cuda:{i}" for i in self._devices] or ["cpu"]
+            worker = Worker(id=self.id, host=self.settings.host, version=self.version, devices=names, slots=self.settings.slots)
+            session.add(worker)
+        self._sweep()
+        for target, name in ((self._claim_loop, "claim"), (self._renew_loop, "renew"), (self._sweep_loop, "sweep")):
+            threading.Thread(target=target, name=name, daemon=True).start()
+
+    def look(self) -> None:
+        """Somebody rang: look for work now. Safe from any thread and from a signal handler."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Takes no more jobs, brings every trainer to a checkpoint and gives the jobs back."""
+        self._stopping.set()
+        self._wake.set()
+        running = self._running()
+        for attempt, _ in running:
+            attempt.stop("the worker is shutting down")
+        for _, thread in running:
+            thread.join(self.settings.stop_seconds + 10)
+        self._stopped.set()
+        self.neighbours.leave(self.database)
+
+    # ---- claiming
+
+    def _claim_loop(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.wait(self.settings.poll_seconds)
+            self._wake.clear()
+            with _survived("claiming"):
+                while self._fill_a_slot():
+                    pass
+
+    def _fill_a_slot(self) -> bool:
+        with self._lock:
+            slot = next((i for i in range(self.settings.slots) if i not in self._attempts), None)
+        if slot is None or self._stopping.is_set():
+            return False
+        sent_at = time.monotonic()
+        with self.database.write() as session:
+            claim = claims.claim(session, self.id, self.settings.lease_seconds)
+        if claim is None:
+            return False
+        device = self._devices[slot % len(self._devices)] if self._devices else None
+        attempt = Attempt(self.settings, self.database, self.blobs, self.context, claim, device)
+        attempt.renewed_at = sent_at
+        thread = threading.Thread(target=self._run, args=(slot, attempt), name=f"slot-{slot}", daemon=True)
+        with self._lock:
+            self._attempts[slot] = (attempt, thread)
+        log.info("claimed", job=claim.job_id, attempt=claim.attempt, slot=slot)
+        thread.start()
+        if self._stopping.is_set():
+            attempt.stop("the worker is shutting down")
+        return True
+
+    def _run(self, slot: int, attempt: Attempt) -> None:
+        try:
+            attempt.run()
+        finally:
+            with self._lock:
+                del self._attempts[slot]
+            self._wake.set()
+
+    def _running(self) -> list[tuple[Attempt, threading.Thread]]:
+        with self._lock:
+            return list(self._attempts.values())
+
+    # ---- leases
+
+    def _renew_loop(self) -> None:
+        """Every second it looks at the clocks; every renew_seconds it renews. Silence freezes trainers, then kills them, before
+        the lease can pass to somebody else."""
+        next_renewal = 0.0
+        while not self._stopped.wait(min(1.0, self.settings.renew_seconds / 2)):
+            attempts = [attempt for attempt, _ in self._running()]
+            if time.monotonic() >= next_renewal:
+                next_renewal = time.monotonic() + self.settings.renew_seconds
+                try:
+                    self._renew(attempts)
+                except Exception as error:  # noqa: BLE001 - whatever it is, the clocks below decide
+                    log.warning("renewal failed", error=str(error))
+            for attempt in attempts:
+                silent = time.monotonic() - attempt.renewed_at
+                if silent >= self.settings.kill_after:
+                    attempt.kill()
+                elif silent >= self.settings.freeze_after:
+                    attempt.freeze()
+
+    def _renew(self, attempts: list[Attempt]) -> None:
+        by_claim: dict[Claim, Attempt] = {attempt.claim: attempt for attempt in attempts}
+        sent_at = time.monotonic()
+        with self.database.write() as session:
+            answers = claims.renew(session, self.id, by_claim, self.settings.lease_seconds)
+        for claim, status in answers.items():
+            attempt = by_claim[claim]
+            if status is None:
+                attempt.kill()
+                continue
+            attempt.beat(sent_at)
+            if status in (JobStatus.CANCELLING, JobStatus.PAUSING):
+                attempt.stop(status)
+
+    # ---- sweeping
+
+    def _sweep_loop(self) -> None:
+        while not self._stopping.wait(self.settings.sweep_seconds):
+            with _survived("sweeping"):
+                self._sweep()
+
+    def _sweep(self) -> None:
+        """Leases that ran out, on any host, and jobs of this host's dead workers. Nobody needs to be rung: idle workers look
+        every poll_seconds."""
+        dead = self.neighbours.dead(self.database)
+        with self.database.write() as session:
+            taken = claims.reap(session, dead)
+        if dead:
+            self.neighbours.bury(self.database, dead)
+        if taken:
+            log.warning("took jobs back", jobs=taken)
+            self._wake.set()
+
+
+@contextlib.contextmanager
+def _survived(what: str) -> Iterator[None]:
+    """These loops must outlive every error: a worker that only looks alive is worse than a dead one."""
+    try:
+        yield
+    except Unavailable as error:
+        log.warning(f"{what}: {error}")
+    except Exception:
+        log.exception(f"{what} failed; going on")

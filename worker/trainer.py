@@ -1,0 +1,110 @@
+"""The trainer: one process for one attempt. It knows no database, broker or HTTP: orders come in as JSON, events go out on a
+pipe, and a second pipe says `beat` (the lease holds), `stop` (leave at the next step) or, by closing, that nobody is there.
+
+It must never outlive its worker: it dies with the fork server (PDEATHSIG), when the control pipe closes, or without a beat.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import traceback
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel
+
+from contract.errors import ErrorBody, ErrorCode, PotstillError
+from contract.events import Failed, LogLine, RunEvent
+from contract.spec import JobSpec
+from distill.inputs import DatasetFile, Inputs
+from distill.train import Emit, run
+
+PR_SET_PDEATHSIG = 1
+BEAT, STOP = b"beat", b"stop"
+
+
+class Order(BaseModel):
+    """Everything a trainer is told."""
+
+    spec: JobSpec
+    workdir: Path
+    cache: Path
+    datasets: dict[str, tuple[Path, str]]  # reference → (file, its original name)
+    models: dict[str, Path]
+    resume_from: list[Path]
+    threads: int
+    device: str | None  # CUDA_VISIBLE_DEVICES
+    silence_seconds: float  # without a beat for this long, die
+
+
+def main(order_json: str, events: Connection, control: Connection) -> None:
+    _die_with_the_worker()
+    order = Order.model_validate_json(order_json, strict=False)
+    _redirect_output(order.workdir / "trainer.log")
+    if order.device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = order.device
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
+    threading.Thread(target=_watch, args=(control, stop, order.silence_seconds), daemon=True).start()
+    torch.set_num_threads(order.threads)
+
+    def emit(event: RunEvent) -> None:
+        events.send_bytes(event.model_dump_json().encode())
+
+    try:
+        emit(_run(order, emit, stop))
+    except BrokenPipeError:
+        os._exit(1)
+
+
+def _run(order: Order, emit: Emit, stop: threading.Event) -> RunEvent:
+    inputs = Inputs(order.cache, {ref: DatasetFile(path, name) for ref, (path, name) in order.datasets.items()}, order.models)
+    try:
+        return run(order.spec, order.workdir, emit, stop.is_set, inputs=inputs, resume_from=order.resume_from)
+    except PotstillError as error:
+        return Failed(error=error.body())
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        hint = "Use a smaller training.batch_size or a smaller student."
+        return Failed(error=ErrorBody(code=ErrorCode.OUT_OF_MEMORY, message=f"Memory ran out: {error}", hint=hint))
+    except Exception as error:  # noqa: BLE001 - a bug or a broken machine: say so, count it as a crash
+        emit(LogLine(level="error", message=traceback.format_exc(limit=-8)))
+        body = ErrorBody(code=ErrorCode.INTERNAL_ERROR, message=f"{type(error).__name__}: {error}")
+        return Failed(error=body, retryable=True)
+
+
+def _die_with_the_worker() -> None:
+    os.setsid()
+    alive = forkserver._forkserver._forkserver_alive_fd  # type: ignore[attr-defined]
+    if alive is not None:  # each child inherits it, and would keep the fork server up after the worker is gone
+        os.close(alive)
+        forkserver._forkserver._forkserver_alive_fd = None  # type: ignore[attr-defined]
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before we asked to be told
+        os._exit(1)
+
+
+def _watch(control: Connection, stop: threading.Event, silence_seconds: float) -> None:
+    while True:
+        try:
+            if not control.poll(silence_seconds):
+                break
+            if control.recv_bytes() == STOP:
+                stop.set()
+        except (EOFError, OSError):
+            break
+    os.killpg(0, signal.SIGKILL)
+
+
+def _redirect_output(path: Path) -> None:
+    """What libraries print lands in a file of the attempt: it is what explains a crash."""
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    sys.stdout.flush()
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
+    os.close(log)
