@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from api.references import Lookup, Rows, described_parameters
-from contract.check import parse_spec
+from contract.check import pointer
 from contract.errors import FieldError, InvalidSpec
 from contract.fit import check_fit
 from contract.spec import JobKind, JobSpec, ModelRef
@@ -74,10 +74,10 @@ def store(session: Session, project_id: str, sent: dict[str, Any], checked: Chec
     return create(session, job, checked.needs)
 
 
-def verdict(session: Session, project_id: str, sent: dict[str, Any]) -> ValidateView:
+def verdict(session: Session, project_id: str, spec: JobSpec) -> ValidateView:
     """What submitting would say, without submitting."""
     try:
-        checked = check(Lookup(session, project_id, lock=False), parse_spec(sent))
+        checked = check(Lookup(session, project_id, lock=False), spec)
     except InvalidSpec as error:
         return invalid(error)
     resolved = checked.spec.resolved().model_dump(mode="json")
@@ -85,8 +85,7 @@ def verdict(session: Session, project_id: str, sent: dict[str, Any]) -> Validate
 
 
 def invalid(error: InvalidSpec) -> ValidateView:
-    pointer = "/" + error.param.replace(".", "/") if error.param else ""
-    errors = error.errors or [FieldError(pointer=pointer, message=error.detail)]
+    errors = error.errors or [FieldError(pointer=pointer(tuple((error.param or "").split("."))), message=error.detail)]
     if error.hint:
         errors = [errors[0].model_copy(update={"message": f"{errors[0].message}. {error.hint}"}), *errors[1:]]
     return ValidateView(valid=False, errors=errors, warnings=[], resolved_spec=None, estimate=None)

@@ -34,7 +34,7 @@ class File:
 
 def respond(blobs: Blobs, file: File, method: str, request: Headers) -> Response:
     headers = {"ETag": file.etag, "Cache-Control": "private, no-cache"}
-    if _has_it(request.get("if-none-match"), file.etag):
+    if has_it(request.get("if-none-match"), file.etag):
         return Response(status_code=304, headers=headers)
     headers |= {
         "Accept-Ranges": "bytes",
@@ -67,7 +67,7 @@ def disposition(name: str) -> str:
     return f'attachment; filename="{plain}"' + (f"; filename*=UTF-8''{quote(name, safe='')}" if plain != name else "")
 
 
-def _has_it(if_none_match: str | None, etag: str) -> bool:
+def has_it(if_none_match: str | None, etag: str) -> bool:
     tags = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
     return etag in tags or "*" in tags
 

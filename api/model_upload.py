@@ -1,14 +1,16 @@
 """Files of a model that somebody sends → checked content of a Model row. Weights as safetensors, all else as text; never pickle."""
 
-import json
+from math import prod
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from api.bodies import storable
 from api.form_fields import shown
 from api.multipart import Part
 from api.safetensors import invalid, read_header
-from contract.errors import ErrorCode, InvalidData
+from contract.document import parse_mapping
+from contract.errors import ErrorCode, InvalidData, Refused
 from contract.fit import input_shape
 from contract.model import ModelConfig
 from contract.registry import TASKS
@@ -52,14 +54,14 @@ def check(files: dict[str, Part]) -> ModelConfig:
 
 def _config(path: Path) -> ModelConfig:
     try:
-        config = ModelConfig.model_validate(json.loads(path.read_text("utf-8")))
+        config = ModelConfig.model_validate(storable(parse_mapping(path.read_bytes())))
         architecture = config.architecture
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise invalid(f"{place}: {first['msg']}", CONFIG) from None
-    except (ValueError, RecursionError):
-        raise invalid("it is not JSON", CONFIG) from None
+    except Refused as error:
+        raise invalid(error.detail.removeprefix("The body is ").rstrip("."), CONFIG) from None
     if config.task not in TASKS:
         raise invalid(f"task: {config.task[:60]!r} is not one of {', '.join(TASKS)}", CONFIG)
     shape = tuple(config.shape)
@@ -70,6 +72,11 @@ def _config(path: Path) -> ModelConfig:
         raise invalid(f"shape: {reason}", CONFIG)
     if len(set(config.classes)) != len(config.classes):
         raise invalid("classes: one is named twice", CONFIG)
+    for field, value in (("subtract", config.input.subtract), ("divide", config.input.divide)):
+        if isinstance(value, list) and len(value) != prod(shape):
+            raise invalid(f"input.{field}: {len(value)} numbers for {prod(shape)} features", CONFIG)
+    if 0 in (config.input.divide if isinstance(config.input.divide, list) else [config.input.divide]):
+        raise invalid("input.divide: it holds a zero", CONFIG)
     return config
 
 

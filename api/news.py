@@ -39,12 +39,14 @@ class News:
         self.database = database
         self.interval = interval
         self.closing = False
+        self.threads: CapacityLimiter | None = None  # the streams' own: a hundred of them must not keep other requests waiting
         self._watches: set[Watch] = set()
         self._poller: asyncio.Task[None] | None = None
         self._last: dict[str, int | None] = {}
 
     def open(self) -> None:
         self.closing = False
+        self.threads = CapacityLimiter(4)
 
     def close(self) -> None:
         """Streams end now: the process is about to. Clients take up elsewhere where they were."""

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.auth import Caller
-from api.idempotency import Idempotency
+from api.idempotency import Created, Idempotency
 from api.news import News
 from api.queue import Bell
 from api.settings import Settings
@@ -27,6 +27,10 @@ class Services:
     news: News
     idempotency: Idempotency
     telemetry: Telemetry
+
+    def ring(self, created: Created) -> None:
+        for job_id in created.jobs:
+            self.bell.ring(job_id)
 
 
 def build(settings: Settings, schema_head: str | None) -> Services:

@@ -6,8 +6,10 @@ from sqlalchemy import Text, cast, select
 from sqlalchemy.orm import Session
 
 from contract.errors import Conflict, ErrorCode
+from models.dataset import Dataset
 from models.job import Job
 from models.lifecycle import dependents_waiting
+from models.results import Model
 
 
 def refuse_if_used(session: Session, project_id: str, kind: str, id_: str) -> None:
@@ -23,13 +25,23 @@ def refuse_if_needed(session: Session, job: Job) -> None:
     """Raises Conflict when an unfinished job waits for this one, continues it, or uses its model."""
     if dependents_waiting(session, job.id):
         raise in_use(job.id, "an unfinished job")
-    # Until it has started, a retry still has to fetch the checkpoint it goes on from.
+    # A retry goes on from this job's checkpoint, and after a crash fetches it again.
     retry = select(Job.id).where(Job.retry_of == job.id, Job.retry_fresh.is_(False), Job.finished_at.is_(None))
     continued = session.scalar(retry.where(Job.project_id == job.project_id).limit(1))
     if continued is not None:
         raise in_use(job.id, continued)
     if job.model_id is not None:
         refuse_if_used(session, job.project_id, "model", job.model_id)
+
+
+def refuse_if_deleted(session: Session, job: Job) -> None:
+    """Raises Conflict when a dataset or model that a job is to be repeated with is gone."""
+    for id_ in sorted(named(job.resolved_spec)):
+        table = Dataset if id_.startswith("ds_") else Model if id_.startswith("mdl_") else None
+        if table is not None and session.scalar(select(table.id).where(table.id == id_).with_for_update(read=True)) is None:
+            kind = table.__name__.lower()
+            code = ErrorCode.DATASET_NOT_FOUND if table is Dataset else ErrorCode.MODEL_NOT_FOUND
+            raise Conflict(f"The {kind} {id_}, which {job.id} used, was deleted.", code=code, hint="Submit a new job with another one.")
 
 
 def named(spec: dict[str, Any]) -> set[str]:

@@ -1,6 +1,6 @@
 """What a run says while it works: the engine emits these, the sink stores them, watchers read them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, Field, TypeAdapter
 
@@ -78,3 +78,33 @@ class Failed(BaseModel):
 Outcome = Finished | Stopped | Failed
 RunEvent = Annotated[PhaseChanged | Step | CheckpointSaved | Resumed | LogLine | Finished | Stopped | Failed, Field(discriminator="type")]
 RUN_EVENT: TypeAdapter[RunEvent] = TypeAdapter(RunEvent)
+
+
+class News(NamedTuple):
+    """An event as watchers read it: the type, level, message and data of contract.wire.EventView."""
+
+    type: str
+    level: str
+    message: str
+    data: dict[str, Any]
+
+
+def news(event: RunEvent) -> News | None:
+    """What a run's event is called in a job's history; None for those that become history in other ways."""
+    match event:
+        case PhaseChanged():
+            return News("phase", "info", event.message or event.phase, {"phase": event.phase})
+        case Step():
+            progress = event.model_dump(exclude={"type"})
+            return News("metrics", "info", f"step {event.step:,} of {event.total_steps:,}", progress)
+        case CheckpointSaved():
+            return News("checkpoint", "info", f"checkpoint at step {event.step:,}", {"step": event.step, "metrics": event.metrics})
+        case LogLine():
+            return News("warning" if event.level == "warning" else "log", event.level, event.message, event.data)
+        case Resumed(inexact=None):
+            return News("log", "info", f"resumed from the checkpoint at step {event.step:,}", {"step": event.step})
+        case Resumed():
+            message = f"resumed from the checkpoint at step {event.step:,}, not exactly: {event.inexact}"
+            return News("warning", "warning", message, {"step": event.step})
+        case _:
+            return None

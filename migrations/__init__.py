@@ -6,7 +6,6 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
 
 from models.session import Database
 
@@ -26,13 +25,18 @@ def downgrade(url: str, revision: str) -> None:
     command.downgrade(config(url), revision)
 
 
-def pending(url: str) -> bool:
-    """Whether the database lacks a revision that this version of the code has."""
+def head() -> str:
+    """The newest revision this version of the code has."""
+    found = ScriptDirectory.from_config(config("")).get_current_head()
+    assert found is not None
+    return found
+
+
+def current(url: str) -> str | None:
+    """The revision a database is at."""
     database = Database(url)
     try:
         with database.engine.connect() as connection:
-            connection.execute(text("SELECT 1"))
-            current = MigrationContext.configure(connection).get_current_revision()
+            return MigrationContext.configure(connection).get_current_revision()
     finally:
         database.dispose()
-    return current != ScriptDirectory.from_config(config(url)).get_current_head()

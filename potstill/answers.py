@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 import httpx2
 from pydantic import ValidationError
 
-from contract.errors import Problem, PotstillError, Unauthorized
+from contract.errors import PotstillError, Problem, Unauthorized
 from potstill import settings
 from potstill.errors import ConnectionFailed
 

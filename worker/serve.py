@@ -31,8 +31,7 @@ def main() -> None:
 
 
 def serve(settings: Settings) -> None:
-    """Works until SIGTERM or SIGINT, then gives its jobs back at a checkpoint. When the process that started it goes away
-    (POTSTILL_PARENT), it does the same."""
+    """Works until SIGTERM or SIGINT, then gives its jobs back at a checkpoint."""
     leaving = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: leaving.set())
@@ -43,10 +42,10 @@ def serve(settings: Settings) -> None:
     app = make_app(settings)
     tasks.register(app, supervisor.look)
     supervisor.start()
-    doorbell = make_worker(app, f"{supervisor.id}@{settings.host}")
+    doorbell = make_worker(app, f"{supervisor.id}@{settings.host_id}")
     threading.Thread(target=_listen, args=(doorbell,), name="doorbell", daemon=True).start()
-    log.info("ready", worker=supervisor.id, host=settings.host, slots=settings.slots, threads=settings.threads())
-    _wait(leaving)
+    log.info("ready", worker=supervisor.id, host=settings.host_id, slots=settings.slots, threads=settings.threads())
+    leaving.wait()
     log.info("leaving")
     supervisor.stop()
     database.dispose()
@@ -60,10 +59,3 @@ def _listen(doorbell: object) -> None:
         doorbell.start()  # type: ignore[attr-defined]
     except Exception as error:  # noqa: BLE001 - nothing about the doorbell may end the worker
         log.error("the doorbell broke; going on by polling", error=str(error))
-
-
-def _wait(leaving: threading.Event) -> None:
-    parent = os.environ.get("POTSTILL_PARENT")
-    while not leaving.wait(0.5):
-        if parent is not None and os.getppid() != int(parent):
-            return

@@ -11,7 +11,9 @@ from models.settings import StoreSettings
 
 class Settings(StoreSettings):
     slots: int = Field(default=1, ge=1, le=256, description="Jobs run at once.")
-    host: str = Field(default_factory=socket.gethostname, description="Workers with the same host can tell when one of them has died.")
+    host_id: str = Field(
+        default_factory=socket.gethostname, description="Workers with the same host id can tell when one of them has died."
+    )
     lease_seconds: float = Field(
         default=30.0, gt=1, description="A job whose lease is not renewed for this long is given to another worker."
     )

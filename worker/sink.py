@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from contract.events import CheckpointSaved, LogLine, PhaseChanged, Resumed, RunEvent, Step
+from contract.events import CheckpointSaved, PhaseChanged, Resumed, RunEvent, Step, news
 from contract.spec import JobKind, JobSpec
 from contract.status import JobStatus
 from models import claims, teardown
@@ -71,35 +71,27 @@ class Sink:
         steps = [event for event in events if isinstance(event, Step)]
         progress: dict[str, Any] = dict(job.progress)
         for event in events:
+            told = news(event)
+            if told is None or isinstance(event, Step):
+                continue
+            add_event(session, job, told.type, told.message, level=told.level, data=told.data)
+            if told.type == "warning":
+                job.warnings = [*job.warnings, told.message]
             if isinstance(event, PhaseChanged):
                 progress["phase"] = event.phase
-                add_event(session, job, "phase", event.message or event.phase, data={"phase": event.phase})
-            elif isinstance(event, LogLine):
-                add_event(session, job, "warning" if event.level == "warning" else "log", event.message, level=event.level, data=event.data)
-                if event.level == "warning":
-                    job.warnings = [*job.warnings, event.message]
-            elif isinstance(event, Resumed):
-                self._resumed(session, job, event)
+            elif isinstance(event, Resumed) and event.inexact is not None:
+                job.resumed_inexactly = True
         if steps:
             self._stepped = True
             metrics = {name: value for step in steps for name, value in step.metrics.items()}
             last = steps[-1]
+            timed = next((step for step in reversed(steps) if step.steps_per_second), last)
             progress |= last.model_dump(include={"step", "total_steps", "epoch"})
-            timed = next((step for step in reversed(steps) if step.steps_per_second), None)
-            if timed is not None:
-                progress |= timed.model_dump(include={"steps_per_second", "eta_seconds"})
+            progress |= timed.model_dump(include={"steps_per_second", "eta_seconds"})
             job.latest = {**job.latest, **metrics}
             add_event(session, job, "metrics", f"step {last.step:,} of {last.total_steps:,}", data={**progress, "metrics": metrics})
             self._points(session, steps)
         job.progress = progress
-
-    def _resumed(self, session: Session, job: Job, event: Resumed) -> None:
-        exact = event.inexact is None
-        message = f"resumed from the checkpoint at step {event.step:,}" + ("" if exact else f", not exactly: {event.inexact}")
-        add_event(session, job, "log" if exact else "warning", message, level="info" if exact else "warning", data={"step": event.step})
-        if not exact:
-            job.resumed_inexactly = True
-            job.warnings = [*job.warnings, message]
 
     def _points(self, session: Session, steps: list[Step]) -> None:
         key = {"job_id": self.claim.job_id, "arm": self.arm, "seed": self.seed}

@@ -28,7 +28,7 @@ class Supervisor:
     def __init__(self, settings: Settings, database: Database, blobs: Blobs, context: ForkServerContext, version: str) -> None:
         self.settings, self.database, self.blobs, self.context, self.version = settings, database, blobs, context, version
         self.id = new_id("wrk")
-        self.neighbours = Neighbours(settings.run_folder(), self.id, settings.host)
+        self.neighbours = Neighbours(settings.run_folder(), self.id, settings.host_id)
         self._attempts: dict[int, tuple[Attempt, threading.Thread]] = {}  # by slot
         self._lock = threading.Lock()
         self._wake, self._stopping, self._stopped = threading.Event(), threading.Event(), threading.Event()
@@ -39,7 +39,7 @@ class Supervisor:
     def start(self) -> None:
         with self.database.write() as session:
             names = [f"cuda:{i}" for i in self._devices] or ["cpu"]
-            worker = Worker(id=self.id, host=self.settings.host, version=self.version, devices=names, slots=self.settings.slots)
+            worker = Worker(id=self.id, host=self.settings.host_id, version=self.version, devices=names, slots=self.settings.slots)
             session.add(worker)
         self._sweep()
         for target, name in ((self._claim_loop, "claim"), (self._renew_loop, "renew"), (self._sweep_loop, "sweep")):

@@ -40,7 +40,7 @@ def ls(as_json: Json = False) -> None:
         emit(found)
     elif found:
         rows = [(d.id, d.name, d.format, _splits(d), size(d.size_bytes), age(d.created_at)) for d in found]
-        table(["id", "name", "format", "rows", "size", "created"], rows)
+        table(["ID", "NAME", "FORMAT", "ROWS", "SIZE", "CREATED"], rows)
     else:
         note("no datasets; `digits` is built in, and `potstill datasets add FILE` uploads one")
 
@@ -66,7 +66,7 @@ def show(dataset: DatasetId, as_json: Json = False) -> None:
         ]
     )
     print()
-    table(["column", "type", "shape"], [(c.name, c.type, "×".join(map(str, c.shape)) or "–") for c in found.columns])
+    table(["COLUMN", "TYPE", "SHAPE"], [(c.name, c.type, "×".join(map(str, c.shape)) or "–") for c in found.columns])
     print()
     table(preview.columns, [[_short(value) for value in row] for row in preview.rows])
 

@@ -10,6 +10,7 @@ from potstill.cli.output import line
 from potstill.errors import JobCancelled, JobFailed, PotstillError, Unauthorized, WaitTimeout
 
 EXIT_CODES: dict[type[PotstillError], int] = {Unauthorized: 4, JobFailed: 5, JobCancelled: 6, WaitTimeout: 7}
+OURS = frozenset({"contract", "datafiles", "distill", "models", "migrations", "api", "worker", "potstill"})
 SERVER_PARTS = "Install the part that runs jobs: pip install 'potstill[worker]'."
 
 
@@ -18,7 +19,7 @@ def explain(error: Exception) -> int | None:
     if isinstance(error, PotstillError):
         _tell(error)
         return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
-    if isinstance(error, ModuleNotFoundError):
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] not in OURS:
         line("✗", "error", f"This command needs {error.name}, which is not installed.", hint=SERVER_PARTS)
         return 1
     if isinstance(error, OSError):

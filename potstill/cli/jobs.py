@@ -33,7 +33,7 @@ def jobs(
     if as_json:
         emit(views)
     elif views:
-        table(["id", "name", "kind", "status", "progress", "created"], [_row(view) for view in views])
+        table(["ID", "NAME", "KIND", "STATUS", "PROGRESS", "CREATED"], [_row(view) for view in views])
     else:
         note("no jobs")
 

@@ -32,7 +32,7 @@ def ls(as_json: Json = False) -> None:
         emit(found)
         return
     rows = [(k.id, k.name, f"{k.prefix}…", age(k.created_at), f"revoked {age(k.revoked_at)}" if k.revoked_at else "valid") for k in found]
-    table(["id", "name", "begins with", "created", "state"], rows)
+    table(["ID", "NAME", "BEGINS WITH", "CREATED", "STATE"], rows)
 
 
 @app.command()

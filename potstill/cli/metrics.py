@@ -25,7 +25,7 @@ def metrics(
     if as_json:
         emit(list(found))
     elif found:
-        table(["metric", "arm", "seed", "points", "last", "min", "max", "curve"], [_row(series) for series in found])
+        table(["METRIC", "ARM", "SEED", "POINTS", "LAST", "MIN", "MAX", "CURVE"], [_row(series) for series in found])
     else:
         note("no metrics yet")
 

@@ -22,7 +22,7 @@ def ls(as_json: Json = False) -> None:
         emit(found)
     elif found:
         rows = [(m.id, m.name, m.task, compact(m.parameters), size(m.size_bytes), m.job or "uploaded", age(m.created_at)) for m in found]
-        table(["id", "name", "task", "parameters", "size", "from", "created"], rows)
+        table(["ID", "NAME", "TASK", "PARAMETERS", "SIZE", "FROM", "CREATED"], rows)
     else:
         note("no models; a job that succeeds makes one")
 

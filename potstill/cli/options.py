@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id, or `last` for the newest.")]
-JobIds = Annotated[list[str], typer.Argument(metavar="ID…", help="Ids of jobs; `last` is the newest.")]
+JobIds = Annotated[list[str], typer.Argument(metavar="ID", help="Ids of jobs; `last` is the newest.")]
 Seconds = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", min=0.0, help="Stop waiting after this long (exit code 7).")]
 
 

@@ -37,7 +37,7 @@ def line(mark: str, word: str, text: str, *, hint: str | None = None, stderr: bo
     """`✓ queued      job_…`, and a hint below."""
     from rich.text import Text
 
-    said = Text(f"{mark} ", _COLOURS.get(mark, "")) + Text(f"{clean(word):<11} ") + Text(clean(text, keep="\n"))
+    said = Text.assemble((mark, _COLOURS.get(mark, "")), f" {clean(word):<11} {clean(text)}")
     console(stderr=stderr).print(said)
     if hint:
         console(stderr=stderr).print(Text(" " * 14 + clean(hint), "dim"))
@@ -64,10 +64,11 @@ def plain(value: Any) -> Any:
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Columns: coloured and fitted on a terminal, plain and never cut elsewhere."""
+    headers = [clean(header) for header in headers]
     cells = [[clean(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
-        for row in ([header.upper() for header in headers], *cells):
+        for row in (list(headers), *cells):
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
         return
     from rich.table import Table
@@ -75,7 +76,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
     shown = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for i, header in enumerate(headers):
-        shown.add_column(header.upper(), no_wrap=i == 0, overflow="fold")
+        shown.add_column(header, no_wrap=i == 0, overflow="fold")
     for row in cells:
         shown.add_row(*(Text(cell, _COLOURS.get(cell, "")) for cell in row))
     console().print(shown, soft_wrap=False)

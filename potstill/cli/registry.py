@@ -41,7 +41,7 @@ def _show(entries: "Callable[[Registry], list[dict[str, Any]]]", name: str | Non
         if as_json:
             emit(found)
         else:
-            table(["name", "meaning"], [(entry["name"], entry["meaning"]) for entry in found])
+            table(["NAME", "MEANING"], [(entry["name"], entry["meaning"]) for entry in found])
         return
     entry = next((entry for entry in found if entry["name"] == name), None)
     if entry is None:

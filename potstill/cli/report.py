@@ -20,7 +20,10 @@ def report_table(report: dict[str, Any]) -> None:
     """One row for each arm: its metric, its size, its speed."""
     metric = str(report.get("metric", ""))
     arrow = "↑" if report.get("higher_is_better", True) else "↓"
-    table(["arm", f"{metric} {arrow}", "95 %", "parameters", "size", "1 row"], [_arm_row(name, arm, metric) for name, arm in _arms(report)])
+    table(
+        ["ARM", f"{metric} {arrow}".upper(), "95 %", "PARAMETERS", "SIZE", "1 ROW"],
+        [_arm_row(name, arm, metric) for name, arm in _arms(report)],
+    )
 
 
 def _arms(report: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -54,7 +57,7 @@ def ending(job: "JobView", last_lines: "Sequence[str]") -> int:
         line("!", "cancelled", took, hint=f"potstill retry {job.id} goes on from the last checkpoint")
         return EXIT_CANCELLED
     cause = f"{job.error.code}: {job.error.message}" if job.error else job.status_reason or "no reason was given"
-    line("✗", "failed", f"{took} · {cause}", hint=job.error.hint if job.error else None)
+    line("✗", "failed", " · ".join(filter(None, [took, cause])), hint=job.error.hint if job.error else None)
     for said in last_lines:
         line(" ", "", clean(said))
     line(" ", "", f"all it said: potstill logs {job.id}")

@@ -13,7 +13,7 @@ from potstill.specs import load, parse
 if TYPE_CHECKING:
     from contract.wire import JobView, ValidateView
 
-Specs = Annotated[list[str], typer.Argument(metavar="SPEC…", help="YAML or JSON files; - reads standard input.")]
+Specs = Annotated[list[str], typer.Argument(metavar="SPEC", help="YAML or JSON files; - reads standard input.")]
 
 
 def submit(

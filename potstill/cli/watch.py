@@ -48,14 +48,14 @@ def lost(error: "PotstillError") -> None:
 
 
 def _display(job: "Job", timeout: float | None, last_lines: "deque[str]") -> None:
-    with _screen(job.view) as screen:
+    with screen_for(job.view) as screen:
         for event in job.stream(timeout=timeout, on_lost=lost):
             if event.type in ("log", "warning"):
                 last_lines.append(event.message)
             screen.show(event)
 
 
-def _screen(job: "JobView") -> "Panel | Lines":
+def screen_for(job: "JobView") -> "Panel | Lines":
     """A panel where there is a terminal to redraw, plain lines elsewhere."""
     screen = console(stderr=True)
     if screen.is_terminal and not screen.is_dumb_terminal:

@@ -2,10 +2,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from fake_service import KEY, Service
+from fake_service import KEY, Outcome, Service
 
 from potstill.cli import main
 from potstill.client import Client
@@ -40,19 +39,13 @@ def clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(f"potstill.{module}.backoff", lambda *_, **__: 0.01)
 
 
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def potstill(service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Runs one command against the service, in this process."""
-    monkeypatch.setenv("POTSTILL_URL", service.url)
-    monkeypatch.setenv("POTSTILL_KEY", KEY)
 
     def run(*arguments: str) -> Outcome:
+        monkeypatch.setenv("POTSTILL_URL", service.url)  # each time: --url and --key of the run before are gone
+        monkeypatch.setenv("POTSTILL_KEY", KEY)
         monkeypatch.setattr(sys, "argv", ["potstill", *arguments])
         capsys.readouterr()
         with pytest.raises(SystemExit) as left:

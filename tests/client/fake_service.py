@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from contract.document import parse_mapping
@@ -17,17 +17,30 @@ from contract.wire import JobView
 
 KEY = "psk_right"
 START = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
+
+
+def _arm(accuracy: float, parameters: int, size: int, latency: float) -> dict[str, Any]:
+    measured = {"mean": accuracy, "std": 0.0, "ci95": [accuracy - 0.02, accuracy + 0.02], "values": [accuracy]}
+    speed = {"batch": 1, "threads": 1, "p50": latency}
+    return {"metrics": {"accuracy": measured}, "parameters": parameters, "size_bytes": size, "latency_ms": speed}
+
+
 REPORT = {
-    "metric": "accuracy", "higher_is_better": True, "split": "test", "rows": 360,
-    "arms": {
-        "teacher": {"metrics": {"accuracy": {"mean": 0.96, "std": 0.0, "ci95": [0.94, 0.98], "values": [0.96]}}, "parameters": 2400, "size_bytes": 9800,
-                    "latency_ms": {"batch": 1, "threads": 1, "p50": 0.2}},
-        "student": {"metrics": {"accuracy": {"mean": 0.93, "std": 0.0, "ci95": [0.9, 0.95], "values": [0.93]}}, "parameters": 600, "size_bytes": 2600,
-                    "latency_ms": {"batch": 1, "threads": 1, "p50": 0.1}},
-        "control": {},
-    },
+    "metric": "accuracy",
+    "higher_is_better": True,
+    "split": "test",
+    "rows": 360,
+    "arms": {"teacher": _arm(0.96, 2400, 9800, 0.2), "student": _arm(0.93, 600, 2600, 0.1), "control": {}},
     "verdict": "One run: student accuracy 0.9300, 97 % of the teacher.",
-}  # fmt: skip
+}
+
+
+class Outcome(NamedTuple):
+    """Of one command."""
+
+    code: int
+    out: str
+    err: str
 
 
 def job_id(number: int) -> str:
@@ -36,11 +49,10 @@ def job_id(number: int) -> str:
 
 def job(number: int = 1, **changes: Any) -> dict[str, Any]:
     """A job as the service shows it."""
-    view = {
-        "id": job_id(number), "kind": "distill", "name": f"digits-{number}", "status": "queued", "priority": 0,
-        "spec": {}, "resolved_spec": {"training": {"epochs": 40, "seed": number}, "objective": [{"loss": "kl"}]},
-        "depends_on": [], "attempt": 0, "created_at": START + timedelta(seconds=number), "progress": {}, "latest": {}, "warnings": [], "metadata": {},
-    }  # fmt: skip
+    wanted = {"training": {"epochs": 40, "seed": number}, "objective": [{"loss": "kl"}]}
+    view = {"id": job_id(number), "kind": "distill", "name": f"digits-{number}", "status": "queued", "priority": 0, "attempt": 0}
+    view |= {"spec": {}, "resolved_spec": wanted, "depends_on": [], "progress": {}, "latest": {}, "warnings": [], "metadata": {}}
+    view |= {"created_at": START + timedelta(seconds=number)}
     return JobView.model_validate(view | changes).model_dump(mode="json")
 
 
@@ -126,7 +138,7 @@ class Handler(BaseHTTPRequestHandler):
             body = error.problem(self.route, "req_1").model_dump(mode="json")
             self.answer(body, error.status, **{"Content-Type": "application/problem+json"})
 
-    do_GET = do_POST = do_PATCH = do_DELETE = _serve
+    do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
 
     def answer(self, body: Any, status: int = 200, **headers: str) -> None:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else b""
@@ -169,7 +181,14 @@ class Handler(BaseHTTPRequestHandler):
                 self._upload(kind)
             case ["POST", "v1", "keys"]:
                 name = json.loads(self.body)["name"]
-                key = {"id": "key_" + "1" * 32, "name": name, "prefix": "psk_abc", "project": "default", "created_at": START.isoformat(), "metadata": {}}
+                key = {
+                    "id": "key_" + "1" * 32,
+                    "name": name,
+                    "prefix": "psk_abc",
+                    "project": "default",
+                    "created_at": START.isoformat(),
+                    "metadata": {},
+                }
                 self.server.others["keys"][key["id"]] = key
                 self.answer(key | {"secret": "psk_abcdef"}, 201)
             case ["GET", "v1", "datasets" | "models" | "keys" as kind]:
@@ -203,7 +222,16 @@ class Handler(BaseHTTPRequestHandler):
         start = ids.index(after) + 1 if after in ids else 0
         page, names = items[start : start + limit], ids[start : start + limit]
         more = start + limit < len(items)
-        self.answer({"object": "list", "data": page, "first_id": names[0] if names else None, "last_id": names[-1] if names else None, "has_more": more}, status)
+        self.answer(
+            {
+                "object": "list",
+                "data": page,
+                "first_id": names[0] if names else None,
+                "last_id": names[-1] if names else None,
+                "has_more": more,
+            },
+            status,
+        )
 
     def _submit(self, spec: dict[str, Any]) -> None:
         if "task" not in spec:
@@ -271,7 +299,11 @@ class Handler(BaseHTTPRequestHandler):
                 item.wait(10)
                 continue
             name = "done" if "status" in item else item.get("type")
-            text = ": keep-alive\n\n" if not item else f"event: {name}\nid: {item.get('seq', '')}\ndata: {json.dumps(item, ensure_ascii=False)}\n\n"
+            text = (
+                ": keep-alive\n\n"
+                if not item
+                else f"event: {name}\nid: {item.get('seq', '')}\ndata: {json.dumps(item, ensure_ascii=False)}\n\n"
+            )
             raw = text.encode()[:cut]
             self.wfile.write(f"{len(raw):x}\r\n".encode() + raw + b"\r\n")
             self.wfile.flush()
@@ -303,13 +335,28 @@ class Handler(BaseHTTPRequestHandler):
         parts = message.get_payload()
         assert isinstance(parts, list)
         files = [part for part in parts if part.get_filename()]
-        name = next((p.get_payload() for p in parts if p.get_param("name", header="content-disposition") == "name"), files[0].get_filename())
+        name = next(
+            (p.get_payload() for p in parts if p.get_param("name", header="content-disposition") == "name"), files[0].get_filename()
+        )
         size = sum(len(part.get_payload(decode=True)) for part in files)
         common = {"name": name, "size_bytes": size, "created_at": START.isoformat(), "metadata": {}}
         if kind == "datasets":
             columns = [{"name": "x", "type": "float64", "shape": []}, {"name": "label", "type": "string", "shape": []}]
-            new = {"id": "ds_" + "1" * 32, "format": "csv", "sha256": "0" * 64, "splits": {"train": {"rows": 2}}, "columns": columns, "classes": ["a", "b"]}
+            new = {
+                "id": "ds_" + "1" * 32,
+                "format": "csv",
+                "sha256": "0" * 64,
+                "splits": {"train": {"rows": 2}},
+                "columns": columns,
+                "classes": ["a", "b"],
+            }
         else:
-            new = {"id": "mdl_" + "1" * 32, "task": "image-classification", "job": None, "config": {"files": sorted(str(f.get_filename()) for f in files)}, "parameters": 600}
+            new = {
+                "id": "mdl_" + "1" * 32,
+                "task": "image-classification",
+                "job": None,
+                "config": {"files": sorted(str(f.get_filename()) for f in files)},
+                "parameters": 600,
+            }
         self.server.others[kind][new["id"]] = new | common
         self.answer(new | common, 201)

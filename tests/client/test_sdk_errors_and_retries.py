@@ -84,11 +84,15 @@ def test_uploads_repeat_the_same_bytes(service: Service, client: Client, tmp_pat
     assert b"1,a" in second[4]
 
 
-def test_retry_after_is_obeyed_when_short_and_passed_on_when_long(service: Service, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_after_is_obeyed_when_short_and_passed_on_when_long(
+    service: Service, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     waits: list[float] = []
     monkeypatch.setattr("potstill.transport.time.sleep", waits.append)
     body = PotstillError("Slowly.", status=429, code="rate_limited").problem("/v1/jobs", "req_1").model_dump()
-    service.first["GET /v1/jobs"].extend([lambda h: h.answer(body, 429, Retry_After="7"), lambda h: h.answer(body, 429, Retry_After="3600")])
+    service.first["GET /v1/jobs"].extend(
+        [lambda h: h.answer(body, 429, Retry_After="7"), lambda h: h.answer(body, 429, Retry_After="3600")]
+    )
     with pytest.raises(PotstillError) as error:
         client.jobs.page()
     assert (waits, error.value.status) == ([7.0], 429)
@@ -138,7 +142,10 @@ def test_what_is_no_address_is_refused_with_an_example(url: str) -> None:
     ],
 )
 def test_somebody_elses_answer_is_recognised(answer: httpx2.Response, said: str) -> None:
-    with Client("http://other.example", transport=httpx2.MockTransport(lambda _: answer)) as client, pytest.raises(ConnectionFailed) as error:
+    with (
+        Client("http://other.example", transport=httpx2.MockTransport(lambda _: answer)) as client,
+        pytest.raises(ConnectionFailed) as error,
+    ):
         client.jobs.page()
     assert said in str(error.value)
 

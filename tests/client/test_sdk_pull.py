@@ -30,7 +30,11 @@ def ranges(service: Service) -> list[str | None]:
 
 def test_student_and_report_and_nothing_else(finished: Job, tmp_path: Path) -> None:
     folder = finished.pull(tmp_path / "out")
-    assert sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()) == ["model.safetensors", "report.json", "tokenizer/vocab.txt"]
+    assert sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()) == [
+        "model.safetensors",
+        "report.json",
+        "tokenizer/vocab.txt",
+    ]
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
 
 
@@ -90,8 +94,13 @@ def test_connection_that_brings_nothing_is_given_up(service: Service, finished: 
     assert (tmp_path / "model.safetensors.part").exists()
 
 
-@pytest.mark.parametrize("path", ["student/../../evil", "/etc/evil", "student//evil", "student/..", "student/a\\..\\b", "student/a\x1b[2J", "student/", "student/./x"])
-def test_paths_that_leave_the_folder_are_refused_before_anything_is_written(service: Service, finished: Job, tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize(
+    "path",
+    ["student/../../evil", "/etc/evil", "student//evil", "student/..", "student/a\\..\\b", "student/a\x1b[2J", "student/", "student/./x"],
+)
+def test_paths_that_leave_the_folder_are_refused_before_anything_is_written(
+    service: Service, finished: Job, tmp_path: Path, path: str
+) -> None:
     service.add_file(finished.id, path, b"evil")
     with pytest.raises(Refused) as error:
         finished.pull(tmp_path / "out")

@@ -1,0 +1,48 @@
+# Potstill. The two commands of a fresh machine are `make demo` and `make test`; both install what they need into .venv.
+# Python ≥ 3.11 and make are all they ask for.
+
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+
+help:  ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.worker: pyproject.toml tools/install.sh
+	@PYTHON="$(PYTHON)" tools/install.sh $(VENV) worker
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml tools/install.sh
+	@PYTHON="$(PYTHON)" tools/install.sh $(VENV) dev
+	@touch $@ $(VENV)/.worker
+
+install: $(VENV)/.dev  ## Install everything, development parts included, into .venv.
+
+demo: $(VENV)/.worker  ## Train a teacher, distil a student, pull and use it: the whole path, in about a minute.
+	@$(BIN)/potstill demo
+
+serve: $(VENV)/.worker  ## Run the service here until Ctrl-C.
+	@$(BIN)/potstill up
+
+test: $(VENV)/.dev  ## Run the tests. TESTS=tests/engine narrows them.
+	@$(BIN)/python -m pytest $(or $(TESTS),tests) -q
+
+lint: $(VENV)/.dev  ## Style, types and the import table.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.dev  ## Put the code in order.
+	@$(BIN)/ruff check --fix -q .
+	@$(BIN)/ruff format -q .
+
+bench: $(VENV)/.dev  ## Measure the service: submission to first step, the API's size, training throughput.
+	@$(BIN)/python -m benchmarks
+
+clean:  ## Remove .venv and caches.
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+.PHONY: help install demo serve test lint format bench clean

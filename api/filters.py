@@ -1,0 +1,74 @@
+"""Which jobs a list shows."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request
+from sqlalchemy import ColumnElement, String, cast, exists, func, select
+from sqlalchemy.dialects.postgresql import JSONB
+
+from api.paging import refused
+from contract.spec import JobKind
+from contract.status import JobStatus
+from models.job import Job
+
+EXTRA: dict[str, Any] = {
+    "parameters": [{"name": "metadata[k]", "in": "query", "required": False, "schema": {"type": "string"}, "description": "Only jobs whose metadata has `k` with this value."}]
+}
+
+
+@dataclass(frozen=True)
+class _Filters:
+    status: list[JobStatus] | None
+    kind: JobKind | None
+    name: str | None
+    created_after: datetime | None
+    created_before: datetime | None
+    parent: str | None
+    metadata: dict[str, str]
+
+    def conditions(self, dialect: str) -> list[ColumnElement[bool]]:
+        found: list[ColumnElement[bool]] = [Job.parent_id == self.parent if self.parent is not None else Job.parent_id.is_(None)]
+        if self.status:
+            found.append(Job.status.in_(self.status))
+        if self.kind is not None:
+            found.append(Job.kind == self.kind.value)
+        if self.name is not None:
+            found.append(Job.name == self.name)
+        if self.created_after is not None:
+            found.append(Job.created_at > self.created_after)
+        if self.created_before is not None:
+            found.append(Job.created_at < self.created_before)
+        return found + [_has(dialect, key, value) for key, value in self.metadata.items()]
+
+
+async def _filters(
+    request: Request,
+    status: Annotated[list[JobStatus] | None, Query(description="May be given several times.")] = None,
+    kind: Annotated[JobKind | None, Query()] = None,
+    name: Annotated[str | None, Query()] = None,
+    created_after: Annotated[datetime | None, Query(description="RFC 3339.")] = None,
+    created_before: Annotated[datetime | None, Query(description="RFC 3339.")] = None,
+    parent: Annotated[str | None, Query(description="Children of this job.")] = None,
+) -> _Filters:
+    given = request.query_params
+    for key, value in given.multi_items():
+        if "\0" in key or "\0" in value:
+            raise refused(key.replace("\0", "?"), "no text here holds a zero character")
+    metadata = {key[9:-1]: given[key] for key in given if key.startswith("metadata[") and key.endswith("]")}
+    return _Filters(status, kind, name, _utc(created_after), _utc(created_before), parent, metadata)
+
+
+Filters = Annotated[_Filters, Depends(_filters)]
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+
+
+def _has(dialect: str, key: str, value: str) -> ColumnElement[bool]:
+    if dialect == "postgresql":
+        return cast(Job.meta, JSONB).contains({key: value})
+    pairs = func.json_each(Job.meta).table_valued("key", "value")
+    return exists(select(1).select_from(pairs).where(pairs.c.key == key, cast(pairs.c.value, String) == value))

@@ -1,0 +1,105 @@
+"""Jobs: submit, find, change, steer, delete."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from api import admission, batch, changes, deletion, lookup, paging
+from api.bodies import Document
+from api.filters import EXTRA, Filters
+from api.idempotency import Created, Sent
+from api.openapi import document, problems
+from api.paging import Paging
+from api.routing import known_query
+from api.services import By, In
+from api.traces import Traceparent
+from contract.check import parse_spec
+from contract.errors import InvalidSpec
+from contract.spec import JobSpec
+from contract.status import JobStatus
+from contract.wire import FreedView, JobView, Page, ValidateView
+from models.job import Job
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_query)])
+
+
+@router.post("", status_code=202, response_model=JobView, openapi_extra=document(JobSpec), responses=problems(400, 409, 413, 415, 422, 503))
+def submit(services: In, caller: By, sending: Sent, body: Document, traceparent: Traceparent) -> Response:
+    """Submit a job. The answer comes once it is stored; nothing that was answered is ever lost."""
+
+    def prepare() -> tuple[dict[str, Any], JobSpec]:
+        sent = body.mapping()
+        return sent, parse_spec(sent)
+
+    def store(session: Session, parsed: tuple[dict[str, Any], JobSpec]) -> Created:
+        job = admission.submit(session, caller.project_id, *parsed, traceparent)
+        return _created(job)
+
+    return services.idempotency.once(sending, body.sha256, prepare, store, services.ring)
+
+
+@router.post("/batch", status_code=202, response_model=Page[JobView], openapi_extra=document(batch.Batch), responses=problems(400, 409, 413, 415, 422, 503))
+def submit_batch(services: In, caller: By, sending: Sent, body: Document, traceparent: Traceparent) -> Response:
+    """Submit several jobs, all or none. Members refer to each other by name: `teacher: {job: "@assistant"}`."""
+
+    def store(session: Session, members: list[tuple[dict[str, Any], JobSpec]]) -> Created:
+        jobs = batch.submit(session, caller.project_id, members, traceparent)
+        page = Page[JobView](data=[job.view() for job in jobs], first_id=jobs[0].id, last_id=jobs[-1].id)
+        return Created(202, page, jobs=[job.id for job in jobs if job.status == JobStatus.QUEUED])
+
+    return services.idempotency.once(sending, body.sha256, lambda: batch.parse(body.mapping()), store, services.ring)
+
+
+@router.post("/validate", openapi_extra=document(JobSpec), responses=problems(400, 413, 415, 503))
+def validate(services: In, caller: By, body: Document) -> ValidateView:
+    """What submitting this spec would say; queues nothing and always answers 200 to what is JSON or YAML."""
+    try:
+        spec = parse_spec(body.mapping())
+    except InvalidSpec as error:
+        return admission.invalid(error)
+    with services.database.read() as session:
+        return admission.verdict(session, caller.project_id, spec)
+
+
+@router.get("", openapi_extra=EXTRA, responses=problems(422, 503))
+def list_jobs(services: In, caller: By, filters: Filters, page: Paging) -> Page[JobView]:
+    """Jobs, newest first. Children of a job are listed with `parent` only."""
+    with services.database.read() as session:
+        where = filters.conditions(services.database.dialect)
+        return paging.page(session, Job, page, Job.view, within=Job.project_id == caller.project_id, where=where)
+
+
+@router.get("/{job_id}", responses=problems(404, 503))
+def show(services: In, caller: By, job_id: str) -> JobView:
+    """One job as it stands."""
+    with services.database.read() as session:
+        return lookup.job(session, caller.project_id, job_id).view()
+
+
+@router.patch("/{job_id}", openapi_extra=document(changes.JobChanges), responses=problems(400, 404, 409, 413, 415, 422, 503))
+def change(services: In, caller: By, job_id: str, body: Document) -> JobView:
+    """Change name, priority or metadata; what is not named stays. Metadata is replaced as a whole."""
+    wanted = changes.parse(body.mapping())
+    with services.database.write() as session:
+        job = lookup.job_to_change(session, caller.project_id, job_id)
+        changes.apply(session, job, wanted)
+        return job.view()
+
+
+@router.delete("/{job_id}", status_code=204, response_model=None, responses={200: {"model": FreedView}, **problems(404, 409, 503)})
+def delete(services: In, caller: By, job_id: str, dry_run: Annotated[bool, Query(description="Only say what this would free.")] = False) -> Response:
+    """Delete a job that has ended, with its children, events, metrics, artifacts and model."""
+    with services.database.write() as session:
+        jobs = deletion.family(session, lookup.job_to_change(session, caller.project_id, job_id))
+        if dry_run:
+            return Response(deletion.forecast(session, jobs).model_dump_json(), media_type="application/json")
+        loose = deletion.delete(session, jobs)
+    deletion.free_bytes(services.database, services.blobs, loose)
+    return Response(status_code=204)
+
+
+def _created(job: Job) -> Created:
+    ring = [job.id] if job.status == JobStatus.QUEUED else []
+    return Created(202, job.view(), f"/v1/jobs/{job.id}", jobs=ring)

@@ -1,0 +1,75 @@
+"""What a job leaves behind: metrics, checkpoints, artifacts, and the student as one file."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from sqlalchemy import select
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api import checkpoints, downloads, lookup, paging, series, students
+from api.openapi import problems
+from api.paging import Paging
+from api.routing import known_query
+from api.services import By, In
+from contract.wire import ArtifactView, CheckpointView, MetricsView, Page
+from models.job import Job
+from models.results import Artifact
+
+router = APIRouter(prefix="/v1", tags=["results"], dependencies=[Depends(known_query)], responses=problems(404, 503))
+BYTES = {200: {"description": "The bytes.", "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
+LARGEST = 2**63 - 1
+Text = Annotated[str | None, Query(pattern=r"^[^\x00]*$")]
+
+
+@router.get("/jobs/{job_id}/metrics", responses=problems(404, 422, 503))
+def metrics(
+    services: In,
+    caller: By,
+    job_id: str,
+    name: Text = None,
+    arm: Text = None,
+    seed: Annotated[int | None, Query(ge=0, le=LARGEST)] = None,
+    after_step: Annotated[int | None, Query(ge=-1, le=LARGEST)] = None,
+    max_points: Annotated[int | None, Query(ge=4, le=100_000, description="Thin each series to this many, minima and maxima kept.")] = None,
+) -> MetricsView:
+    """Metric points as series. Nothing is thinned unless asked for, and all points stay stored."""
+    with services.database.read() as session:
+        lookup.job(session, caller.project_id, job_id)
+        return MetricsView(data=series.read(session, job_id, {"name": name, "arm": arm, "seed": seed}, after_step, max_points))
+
+
+@router.get("/jobs/{job_id}/checkpoints", responses=problems(404, 422, 503))
+def list_checkpoints(services: In, caller: By, job_id: str, page: Paging) -> Page[CheckpointView]:
+    """Checkpoints that are kept, newest first."""
+    with services.database.read() as session:
+        lookup.job(session, caller.project_id, job_id)
+        return checkpoints.page(checkpoints.read(session, job_id), page)
+
+
+@router.get("/jobs/{job_id}/artifacts", responses=problems(404, 422, 503))
+def list_artifacts(services: In, caller: By, job_id: str, page: Paging) -> Page[ArtifactView]:
+    """Files of a job, newest first."""
+    with services.database.read() as session:
+        lookup.job(session, caller.project_id, job_id)
+        return paging.page(session, Artifact, page, Artifact.view, within=Artifact.job_id == job_id)
+
+
+@router.get("/artifacts/{artifact_id}", response_class=Response, response_model=None, responses=BYTES | problems(404, 416, 503))
+@router.head("/artifacts/{artifact_id}", response_class=Response, response_model=None, include_in_schema=False)
+def download(services: In, caller: By, artifact_id: str, request: Request) -> Response:
+    """The bytes of an artifact. Broken downloads go on with `Range` and `If-Range`; the ETag is the SHA-256."""
+    with services.database.read() as session:
+        row = lookup.artifact(session, caller.project_id, artifact_id)
+    file = downloads.File(row.sha256, row.size_bytes, row.path.rpartition("/")[2])
+    return downloads.respond(services.blobs, file, request.method, request.headers)
+
+
+@router.get("/jobs/{job_id}/student", response_class=Response, response_model=None, responses=students.BYTES | problems(404, 409, 503))
+@router.head("/jobs/{job_id}/student", response_class=Response, response_model=None, include_in_schema=False)
+def student(services: In, caller: By, job_id: str, request: Request) -> Response:
+    """The student, of a train job its model, as one tar of a directory: `curl … | tar x`."""
+    with services.database.read() as session:
+        job: Job = lookup.job(session, caller.project_id, job_id)
+        files = session.scalars(select(Artifact).where(Artifact.job_id == job_id, Artifact.path.startswith("student/")).order_by(Artifact.path)).all()
+    return students.respond(services.blobs, job, files, request.method, request.headers)

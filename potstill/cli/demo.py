@@ -1,0 +1,151 @@
+"""`demo`: the whole path on scikit-learn's digits, as a user would walk it: service up, teacher, student, files, predictions."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from contract.errors import PotstillError
+from potstill.cli.embedded import CLI
+from potstill.cli.output import line, note
+
+if TYPE_CHECKING:
+    from potstill.client import Client
+    from potstill.job import Job
+
+TASK = {"task": "image-classification", "data": {"train": "digits", "validation": 0.1, "test": "digits"}}
+TEACHER: dict[str, Any] = {
+    **TASK,
+    "kind": "train",
+    "name": "digits-teacher",
+    "student": {"arch": "mlp", "hidden": [256, 128], "dropout": 0.2},
+    "training": {"epochs": 40, "optimizer": {"lr": 2e-3}},
+}
+STUDENT: dict[str, Any] = {
+    **TASK,
+    "kind": "distill",
+    "name": "digits-student",
+    "student": {"arch": "mlp", "hidden": [8]},
+    "recipe": {"name": "hinton", "temperature": 4.0, "alpha": 0.7},
+    "training": {"epochs": 40, "optimizer": {"lr": 5e-3}},
+}
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the student's files go.")] = Path("demo-student"),
+) -> None:
+    """Train a teacher on handwritten digits, distil a small student, pull its files and use them. Ends by itself."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="potstill-demo-") as home, _service(Path(home)) as client:
+        line("✓", "service", f"up at {client.url} after {time.monotonic() - started:.1f} s", stderr=False)
+        teacher = client.jobs.submit(TEACHER)
+        student = client.jobs.submit({**STUDENT, "teacher": {"job": teacher.id}})
+        line("✓", "submitted", f"teacher {teacher.id}, a multi-layer perceptron of {_size(teacher)} parameters", stderr=False)
+        line("✓", "submitted", f"student {student.id}, {_size(student)} parameters, {student.status} for its teacher", stderr=False)
+        _follow(teacher)
+        _follow(student)
+        _show(student)
+        folder = student.pull(out)
+        line("✓", "pulled", f"{folder}: {', '.join(sorted(p.name for p in folder.iterdir()))}; every sha256 is right", stderr=False)
+        _use(folder, student.view.report or {})
+    line("✓", "done", f"in {time.monotonic() - started:.1f} s. Yours to keep running: potstill up", stderr=False)
+    note(f"              how to load the student: {out / 'README.md'}")
+
+
+@contextlib.contextmanager
+def _service(home: Path) -> Iterator["Client"]:
+    """`potstill up` in a process of its own, on a free port, with an empty home."""
+    from potstill.cli.embedded import _free_port
+    from potstill.client import Client
+
+    port = _free_port("127.0.0.1")
+    log = (home / "service.log").open("wb")
+    environment = {**os.environ, "POTSTILL_HOME": str(home), "PYTHONSAFEPATH": "1"}
+    for name in ("POTSTILL_DATABASE_URL", "POTSTILL_BROKER_URL", "POTSTILL_ARTIFACTS_URL", "POTSTILL_KEY"):
+        environment.pop(name, None)  # the demo never touches a real deployment
+    command = [sys.executable, "-P", "-c", CLI, "up", "--port", str(port), "--home", str(home), "--slots", "1"]
+    process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)  # noqa: S603 - our own command line
+    try:
+        client = Client(url=f"http://127.0.0.1:{port}", key=_key(home / "key", process, home / "service.log"))
+        with client:
+            _wait_for_api(client, process, home / "service.log")
+            yield client
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+        log.close()
+
+
+def _key(path: Path, process: "subprocess.Popen[bytes]", log: Path) -> str:
+    end = time.monotonic() + 60
+    while not path.exists():
+        if process.poll() is not None or time.monotonic() > end:
+            raise PotstillError("The service did not start.", hint=log.read_text(errors="replace")[-500:])
+        time.sleep(0.05)
+    return path.read_text().strip()
+
+
+def _wait_for_api(client: "Client", process: "subprocess.Popen[bytes]", log: Path) -> None:
+    end = time.monotonic() + 60
+    while True:
+        try:
+            client.jobs.page(limit=1)
+            return
+        except PotstillError:
+            if process.poll() is not None or time.monotonic() > end:
+                raise PotstillError("The service did not answer.", hint=log.read_text(errors="replace")[-500:]) from None
+            time.sleep(0.05)
+
+
+def _size(job: "Job") -> str:
+    from contract.check import parse_spec
+    from contract.fit import builtin_shape
+    from contract.spec import ModelRef
+
+    spec = parse_spec(job.view.resolved_spec)
+    assert not isinstance(spec.student, ModelRef)
+    shape = builtin_shape("digits", spec.task)
+    return f"{spec.student.parameters(shape.shape, len(shape.classes)):,}"
+
+
+def _follow(job: "Job") -> None:
+    from potstill.cli.watch import to_the_end
+
+    line("·", "watching", job.view.name, stderr=False)
+    if to_the_end(job, timeout=300, as_json=False) != 0:
+        raise PotstillError(f"{job.view.name} did not succeed.")
+
+
+def _show(job: "Job") -> None:
+    from potstill.cli.report import report_table
+
+    job.refresh()
+    report_table(job.view.report or {})
+
+
+def _use(folder: Path, report: dict[str, Any]) -> None:
+    """Loads the student from nothing but its files and asks it about the test images."""
+    import torch
+
+    from distill.data import builtin
+    from distill.networks import load, scaled
+
+    images, labels = builtin.digits()["test"]
+    network, config = load(folder)
+    with torch.inference_mode():
+        logits = network(scaled(torch.from_numpy(images).reshape(-1, *config.shape), config.input))
+    guesses = logits.argmax(1).numpy()
+    accuracy = float((guesses == labels).mean())
+    reported = report["arms"]["student"]["metrics"]["accuracy"]["mean"]
+    if abs(accuracy - reported) > 1e-6:
+        raise PotstillError(f"The pulled student has accuracy {accuracy:.4f}, its report says {reported:.4f}.")
+    shown = "  ".join(f"{truth}→{guess}" for truth, guess in zip(labels[:8], guesses[:8], strict=True))
+    line("✓", "used", f"{accuracy:.4f} on {len(labels)} test images, as reported; the first ones (true→student): {shown}", stderr=False)
