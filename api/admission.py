@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from api.errors import field_errors
 from api.references import Lookup, Rows, described_parameters
-from contract.check import pointer
 from contract.errors import FieldError, InvalidSpec
 from contract.fit import check_fit
 from contract.spec import JobKind, JobSpec, ModelRef
@@ -56,7 +56,9 @@ def submit(session: Session, project_id: str, sent: dict[str, Any], spec: JobSpe
     return store(session, project_id, sent, check(Lookup(session, project_id, lock=True), spec), traceparent)
 
 
-def store(session: Session, project_id: str, sent: dict[str, Any], checked: Checked, traceparent: str | None, id_: str | None = None) -> Job:
+def store(
+    session: Session, project_id: str, sent: dict[str, Any], checked: Checked, traceparent: str | None, id_: str | None = None
+) -> Job:
     spec = checked.spec
     network = "model" if isinstance(spec.student, ModelRef) else spec.student.arch
     job = Job(
@@ -85,7 +87,7 @@ def verdict(session: Session, project_id: str, spec: JobSpec) -> ValidateView:
 
 
 def invalid(error: InvalidSpec) -> ValidateView:
-    errors = error.errors or [FieldError(pointer=pointer(tuple((error.param or "").split("."))), message=error.detail)]
+    errors = field_errors(error) or [FieldError(pointer="", message=error.detail)]
     if error.hint:
         errors = [errors[0].model_copy(update={"message": f"{errors[0].message}. {error.hint}"}), *errors[1:]]
     return ValidateView(valid=False, errors=errors, warnings=[], resolved_spec=None, estimate=None)
@@ -122,7 +124,9 @@ def _validation(spec: JobSpec, train: Rows) -> tuple[int, int]:
     held_out = max(1, round(rows * spec.data.validation)) if spec.data.validation else 0
     if held_out >= rows:
         raise InvalidSpec(
-            f"data.validation: {spec.data.validation} of {rows} rows leaves nothing to train on", param="data.validation", hint="Use a smaller share."
+            f"data.validation: {spec.data.validation} of {rows} rows leaves nothing to train on",
+            param="data.validation",
+            hint="Use a smaller share.",
         )
     return held_out, rows - held_out
 
@@ -143,4 +147,3 @@ def _warnings(spec: JobSpec, train: Rows, test: Rows | None, rows: int, paramete
     if student is not None and teacher is not None and student >= teacher:
         found.append(f"student: with {student:,} parameters it is no smaller than its teacher ({teacher:,}).")
     return found
-

@@ -78,7 +78,9 @@ def _visit(i: int, specs: list[JobSpec], by_name: dict[str, int], order: list[in
 
 def _with_ids(spec: JobSpec, by_name: dict[str, str]) -> JobSpec:
     changed: dict[str, ModelRef] = {
-        field: ref.model_copy(update={"job": by_name[ref.job]}) for field, ref in spec.refs().items() if ref.job is not None and ref.job in by_name
+        field: ref.model_copy(update={"job": by_name[ref.job]})
+        for field, ref in spec.refs().items()
+        if ref.job is not None and ref.job in by_name
     }
     return spec.model_copy(update=changed)
 

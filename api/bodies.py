@@ -54,7 +54,11 @@ def storable(value: dict[str, Any]) -> dict[str, Any]:
             waiting += [(f"{place}.{i}".lstrip("."), inner) for i, inner in enumerate(part)]
         elif isinstance(part, str) and ("\0" in part or _broken(part)):
             place = place.encode("ascii", "replace").decode().replace("\0", "?")
-            raise InvalidSpec(f"{place or 'the spec'}: text with characters that cannot be stored", param=place or None, hint="Remove \\u0000 and lone surrogates.")
+            raise InvalidSpec(
+                f"{place or 'the spec'}: text with characters that cannot be stored",
+                param=place or None,
+                hint="Remove \\u0000 and lone surrogates.",
+            )
     return value
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from api.uses import refuse_if_needed
@@ -10,6 +10,7 @@ from contract.wire import FreedView
 from models.blobs import Blobs
 from models.job import Job
 from models.lifecycle import refuse_unless_final
+from models.results import Model
 from models.session import Database
 from models.teardown import delete_job, free, job_blobs, unreferenced
 
@@ -44,3 +45,12 @@ def free_bytes(database: Database, blobs: Blobs, sha256s: Iterable[str]) -> None
         with database.read() as session:
             loose = unreferenced(session, loose)
         free(blobs, loose)
+
+
+def delete_model(session: Session, row: Model) -> list[str]:
+    """Removes the row, and its name from the job that made it; returns blobs that nothing refers to any more."""
+    session.execute(update(Job).where(Job.model_id == row.id).values(model_id=None))
+    held = [file["sha256"] for file in row.files.values()]
+    session.delete(row)
+    session.flush()
+    return unreferenced(session, held)

@@ -59,7 +59,9 @@ def respond(blobs: Blobs, file: File, method: str, request: Headers) -> Response
 def must_exist(blobs: Blobs, file: File) -> None:
     """Never half an artifact: a missing or shortened file is an error before the first byte."""
     if not blobs.exists(file.sha256, file.size):
-        raise PotstillError(f"The bytes of {file.name} are not in the artifact store.", hint="The operator should look at POTSTILL_ARTIFACTS_URL.")
+        raise PotstillError(
+            f"The bytes of {file.name} are not in the artifact store.", hint="The operator should look at POTSTILL_ARTIFACTS_URL."
+        )
 
 
 def disposition(name: str) -> str:

@@ -19,10 +19,18 @@ log = structlog.get_logger("potstill.api")
 def problem(scope: Scope, error: PotstillError) -> Response:
     request_id = scope.get("state", {}).get("request_id", "")
     body = error.problem(scope["path"], request_id)
-    if body.param and not body.errors and error.status == 422:
-        body.errors = [FieldError(pointer=pointer(tuple(body.param.split("."))), message=body.detail)]
+    if error.status == 422:
+        body.errors = field_errors(error)
     content = b"" if scope["method"] == "HEAD" else body.model_dump_json().encode()
     return Response(content, error.status, headers=error.headers, media_type="application/problem+json")
+
+
+def field_errors(error: PotstillError) -> list[FieldError]:
+    """The places an error speaks of; one that names a single field need not say it twice."""
+    if error.errors or not error.param:
+        return error.errors
+    message = error.detail.removeprefix(f"{error.param}: ")
+    return [FieldError(pointer=pointer(tuple(error.param.split("."))), message=message)]
 
 
 async def known(request: Request, error: Exception) -> Response:
@@ -45,7 +53,7 @@ def translated(scope: Scope, error: Exception) -> PotstillError:
 def _bad_parameter(error: RequestValidationError) -> PotstillError:
     found = []
     for one in error.errors():
-        place = tuple(one["loc"][1:])
+        place = tuple(one["loc"][1:2])  # the field; which of its repetitions is wrong, the message shows
         message = one["msg"][:1].lower() + one["msg"][1:]
         found.append((place, message if one["type"] == "missing" else f"{message} (given: {_short(one.get('input'))})"))
     place, message = found[0]

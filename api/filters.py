@@ -14,7 +14,15 @@ from contract.status import JobStatus
 from models.job import Job
 
 EXTRA: dict[str, Any] = {
-    "parameters": [{"name": "metadata[k]", "in": "query", "required": False, "schema": {"type": "string"}, "description": "Only jobs whose metadata has `k` with this value."}]
+    "parameters": [
+        {
+            "name": "metadata[k]",
+            "in": "query",
+            "required": False,
+            "schema": {"type": "string"},
+            "description": "Only jobs whose metadata has `k` with this value.",
+        }
+    ]
 }
 
 

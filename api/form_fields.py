@@ -2,6 +2,9 @@
 
 import difflib
 import re
+
+from pydantic import Field
+
 from api.multipart import Form, Part
 from contract.base import Metadata, Sent
 from contract.check import checked
@@ -17,7 +20,7 @@ class Fields(Sent):
     """The parts of an upload that are no files."""
 
     name: Name | None = None
-    metadata: Metadata = {}
+    metadata: Metadata = Field(default={})
 
 
 def fields(form: Form) -> Fields:
@@ -43,7 +46,9 @@ def files(form: Form) -> list[Part]:
         raise InvalidData("file: this part is required", param="file", hint="With curl: -F file=@rows.csv")
     for part in found:
         if not part.filename:
-            raise InvalidData("file: this part holds text, not a file", param="file", hint="With curl an @ stands before the path: -F file=@rows.csv")
+            raise InvalidData(
+                "file: this part holds text, not a file", param="file", hint="With curl an @ stands before the path: -F file=@rows.csv"
+            )
     return found
 
 

@@ -21,7 +21,9 @@ from models.session import Database
 PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
 KeyHeader = Annotated[
     str | None,
-    Header(alias="Idempotency-Key", description="Up to 255 printable characters; the same key with the same body gives the first answer again."),
+    Header(
+        alias="Idempotency-Key", description="Up to 255 printable characters; the same key with the same body gives the first answer again."
+    ),
 ]
 T = TypeVar("T")
 

@@ -43,5 +43,9 @@ class BodyLimit:
 
 def _too_large(limit: int, upload: bool) -> TooLarge:
     setting = "POTSTILL_MAX_UPLOAD_BYTES" if upload else "POTSTILL_MAX_BODY_BYTES"
-    cure = "Split the file, or have the operator raise" if upload else "A spec is a page of text; rows are uploaded as datasets. The operator sets"
+    cure = (
+        "Split the file, or have the operator raise"
+        if upload
+        else "A spec is a page of text; rows are uploaded as datasets. The operator sets"
+    )
     return TooLarge(f"The body is larger than the {limit:,} bytes accepted here.", hint=f"{cure} {setting}.")

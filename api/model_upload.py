@@ -1,32 +1,75 @@
-"""Files of a model that somebody sends → checked content of a Model row. Weights as safetensors, all else as text; never pickle."""
+"""Files of a model that somebody sends → a Model row. Weights as safetensors, all else as text; never pickle."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 from pydantic import ValidationError
+from sqlalchemy.orm import Session
 
+from api import form_fields
 from api.bodies import storable
-from api.form_fields import shown
-from api.multipart import Part
+from api.form_fields import Fields, shown
+from api.idempotency import Created
+from api.multipart import Form, Part
 from api.safetensors import invalid, read_header
 from contract.document import parse_mapping
 from contract.errors import ErrorCode, InvalidData, Refused
 from contract.fit import input_shape
 from contract.model import ModelConfig
 from contract.registry import TASKS
+from models.ids import new_id
+from models.results import Model
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 TEXTS = (CARD, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "vocab.txt", "merges.txt")
 FLOATS = frozenset({"F32", "F16", "BF16", "F64"})
 
 
-def by_name(parts: list[Part]) -> dict[str, Part]:
+@dataclass(frozen=True)
+class Content:
+    """An accepted model: its bytes are stored, its row is not."""
+
+    files: dict[str, Part]
+    fields: Fields
+    config: ModelConfig
+
+
+def prepare(received: Form, keep: Callable[[Part], None]) -> Content:
+    fields, files = form_fields.fields(received), _by_name(form_fields.files(received))
+    config = _check(files)
+    for part in files.values():
+        keep(part)
+    return Content(files, fields, config)
+
+
+def store(session: Session, project_id: str, content: Content) -> Created:
+    row = Model(
+        id=new_id("mdl"),
+        project_id=project_id,
+        name=content.fields.name or content.config.arch,
+        task=content.config.task,
+        config=content.config.model_dump(mode="json"),
+        files={name: {"sha256": part.sha256, "size_bytes": part.size} for name, part in content.files.items()},
+        parameters=content.config.parameters,
+        size_bytes=sum(part.size for part in content.files.values()),
+        meta=dict(content.fields.metadata),
+    )
+    session.add(row)
+    session.flush()
+    return Created(201, row.view(), f"/v1/models/{row.id}")
+
+
+def _by_name(parts: list[Part]) -> dict[str, Part]:
     """The parts by file name; only files a model may have, each once, weights and config among them."""
     found: dict[str, Part] = {}
     for part in parts:
         name = shown(part.filename or "")
         if name not in (WEIGHTS, CONFIG, *TEXTS):
-            raise _refused(f"{name!r} is no file of a model here", f"Send {WEIGHTS}, {CONFIG} and, if you like, {', '.join(TEXTS)}; never pickles.")
+            raise _refused(
+                f"{name!r} is no file of a model here", f"Send {WEIGHTS}, {CONFIG} and, if you like, {', '.join(TEXTS)}; never pickles."
+            )
         if name in found:
             raise _refused(f"{name} was sent twice", "Send each file once.")
         found[name] = part
@@ -36,7 +79,7 @@ def by_name(parts: list[Part]) -> dict[str, Part]:
     return found
 
 
-def check(files: dict[str, Part]) -> ModelConfig:
+def _check(files: dict[str, Part]) -> ModelConfig:
     """The config, once the files are what they say and the weights are those of the network it describes."""
     for name, part in files.items():
         if name != WEIGHTS:

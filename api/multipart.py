@@ -107,7 +107,7 @@ class _Reader:
         self._header_name = self._header_value = b""
         self._disposition = ""
         self._complete = False
-        self._open: tuple[int, BinaryIO, "hashlib._Hash"] | None = None
+        self._open: tuple[int, BinaryIO, hashlib._Hash] | None = None
         self._parser = MultipartParser(
             boundary,
             {

@@ -22,7 +22,7 @@ WHEN = {
     422: "A field is wrong; `param` names it, `hint` says what to do.",
     503: "Not available just now; ask again later.",
 }
-ALWAYS = {401: "No key, or none that is valid."}
+ALWAYS = {401: "No key, or none that is valid.", 422: WHEN[422], 500: "Our mistake; the log has the reason under `request_id`."}
 TAGS = [
     {"name": "jobs", "description": "Work: train, distill, evaluate."},
     {"name": "news", "description": "What a job says while it works."},
@@ -36,12 +36,18 @@ TAGS = [
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """`responses` of a route: these errors, besides 401."""
-    return {status: _problem({**WHEN, **ALWAYS}[status]) for status in (401, *statuses)}
+    """`responses` of a route: these errors, besides those that every route may answer."""
+    return {status: _problem({**WHEN, **ALWAYS}[status]) for status in sorted({*ALWAYS, *statuses})}
 
 
 def _problem(description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/problem+json": {"schema": {"$ref": REF.format(model="Problem")}}}}
+
+
+def content(media_type: str, description: str, *, binary: bool = False) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a route that answers with something else than JSON."""
+    schema = {"type": "string"} | ({"format": "binary"} if binary else {})
+    return {200: {"description": description, "content": {media_type: {"schema": schema}}}}
 
 
 def document(model: type[BaseModel]) -> dict[str, Any]:

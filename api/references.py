@@ -92,14 +92,18 @@ class Lookup:
             return lookup.dataset(self.session, self.project_id, name, lock=self.lock)
         except NotFound:
             close = difflib.get_close_matches(name, BUILTINS, n=1, cutoff=0.5)
-            hint = f"Did you mean {close[0]}?" if close else f"Built in: {', '.join(BUILTINS)}; `potstill datasets ls` lists those uploaded."
+            hint = (
+                f"Did you mean {close[0]}?" if close else f"Built in: {', '.join(BUILTINS)}; `potstill datasets ls` lists those uploaded."
+            )
             raise _wrong(field, f"there is no dataset {name}", ErrorCode.DATASET_NOT_FOUND, hint) from None
 
     def _model(self, id_: str, field: str) -> Network:
         try:
             model = lookup.model(self.session, self.project_id, id_, lock=self.lock)
         except NotFound:
-            raise _wrong(field, f"there is no model {id_}", ErrorCode.MODEL_NOT_FOUND, "`potstill models ls` lists those there are.") from None
+            raise _wrong(
+                field, f"there is no model {id_}", ErrorCode.MODEL_NOT_FOUND, "`potstill models ls` lists those there are."
+            ) from None
         return Network(ModelConfig.model_validate(model.config).made_for, model.parameters)
 
     def _product(self, job_id: str, field: str) -> Network:
@@ -113,7 +117,12 @@ class Lookup:
             raise _wrong(field, f"{shown} is an evaluate job and makes no model", ErrorCode.DOES_NOT_FIT, "Name the job that trained it.")
         if job.status in (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.CANCELLING):
             said = {JobStatus.FAILED: "failed", JobStatus.CANCELLED: "was cancelled"}.get(JobStatus(job.status), "is being cancelled")
-            raise _wrong(field, f"{shown} {said} and has no model", ErrorCode.DEPENDENCY_FAILED, f"`potstill retry {job_id}` gives a new job to name.")
+            raise _wrong(
+                field,
+                f"{shown} {said} and has no model",
+                ErrorCode.DEPENDENCY_FAILED,
+                f"`potstill retry {job_id}` gives a new job to name.",
+            )
         if job.status != JobStatus.SUCCEEDED:
             return self._to_come(job)
         if job.model_id is None:
@@ -141,7 +150,11 @@ def _existing_split(asked: str | None, default: str, there: tuple[str, ...], fie
         return split
     place = f"{field}.split" if asked else field
     listed = ", ".join(there)
-    cure = f"Give {{dataset: {name}, split: …}} with one of {listed}." if len(there) > 1 else "Name another source, or hold rows out with data.validation."
+    cure = (
+        f"Give {{dataset: {name}, split: …}} with one of {listed}."
+        if len(there) > 1
+        else "Name another source, or hold rows out with data.validation."
+    )
     raise _wrong(place, f"{name} has no split {split!r}; it has {listed}", ErrorCode.DOES_NOT_FIT, cure)
 
 

@@ -11,7 +11,9 @@ from models.results import MetricPoint
 Point = tuple[int, float, str]
 
 
-def read(session: Session, job_id: str, filters: dict[str, str | int | None], after_step: int | None, max_points: int | None) -> list[Series]:
+def read(
+    session: Session, job_id: str, filters: dict[str, str | int | None], after_step: int | None, max_points: int | None
+) -> list[Series]:
     """The job's series in order of name, arm and seed."""
     wanted = [MetricPoint.job_id == job_id, *(getattr(MetricPoint, name) == value for name, value in filters.items() if value is not None)]
     if after_step is not None:
@@ -19,7 +21,13 @@ def read(session: Session, job_id: str, filters: dict[str, str | int | None], af
     key = (MetricPoint.name, MetricPoint.arm, MetricPoint.seed)
     counts = session.execute(select(*key, func.count()).where(*wanted).group_by(*key).order_by(*key)).all()
     return [
-        Series(name=name, arm=arm, seed=seed, points=thinned(_points(session, wanted, (name, arm, seed)), total, max_points), total_points=total)
+        Series(
+            name=name,
+            arm=arm,
+            seed=seed,
+            points=thinned(_points(session, wanted, (name, arm, seed)), total, max_points),
+            total_points=total,
+        )
         for name, arm, seed, total in counts
     ]
 

@@ -1,7 +1,6 @@
 """A job's student as one tar of the directory `student/`."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.responses import Response, StreamingResponse
@@ -14,10 +13,6 @@ from contract.status import JobStatus
 from models.blobs import Blobs
 from models.job import Job
 from models.results import Artifact
-
-BYTES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The tar.", "content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}}
-}
 
 
 def respond(blobs: Blobs, job: Job, files: Sequence[Artifact], method: str, request: Headers) -> Response:

@@ -34,6 +34,13 @@ def refuse_if_needed(session: Session, job: Job) -> None:
         refuse_if_used(session, job.project_id, "model", job.model_id)
 
 
+def refuse_if_model_used(session: Session, model: Model) -> None:
+    """Raises Conflict when an unfinished job names the model, or the job that made it."""
+    refuse_if_used(session, model.project_id, "model", model.id)
+    if model.job_id is not None and dependents_waiting(session, model.job_id):
+        raise in_use(f"model {model.id}", f"a job that waits for {model.job_id}")
+
+
 def refuse_if_deleted(session: Session, job: Job) -> None:
     """Raises Conflict when a dataset or model that a job is to be repeated with is gone."""
     for id_ in sorted(named(job.resolved_spec)):

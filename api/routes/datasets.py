@@ -1,49 +1,80 @@
 """Datasets: upload, find, look inside, delete."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from api import dataset_upload, deletion, form_fields, lookup, paging, uses
-from api.idempotency import Created, Sent
+from api import dataset_upload, deletion, lookup, paging, uses
+from api.idempotency import Sent
 from api.keeping import kept
 from api.multipart import Upload
 from api.openapi import form, problems
-from api.paging import Paging, refused
+from api.paging import Paging
 from api.routing import known_query
 from api.services import By, In
 from contract.wire import DatasetView, Page, PreviewView
 from models.dataset import Dataset
-from models.ids import new_id
 from models.teardown import unreferenced
 
-if TYPE_CHECKING:
-    pass
-
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], dependencies=[Depends(known_query)])
+AGAIN: dict[int | str, dict[str, Any]] = {200: {"model": DatasetView, "description": "These bytes are a dataset already: this one."}}
 
 
-@router.post("", status_code=201, response_model=DatasetView, openapi_extra=form(False), responses={200: {"model": DatasetView, "description": "These bytes are a dataset already."}, **problems(400, 409, 413, 415, 422, 503)})
+@router.post(
+    "",
+    status_code=201,
+    response_model=DatasetView,
+    openapi_extra=form(several=False),
+    responses=AGAIN | problems(400, 409, 413, 415, 503),
+)
 def upload(services: In, caller: By, sending: Sent, received: Upload) -> Response:
-    """Upload rows: .npz, .csv or .jsonl, also with .gz. The same bytes are the same dataset, and give 200."""
+    """Upload rows: .npz, .csv or .jsonl, each also as .gz. The same bytes are the same dataset and answer 200."""
     with kept(services.database, services.blobs) as keep:
+        return services.idempotency.once(
+            sending,
+            received.sha256,
+            lambda: dataset_upload.prepare(received, keep),
+            lambda session, content: dataset_upload.store(session, caller.project_id, content),
+        )
 
-        def prepare() -> Dataset:
-            fields, part = form_fields.fields(received), form_fields.one_file(received)
-            row = dataset_upload.row(part, fields, caller.project_id)
-            keep(part)
-            return row
 
-        def store(session: Session, row: Dataset) -> Created:
-            same = (Dataset.project_id == row.project_id, Dataset.sha256 == row.sha256, Dataset.format == row.format)
-            found = session.scalar(select(Dataset).where(*same))
-            if found is not None:
-                return Created(200, found.view(), f"/v1/datasets/{found.id}")
-            session.add(row)
-            session.flush()
-            return Created(201, row.view(), f"/v1/datasets/{row.id}")
+@router.get("", responses=problems(503))
+def list_datasets(services: In, caller: By, page: Paging) -> Page[DatasetView]:
+    """Datasets, newest first."""
+    with services.database.read() as session:
+        return paging.page(session, Dataset, page, Dataset.view, within=Dataset.project_id == caller.project_id)
 
-        return services.idempotency.once(sending, received.sha256, prepare, store)
+
+@router.get("/{dataset_id}", responses=problems(404, 503))
+def show(services: In, caller: By, dataset_id: str) -> DatasetView:
+    """One dataset: splits, columns, classes."""
+    with services.database.read() as session:
+        return lookup.dataset(session, caller.project_id, dataset_id).view()
+
+
+@router.get("/{dataset_id}/preview", responses=problems(404, 503))
+def preview(
+    services: In,
+    caller: By,
+    dataset_id: str,
+    split: Annotated[str | None, Query(description="`train`, or the only one, when not said.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="Rows; fewer come where each is very large.")] = 10,
+) -> PreviewView:
+    """The first rows of a split."""
+    with services.database.read() as session:
+        row = lookup.dataset(session, caller.project_id, dataset_id)
+    return dataset_upload.preview(services.blobs, services.settings.uploads_path(), row, split, limit)
+
+
+@router.delete("/{dataset_id}", status_code=204, response_model=None, responses=problems(404, 409, 503))
+def delete(services: In, caller: By, dataset_id: str) -> Response:
+    """Delete a dataset and its bytes, unless an unfinished job needs it."""
+    with services.database.write() as session:
+        row = lookup.dataset(session, caller.project_id, dataset_id, lock=True)
+        uses.refuse_if_used(session, caller.project_id, "dataset", row.id)
+        session.delete(row)
+        session.flush()
+        loose = unreferenced(session, [row.sha256])
+    deletion.free_bytes(services.database, services.blobs, loose)
+    return Response(status_code=204)

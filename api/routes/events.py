@@ -1,6 +1,6 @@
 """A job's history, as a list and live."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Query
@@ -9,16 +9,16 @@ from sqlalchemy import select
 from starlette.responses import Response
 
 from api import lookup, stream
-from api.openapi import problems
+from api.openapi import content, problems
 from api.paging import refused
 from api.routing import known_query
 from api.services import By, In
 from contract.wire import EventView, Page
 from models.job import Event
 
-router = APIRouter(prefix="/v1/jobs/{job_id}/events", tags=["news"], dependencies=[Depends(known_query)], responses=problems(404, 422, 503))
+router = APIRouter(prefix="/v1/jobs/{job_id}/events", tags=["news"], dependencies=[Depends(known_query)], responses=problems(404, 503))
 EventType = Literal["status", "phase", "metrics", "checkpoint", "log", "warning"]
-STREAM: dict[int | str, dict[str, Any]] = {200: {"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+STREAM = content("text/event-stream", "The stream.")
 After = Annotated[int, Query(ge=0, description="The last `seq` that is known already.")]
 
 
@@ -28,7 +28,7 @@ def list_events(
     caller: By,
     job_id: str,
     after: After = 0,
-    type: Annotated[list[EventType] | None, Query(description="Only these types.")] = None,  # noqa: A002 - the field's name in the contract
+    type: Annotated[list[EventType] | None, Query(description="Only these types.")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Page[EventView]:
     """Events, oldest first; `after` takes the last `seq` of a page."""

@@ -25,7 +25,7 @@ from models.job import Job
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_query)])
 
 
-@router.post("", status_code=202, response_model=JobView, openapi_extra=document(JobSpec), responses=problems(400, 409, 413, 415, 422, 503))
+@router.post("", status_code=202, response_model=JobView, openapi_extra=document(JobSpec), responses=problems(400, 409, 413, 415, 503))
 def submit(services: In, caller: By, sending: Sent, body: Document, traceparent: Traceparent) -> Response:
     """Submit a job. The answer comes once it is stored; nothing that was answered is ever lost."""
 
@@ -40,7 +40,13 @@ def submit(services: In, caller: By, sending: Sent, body: Document, traceparent:
     return services.idempotency.once(sending, body.sha256, prepare, store, services.ring)
 
 
-@router.post("/batch", status_code=202, response_model=Page[JobView], openapi_extra=document(batch.Batch), responses=problems(400, 409, 413, 415, 422, 503))
+@router.post(
+    "/batch",
+    status_code=202,
+    response_model=Page[JobView],
+    openapi_extra=document(batch.Batch),
+    responses=problems(400, 409, 413, 415, 503),
+)
 def submit_batch(services: In, caller: By, sending: Sent, body: Document, traceparent: Traceparent) -> Response:
     """Submit several jobs, all or none. Members refer to each other by name: `teacher: {job: "@assistant"}`."""
 
@@ -63,7 +69,7 @@ def validate(services: In, caller: By, body: Document) -> ValidateView:
         return admission.verdict(session, caller.project_id, spec)
 
 
-@router.get("", openapi_extra=EXTRA, responses=problems(422, 503))
+@router.get("", openapi_extra=EXTRA, responses=problems(503))
 def list_jobs(services: In, caller: By, filters: Filters, page: Paging) -> Page[JobView]:
     """Jobs, newest first. Children of a job are listed with `parent` only."""
     with services.database.read() as session:
@@ -78,7 +84,7 @@ def show(services: In, caller: By, job_id: str) -> JobView:
         return lookup.job(session, caller.project_id, job_id).view()
 
 
-@router.patch("/{job_id}", openapi_extra=document(changes.JobChanges), responses=problems(400, 404, 409, 413, 415, 422, 503))
+@router.patch("/{job_id}", openapi_extra=document(changes.JobChanges), responses=problems(400, 404, 409, 413, 415, 503))
 def change(services: In, caller: By, job_id: str, body: Document) -> JobView:
     """Change name, priority or metadata; what is not named stays. Metadata is replaced as a whole."""
     wanted = changes.parse(body.mapping())
@@ -89,7 +95,9 @@ def change(services: In, caller: By, job_id: str, body: Document) -> JobView:
 
 
 @router.delete("/{job_id}", status_code=204, response_model=None, responses={200: {"model": FreedView}, **problems(404, 409, 503)})
-def delete(services: In, caller: By, job_id: str, dry_run: Annotated[bool, Query(description="Only say what this would free.")] = False) -> Response:
+def delete(
+    services: In, caller: By, job_id: str, dry_run: Annotated[bool, Query(description="Only say what this would free.")] = False
+) -> Response:
     """Delete a job that has ended, with its children, events, metrics, artifacts and model."""
     with services.database.write() as session:
         jobs = deletion.family(session, lookup.job_to_change(session, caller.project_id, job_id))

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import checkpoints, downloads, lookup, paging, series, students
-from api.openapi import problems
+from api.openapi import content, problems
 from api.paging import Paging
 from api.routing import known_query
 from api.services import By, In
@@ -17,12 +17,13 @@ from models.job import Job
 from models.results import Artifact
 
 router = APIRouter(prefix="/v1", tags=["results"], dependencies=[Depends(known_query)], responses=problems(404, 503))
-BYTES = {200: {"description": "The bytes.", "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
+BYTES = content("application/octet-stream", "The bytes.", binary=True)
+TAR = content("application/x-tar", "The tar.", binary=True)
 LARGEST = 2**63 - 1
 Text = Annotated[str | None, Query(pattern=r"^[^\x00]*$")]
 
 
-@router.get("/jobs/{job_id}/metrics", responses=problems(404, 422, 503))
+@router.get("/jobs/{job_id}/metrics", responses=problems(404, 503))
 def metrics(
     services: In,
     caller: By,
@@ -39,7 +40,7 @@ def metrics(
         return MetricsView(data=series.read(session, job_id, {"name": name, "arm": arm, "seed": seed}, after_step, max_points))
 
 
-@router.get("/jobs/{job_id}/checkpoints", responses=problems(404, 422, 503))
+@router.get("/jobs/{job_id}/checkpoints", responses=problems(404, 503))
 def list_checkpoints(services: In, caller: By, job_id: str, page: Paging) -> Page[CheckpointView]:
     """Checkpoints that are kept, newest first."""
     with services.database.read() as session:
@@ -47,7 +48,7 @@ def list_checkpoints(services: In, caller: By, job_id: str, page: Paging) -> Pag
         return checkpoints.page(checkpoints.read(session, job_id), page)
 
 
-@router.get("/jobs/{job_id}/artifacts", responses=problems(404, 422, 503))
+@router.get("/jobs/{job_id}/artifacts", responses=problems(404, 503))
 def list_artifacts(services: In, caller: By, job_id: str, page: Paging) -> Page[ArtifactView]:
     """Files of a job, newest first."""
     with services.database.read() as session:
@@ -65,11 +66,13 @@ def download(services: In, caller: By, artifact_id: str, request: Request) -> Re
     return downloads.respond(services.blobs, file, request.method, request.headers)
 
 
-@router.get("/jobs/{job_id}/student", response_class=Response, response_model=None, responses=students.BYTES | problems(404, 409, 503))
+@router.get("/jobs/{job_id}/student", response_class=Response, response_model=None, responses=TAR | problems(404, 409, 503))
 @router.head("/jobs/{job_id}/student", response_class=Response, response_model=None, include_in_schema=False)
 def student(services: In, caller: By, job_id: str, request: Request) -> Response:
     """The student, of a train job its model, as one tar of a directory: `curl … | tar x`."""
     with services.database.read() as session:
         job: Job = lookup.job(session, caller.project_id, job_id)
-        files = session.scalars(select(Artifact).where(Artifact.job_id == job_id, Artifact.path.startswith("student/")).order_by(Artifact.path)).all()
+        files = session.scalars(
+            select(Artifact).where(Artifact.job_id == job_id, Artifact.path.startswith("student/")).order_by(Artifact.path)
+        ).all()
     return students.respond(services.blobs, job, files, request.method, request.headers)

@@ -21,19 +21,21 @@ if TYPE_CHECKING:
     from potstill.client import Client
     from potstill.job import Job
 
-TASK = {"task": "image-classification", "data": {"train": "digits", "validation": 0.1, "test": "digits"}}
+TASK = "image-classification"
 TEACHER: dict[str, Any] = {
-    **TASK,
     "kind": "train",
     "name": "digits-teacher",
+    "task": TASK,
+    "data": {"train": "digits", "validation": 0.1, "test": "digits"},
     "student": {"arch": "mlp", "hidden": [256, 128], "dropout": 0.2},
     "training": {"epochs": 40, "optimizer": {"lr": 2e-3}},
 }
-STUDENT: dict[str, Any] = {
-    **TASK,
+STUDENT: dict[str, Any] = {  # it sees 400 images only: the teacher's soft targets tell it what the missing ones would have
     "kind": "distill",
     "name": "digits-student",
-    "student": {"arch": "mlp", "hidden": [8]},
+    "task": TASK,
+    "data": {"train": "digits", "test": "digits", "max_train_samples": 400},
+    "student": {"arch": "mlp", "hidden": [32]},
     "recipe": {"name": "hinton", "temperature": 4.0, "alpha": 0.7},
     "training": {"epochs": 40, "optimizer": {"lr": 5e-3}},
 }

@@ -35,11 +35,12 @@ class Gauge:
             self.phase = str(data.get("phase") or self.phase)
             self.step = data.get("step", self.step)
             self.total_steps = data.get("total_steps", self.total_steps)
-            self.rate = data.get("steps_per_second", self.rate)
-            self.eta = data.get("eta_seconds", self.eta)
-            self.metrics.update(data.get("metrics", {}))
-            if (loss := data.get("metrics", {}).get("train/loss")) is not None:
-                self._remember(loss)
+            if data.get("steps_per_second"):  # not every step is timed
+                self.rate, self.eta = data["steps_per_second"], data.get("eta_seconds")
+            metrics = data.get("metrics", {})
+            self.metrics.update(metrics)
+            if "train/loss" in metrics:
+                self._remember(metrics["train/loss"])
 
     def _remember(self, loss: float) -> None:
         self.losses.append(loss)

@@ -37,10 +37,15 @@ def line(mark: str, word: str, text: str, *, hint: str | None = None, stderr: bo
     """`✓ queued      job_…`, and a hint below."""
     from rich.text import Text
 
-    said = Text.assemble((mark, _COLOURS.get(mark, "")), f" {clean(word):<11} {clean(text)}")
+    said = Text.assemble((mark, _COLOURS.get(mark, "")), f" {clean(word):<11} {_indented(text)}")
     console(stderr=stderr).print(said)
     if hint:
-        console(stderr=stderr).print(Text(" " * 14 + clean(hint), "dim"))
+        console(stderr=stderr).print(Text(" " * 14 + _indented(hint), "dim"))
+
+
+def _indented(text: str) -> str:
+    """Further lines stand below the first, where none of them can pass for a line of ours."""
+    return clean(text, keep="\n").replace("\n", "\n" + " " * 14)
 
 
 def note(text: str) -> None:
@@ -65,7 +70,7 @@ def plain(value: Any) -> Any:
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Columns: coloured and fitted on a terminal, plain and never cut elsewhere."""
     headers = [clean(header) for header in headers]
-    cells = [[clean(cell) for cell in row] for row in rows]
+    cells = [[_cell(value) for value in row] for row in rows]
     if not sys.stdout.isatty():
         widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
         for row in (list(headers), *cells):
@@ -84,10 +89,17 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 def fields(pairs: Iterable[tuple[str, object]]) -> None:
     """`name   value` lines; those without a value are left out."""
-    given = [(clean(name), clean(value)) for name, value in pairs if value not in (None, "", [], {})]
+    given = [(clean(name), _cell(value)) for name, value in pairs if value not in (None, "", [], {})]
     width = max((len(name) for name, _ in given), default=0)
     for name, value in given:
         print(f"{name:<{width}}  {value}")
+
+
+def _cell(value: object) -> str:
+    """Text as it is, None as nothing, anything else as JSON writes it."""
+    if value is None:
+        return ""
+    return clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
 
 
 def size(count: int) -> str:

@@ -168,7 +168,8 @@ class Handler(BaseHTTPRequestHandler):
             case ["POST", "v1", "jobs", "validate"]:
                 valid = "task" in parse_mapping(self.body)
                 errors = [] if valid else [{"pointer": "/task", "message": "this field is required"}]
-                resolved, estimate = ({}, {"parameters": 600}) if valid else (None, None)
+                resolved = {"data": {"train": {"dataset": "digits"}}} if valid else None
+                estimate = {"parameters": {"student": 610, "teacher": 2410}, "train_rows": 1437, "steps": 2000} if valid else None
                 self.answer({"valid": valid, "errors": errors, "warnings": [], "resolved_spec": resolved, "estimate": estimate})
             case ["GET", "v1", "jobs"]:
                 wanted = self.query.get("status")
@@ -265,7 +266,6 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(self.server.jobs[self.server.add(again)], 202)
             case ["GET", "events"]:
                 kinds = self.query.get("type")
-                assert kinds is None or len(kinds) == 1, "the contract promises a filter by one type"
                 after = int(self.query.get("after", ["0"])[0])
                 self.query.pop("after", None)
                 self._list([e for e in self.server.events[id_] if e["seq"] > after and (kinds is None or e["type"] in kinds)])

@@ -1,0 +1,50 @@
+"""Who does the work."""
+
+from fastapi import APIRouter, Depends
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api import paging
+from api.openapi import problems
+from api.paging import Paging
+from api.routing import known_query
+from api.services import By, In
+from contract.status import ACTIVE
+from contract.wire import Page, WorkerJob, WorkerView
+from models.base import now
+from models.job import Job
+from models.service import Worker
+
+router = APIRouter(prefix="/v1/workers", tags=["service"], dependencies=[Depends(known_query)], responses=problems(503))
+SILENCE = 30.0  # seconds without a heartbeat: the lease of what it ran is over by then
+
+
+@router.get("")
+def list_workers(services: In, caller: By, page: Paging) -> Page[WorkerView]:
+    """Workers, newest first; of what each runs, the jobs of the caller's project."""
+    with services.database.read() as session:
+        alive = set(session.scalars(select(Worker.id).where(Worker.last_heartbeat_at > now(-SILENCE))))
+        running = _running(session, caller.project_id)
+        return paging.page(session, Worker, page, lambda worker: _view(worker, worker.id in alive, running.get(worker.id, [])))
+
+
+def _running(session: Session, project_id: str) -> dict[str, list[WorkerJob]]:
+    held = select(Job.worker_id, Job.id, Job.attempt).where(Job.project_id == project_id, Job.status.in_(ACTIVE)).order_by(Job.id)
+    found: dict[str, list[WorkerJob]] = {}
+    for worker_id, job_id, attempt in session.execute(held).tuples():
+        if worker_id is not None:
+            found.setdefault(worker_id, []).append(WorkerJob(job=job_id, attempt=attempt))
+    return found
+
+
+def _view(worker: Worker, alive: bool, running: list[WorkerJob]) -> WorkerView:
+    return WorkerView(
+        id=worker.id,
+        host=worker.host,
+        version=worker.version,
+        devices=worker.devices,
+        slots=worker.slots,
+        running=running,
+        last_heartbeat_at=worker.last_heartbeat_at,
+        alive=alive,
+    )

@@ -1,0 +1,111 @@
+"""The API as a process: checks that it can work, takes its port, says when it is ready, and leaves when asked to."""
+
+import errno
+import logging
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from api.health import refuse_pending
+from api.main import create_app
+from api.news import News
+from api.settings import Settings
+from contract.errors import PotstillError
+
+Ready = Callable[[str], None]
+
+
+def serve(settings: Settings, ready: Ready | None = None, schema_head: str | None = None) -> None:
+    """Serves until SIGTERM or SIGINT, then returns. `ready` is told the address once requests are answered."""
+    _log_to_stderr(settings)
+    app = create_app(settings, schema_head)
+    services = app.state.services
+    services.database.ping()
+    refuse_pending(services.database, schema_head)
+    listener = bind(settings.host, settings.port)
+    with listener:
+        Server(app, settings, listener, ready).run([listener])
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket on the address, or one clear line on why not."""
+    try:
+        family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise PotstillError(f"{host} is no address of this machine: {error.strerror}.", hint="Choose another with --host.") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PotstillError(
+                f"Port {port} of {host} is in use by another program.",
+                hint=f"Stop that, or choose another: --port {port + 1} or POTSTILL_PORT.",
+            ) from None
+        raise PotstillError(
+            f"Cannot listen on {host}, port {port}: {error.strerror}.", hint="Choose another with --host and --port."
+        ) from None
+    return listener
+
+
+class Server(uvicorn.Server):
+    """uvicorn, with our log, our way to stop, and a word when it is ready."""
+
+    def __init__(self, app: FastAPI, settings: Settings, listener: socket.socket, ready: Ready | None = None) -> None:
+        patience = settings.shutdown_seconds
+        super().__init__(
+            uvicorn.Config(
+                app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=patience, http="h11", ws="none"
+            )
+        )
+        self._news: News = app.state.services.news
+        self._address = _address(settings.host, listener.getsockname()[1])
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self._ready is not None:
+            self._ready(self._address)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Before the wait for open connections: event streams would sit it out.
+        self._news.close()
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """uvicorn raises the signal again once it has shut down; our caller still has things to put in order."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _log_to_stderr(settings: Settings) -> None:
+    """One line for each event; uvicorn's few go the same way."""
+    plain = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
+    renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer() if plain else structlog.processors.JSONRenderer()
+    shared: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *([] if plain else [structlog.processors.format_exc_info]),
+    ]
+    structlog.configure(processors=[*shared, renderer], logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer], foreign_pre_chain=shared
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
