@@ -89,4 +89,4 @@ class News:
     def _sequences(self, job_ids: set[str]) -> dict[str, int]:
         """job → number of its newest event; jobs that were deleted are missing."""
         with self.database.read() as session:
-            return dict(session.execute(select(Job.id, Job.event_seq).where(Job.id.in_(job_ids))).tuples().all())
+            return dict(session.execute(select(Job.id, Job.event_seq).where(Job.id.in_(job_ids))).all())

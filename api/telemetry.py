@@ -31,7 +31,7 @@ class Telemetry:
     def exposition(self, database: Database) -> bytes:
         """The text Prometheus reads; job numbers are counted now, from the rows."""
         with database.read() as session:
-            counts = dict(session.execute(select(Job.status, func.count()).group_by(Job.status)).tuples().all())
+            counts = dict(session.execute(select(Job.status, func.count()).group_by(Job.status)).all())
         for status in JobStatus:
             self.jobs.labels(status.value).set(counts.get(status, 0))
         self.queued.set(counts.get(JobStatus.QUEUED, 0))

@@ -16,7 +16,7 @@ def refuse_if_used(session: Session, project_id: str, kind: str, id_: str) -> No
     """Raises Conflict when an unfinished job's spec names the dataset or model."""
     unfinished = select(Job.id, Job.resolved_spec).where(Job.project_id == project_id, Job.finished_at.is_(None))
     # The id as text finds candidates without reading every spec; it may stand in metadata, so each is looked at.
-    for job_id, spec in session.execute(unfinished.where(cast(Job.resolved_spec, Text).contains(id_, autoescape=True))).tuples():
+    for job_id, spec in session.execute(unfinished.where(cast(Job.resolved_spec, Text).contains(id_, autoescape=True))):
         if id_ in named(spec):
             raise in_use(f"{kind} {id_}", job_id)
 

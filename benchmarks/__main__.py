@@ -60,9 +60,7 @@ def api_size() -> None:
             finally:
                 process.terminate()
                 process.wait(20)
-    print(
-        f"API: ready after {median(starts):.2f} s (max {max(starts):.2f}), {median(sizes):.0f} MiB resident (max {max(sizes):.0f}), 5 starts"
-    )
+    print(f"API, 5 starts: ready after {median(starts):.2f} s (max {max(starts):.2f}), resident {median(sizes):.0f} MiB (max {max(sizes):.0f})")
 
 
 def _answers(url: str) -> bool:

@@ -31,7 +31,7 @@ def list_workers(services: In, caller: By, page: Paging) -> Page[WorkerView]:
 def _running(session: Session, project_id: str) -> dict[str, list[WorkerJob]]:
     held = select(Job.worker_id, Job.id, Job.attempt).where(Job.project_id == project_id, Job.status.in_(ACTIVE)).order_by(Job.id)
     found: dict[str, list[WorkerJob]] = {}
-    for worker_id, job_id, attempt in session.execute(held).tuples():
+    for worker_id, job_id, attempt in session.execute(held):
         if worker_id is not None:
             found.setdefault(worker_id, []).append(WorkerJob(job=job_id, attempt=attempt))
     return found

@@ -22,7 +22,7 @@ class Gauge:
         self.total_steps = job.progress.total_steps
         self.rate = job.progress.steps_per_second
         self.eta = job.progress.eta_seconds
-        self.metrics: dict[str, float] = dict(job.latest)
+        self.metrics: dict[str, float] = {}
         self.losses: list[float] = []
 
     def take(self, event: "EventView") -> None:
@@ -68,7 +68,7 @@ class Gauge:
         """The loss (with its curve when `drawn`) and the validation metrics."""
         said = []
         if (loss := self.metrics.get("train/loss")) is not None:
-            said.append(f"loss {loss:.3f} {sparkline(self.losses) if drawn else ''}".rstrip())
+            said.append(f"loss {loss:.3g} {sparkline(self.losses) if drawn else ''}".rstrip())
         said += [f"{name.replace('/', ' ')} {value:.3f}" for name, value in self.metrics.items() if name.startswith("validation/")]
         return "   ".join(said)
 

@@ -42,6 +42,7 @@ def _print(events: "Iterable[EventView]", as_json: bool) -> None:
         if as_json:
             emit(event, stream=True)
         else:
-            level = "" if event.level == "info" else f"{event.level}: "
+            word = event.level if event.level != "info" else event.type
+            mark = "" if word == "log" else f"{word}: "
             said = clean(event.message, keep="\n\t").replace("\n", "\n" + " " * 10)
-            print(f"{event.created_at.astimezone():%H:%M:%S}  {level}{said}", flush=True)
+            print(f"{event.created_at.astimezone():%H:%M:%S}  {mark}{said}", flush=True)

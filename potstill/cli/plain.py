@@ -4,6 +4,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from contract.status import FINAL
 from potstill.cli.gauge import Gauge
 from potstill.cli.output import clean, console
 
@@ -33,8 +34,9 @@ class Lines:
             self._print("warning", event.message)
         elif event.type in ("status", "phase"):
             word = self.gauge.status if event.type == "status" else self.gauge.phase
-            if word != self.last:  # a phase that the status has just named says nothing new
-                self._print(word, "" if event.message == word else event.message)
+            ended = event.type == "status" and word in FINAL  # told at the end, with all there is to tell
+            if word != self.last and not ended:
+                self._print(word.replace("_", " "), "" if event.message == word else event.message)
             self.last = word
         elif event.type == "metrics" and time.monotonic() - self.shown_at >= PAUSE:
             self.shown_at = time.monotonic()

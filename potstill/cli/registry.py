@@ -56,6 +56,6 @@ def _show(entries: "Callable[[Registry], list[dict[str, Any]]]", name: str | Non
     if parameters:
         print()
         table(
-            ["parameter", "default", "meaning"],
+            ["PARAMETER", "DEFAULT", "MEANING"],
             [(p["name"], "required" if p["required"] else p["default"], clean(p["meaning"])) for p in parameters],
         )

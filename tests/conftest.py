@@ -1,0 +1,32 @@
+"""Servers and data that more than one folder of tests needs."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers import postgres, redis
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a real Postgres that these tests own."""
+    with postgres(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real data sets; it stays out of the project because licences differ."""
+    folder = os.environ.get("POTSTILL_TEST_DATA")
+    if folder is None:
+        if os.environ.get("POTSTILL_REQUIRE_TEST_DATA"):
+            pytest.fail("POTSTILL_TEST_DATA must be set here")
+        pytest.skip("POTSTILL_TEST_DATA does not name a folder with mnist/mnist.npz and others")
+    return Path(folder)

