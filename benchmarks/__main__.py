@@ -7,12 +7,15 @@ import sys
 import tempfile
 import time
 import urllib.request
+from datetime import datetime
 from statistics import median
 from typing import Any
 
 import psutil
 
 from benchmarks.service import CLI, running
+from potstill import Client
+from potstill.job import Job
 
 SPEC: dict[str, Any] = {
     "kind": "train",
@@ -40,6 +43,35 @@ def submission_to_first_step() -> None:
     print(f"submission → first step, {JOBS} jobs: median {median(found):.3f} s, min {found[0]:.3f}, max {found[-1]:.3f}")
 
 
+def slots_beside_each_other() -> None:
+    """Training speed of two jobs in two slots, each against one job alone in the same service."""
+    spec = {
+        **SPEC,
+        "data": {"train": "digits", "test": "digits"},
+        "student": {"arch": "mlp", "hidden": [512, 512]},
+        "training": {"epochs": 150},
+    }
+    with running(slots=2) as (client, _):
+        client.jobs.submit({**spec, "training": {"epochs": 5}}).wait(timeout=120)
+        ratios = []
+        for _ in range(3):
+            alone = _speed(client, [client.jobs.submit(spec)])[0]
+            both = _speed(client, [client.jobs.submit(spec), client.jobs.submit(spec)])
+            ratios += [speed / alone for speed in both]
+    print(f"two slots: each at {median(ratios):.2f} of one slot's speed (min {min(ratios):.2f}, max {max(ratios):.2f}), 3 rounds of 2 jobs")
+
+
+def _speed(client: Client, jobs: list[Job]) -> list[float]:
+    """Steps per second of each, between its first and last metric."""
+    found = []
+    for job in jobs:
+        job.wait(timeout=300)
+        points = client.jobs.metrics(job.id, name="train/loss")[0].points
+        (first, _, began), (last, _, ended) = points[0], points[-1]
+        found.append((last - first) / (datetime.fromisoformat(ended) - datetime.fromisoformat(began)).total_seconds())
+    return found
+
+
 def api_size() -> None:
     """Start of the process → first answer of /readyz, and its resident memory after a request of each kind."""
     starts, sizes = [], []
@@ -60,7 +92,9 @@ def api_size() -> None:
             finally:
                 process.terminate()
                 process.wait(20)
-    print(f"API, 5 starts: ready after {median(starts):.2f} s (max {max(starts):.2f}), resident {median(sizes):.0f} MiB (max {max(sizes):.0f})")
+    print(
+        f"API, 5 starts: ready after {median(starts):.2f} s (max {max(starts):.2f}), resident {median(sizes):.0f} MiB (max {max(sizes):.0f})"
+    )
 
 
 def _answers(url: str) -> bool:
@@ -85,3 +119,4 @@ if __name__ == "__main__":
     print(f"{os.cpu_count()} cores, {platform.platform()}, Python {platform.python_version()}, torch {torch.__version__}")
     api_size()
     submission_to_first_step()
+    slots_beside_each_other()

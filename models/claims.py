@@ -57,7 +57,7 @@ def claim(session: Session, worker_id: str, lease_seconds: float) -> Claim | Non
     job.attempt += 1
     job.worker_id = worker_id
     job.lease_until = now(lease_seconds)
-    switch(session, job, S.RUNNING, f"attempt {job.attempt} started" if job.attempt > 1 else None)
+    switch(session, job, S.RUNNING, f"attempt {job.attempt} started" if job.attempt > 1 else None, data={"worker": worker_id})
     return Claim(job.id, job.project_id, job.name, job.attempt, job.resolved_spec, None if job.retry_fresh else job.retry_of, job.traceparent)
 
 

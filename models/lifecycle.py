@@ -55,7 +55,9 @@ def add_event(
     return event
 
 
-def switch(session: Session, job: Job, to: JobStatus, reason: str | None = None, *, error: ErrorBody | None = None) -> None:
+def switch(
+    session: Session, job: Job, to: JobStatus, reason: str | None = None, *, error: ErrorBody | None = None, data: dict[str, Any] | None = None
+) -> None:
     """Moves a locked job to another status and writes the event; refuses what the table does not allow."""
     if to not in TRANSITIONS[JobStatus(job.status)]:
         raise _invalid(job, f"become {to}")
@@ -72,7 +74,7 @@ def switch(session: Session, job: Job, to: JobStatus, reason: str | None = None,
     if error is not None:
         job.error = error.model_dump()
     level = "error" if to is S.FAILED else "info"
-    data: dict[str, Any] = {"from": before, "to": to, "attempt": job.attempt}
+    data = {"from": before, "to": to, "attempt": job.attempt, **(data or {})}
     if error is not None:
         data["error"] = error.model_dump()
     add_event(session, job, "status", reason or (error.message if error else to), level=level, data=data)

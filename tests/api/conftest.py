@@ -1,5 +1,6 @@
 """The real application behind a real socket, on a real SQLite file and a real PostgreSQL database."""
 
+import logging
 import os
 import threading
 import uuid
@@ -11,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 import sqlalchemy as sa
+import structlog
 from hand import Hand
 from sqlalchemy.engine import make_url
 
@@ -33,6 +35,9 @@ SETTINGS: dict[str, Any] = {
     "keepalive_seconds": 0.3,
     "stream_poll_seconds": 0.1,
 }
+
+
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))  # requests of tests are no news
 
 
 @dataclass

@@ -122,5 +122,7 @@ def _unpacked_and_used(service: Service, job_id: str, mnist: Path, tmp_path: Pat
     (folder,) = {path.parent for path in (tmp_path / "unpacked").rglob("model.safetensors")}
     card = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
     assert "potstill" not in card
-    result = subprocess.run([sys.executable, "-c", USE.format(card=card), str(mnist)], cwd=folder, check=True, capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-c", USE.format(card=card), str(mnist)], cwd=folder, check=True, capture_output=True, text=True
+    )
     return float(result.stdout)
