@@ -73,7 +73,29 @@ def store(
         warnings=checked.warnings,
         meta=dict(spec.metadata),
     )
-    return create(session, job, checked.needs)
+    return create(session, job, checked.needs, _runs(job, spec))
+
+
+def _runs(job: Job, spec: JobSpec) -> list[Job]:
+    """The runs of a job of several, as jobs of their own; none for a job of one, which is executed as it is."""
+    runs = spec.runs()
+    if len(runs) == 1:
+        return []
+    return [
+        Job(
+            project_id=job.project_id,
+            kind=run.spec.kind.value,
+            name=f"{job.name[:70]} · {run.arm}, seed {run.seed}",
+            arm=run.arm,
+            seed=run.seed,
+            priority=job.priority,
+            spec=run.spec.model_dump(mode="json"),
+            resolved_spec=run.spec.resolved().model_dump(mode="json"),
+            traceparent=job.traceparent,
+            meta=job.meta,
+        )
+        for run in runs
+    ]
 
 
 def verdict(session: Session, project_id: str, spec: JobSpec) -> ValidateView:

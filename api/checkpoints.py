@@ -11,9 +11,7 @@ from models.results import Artifact, Checkpoint
 def read(session: Session, job_id: str) -> list[CheckpointView]:
     """Newest first."""
     files: dict[str, list[str]] = {}
-    for id_, path in session.execute(
-        select(Artifact.id, Artifact.path).where(Artifact.job_id == job_id, Artifact.kind == "checkpoint")
-    ):
+    for id_, path in session.execute(select(Artifact.id, Artifact.path).where(Artifact.job_id == job_id, Artifact.kind == "checkpoint")):
         files.setdefault(path.split("/")[1] if path.startswith("checkpoints/") else "", []).append(id_)
     rows = session.scalars(
         select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc(), Checkpoint.arm, Checkpoint.seed)

@@ -95,7 +95,7 @@ def preview(blobs: Blobs, uploads: Path, row: Dataset, split: str | None, count:
     """The split's first rows, fewer where each is very large."""
     split = split or ("train" if "train" in row.splits else next(iter(row.splits)))
     if split not in row.splits:
-        raise refused("split", f"{row.id} has no split {split[:60]!r}", hint=f"It has {', '.join(row.splits)}.")
+        raise refused("split", f"{row.id} has no split {split[:60]!r}", hint=f"It has {', '.join(sorted(row.splits, reverse=True))}.")
     import datafiles
 
     must_exist(blobs, File(row.sha256, row.size_bytes, row.name))

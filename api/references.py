@@ -55,7 +55,8 @@ class Lookup:
         if source.dataset in BUILTINS:
             return self._builtin(source, default_split, field, task)
         dataset = self._dataset(source.dataset, field)
-        split = _existing_split(source.split, default_split, tuple(dataset.splits), field, source.dataset)
+        splits = tuple(sorted(dataset.splits, key=lambda name: (name != "train", name)))  # Postgres keeps no order of keys
+        split = _existing_split(source.split, default_split, splits, field, source.dataset)
         columns = [Column.model_validate(column) for column in dataset.columns]
         chosen = choose_columns(columns, source.columns, task, field)
         classes = dataset.classes.get(chosen.label)
@@ -67,7 +68,7 @@ class Lookup:
                 "Labels are integers or words; name their column under columns.label.",
             )
         shape = DataShape(shape=chosen.shape, classes=classes)
-        return Rows(dataset.id, split, dataset.splits[split], tuple(dataset.splits), shape)
+        return Rows(dataset.id, split, dataset.splits[split], splits, shape)
 
     def network(self, ref: ModelRef, field: str) -> Network:
         if ref.path is not None:

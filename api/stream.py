@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 from anyio import to_thread
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from pydantic import BaseModel
 from sqlalchemy import select
 
 from api import lookup
@@ -13,6 +14,7 @@ from models.job import Event, Job
 from models.session import Database
 
 BATCH = 200  # events read at once
+LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
 LARGEST = 2**31 - 1  # of a seq, as the databases count
 
 
@@ -32,18 +34,23 @@ async def tell(news: News, job_id: str, after: int, keepalive: float) -> AsyncIt
             events, job = await to_thread.run_sync(_look, news.database, job_id, after, limiter=news.threads)
             for event in events:
                 after = event.seq
-                yield format_sse_event(event=event.type, id=str(event.seq), data_str=event.model_dump_json())
+                yield format_sse_event(event=event.type, id=str(event.seq), data_str=_one_line(event))
             if len(events) == BATCH:
                 continue
             if job is None:
                 return  # deleted
             if job.status.final:
-                yield format_sse_event(event="done", data_str=job.model_dump_json())
+                yield format_sse_event(event="done", data_str=_one_line(job))
                 return
             while not news.closing and not await watch.wait(keepalive):
                 yield KEEPALIVE_COMMENT
             if news.closing:
                 return
+
+
+def _one_line(view: BaseModel) -> str:
+    """JSON without the characters that many clients, and Python's splitlines, take for line ends."""
+    return view.model_dump_json().translate(LINE_ENDS)
 
 
 def _look(database: Database, job_id: str, after: int) -> tuple[list[EventView], JobView | None]:

@@ -31,7 +31,8 @@ def checked(model: type[Model], value: Any, below: Place = ()) -> Model:
 
 def refusal(error: ValidationError, model: type[BaseModel], value: Any, below: Place = ()) -> InvalidSpec:
     found = [_one(details, model, value) for details in error.errors()]
-    found.sort(key=lambda one: one.code != ErrorCode.CONFLICTING_FIELDS)
+    # A misspelt field is also a missing one: what was written explains more than what was not.
+    found.sort(key=lambda one: (one.code != ErrorCode.CONFLICTING_FIELDS, one.code != ErrorCode.UNKNOWN_FIELD))
     first = found[0]
     return InvalidSpec(
         f"{dotted(below + first.place) or 'the spec'}: {first.message}",

@@ -56,6 +56,7 @@ class ErrorCode(StrEnum):
     # Codes a job may fail with.
     DIVERGED = "diverged"  # the loss or its gradient became NaN or infinite
     DEPENDENCY_FAILED = "dependency_failed"  # a job this one waits for failed, was cancelled or was deleted
+    RUN_FAILED = "run_failed"  # a job of several runs: one of them failed; the others' results are in the report
     CRASH_LOOP = "crash_loop"  # the trainer died several times in a row without a new checkpoint
     OUT_OF_MEMORY = "out_of_memory"
     DISK_FULL = "disk_full"

@@ -1,7 +1,7 @@
 """The job spec: one model for client, API, worker and engine alike."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
@@ -128,8 +128,8 @@ class Training(Sent):
 
 
 class Evaluation(Sent):
-    control: Literal[False] = Field(default=False, description="Train the same student alone beside it.")
-    seeds: Annotated[int, Field(ge=1, le=1)] = Field(default=1, description="Repeats with training.seed … + N − 1.")
+    control: bool = Field(default=False, description="Train the same student alone beside it: same weights, order and budget, no teacher.")
+    seeds: int = Field(default=1, ge=1, le=100, description="Repeats with training.seed … + N − 1.")
 
 
 class JobSpec(Sent):
@@ -156,7 +156,7 @@ class JobSpec(Sent):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> "JobSpec":
-        for rule in (_one_objective, _teacher_where_needed, _student_to_train, _validation_for_early_stopping):
+        for rule in (_one_objective, _teacher_where_needed, _student_to_train, _validation_for_early_stopping, _runs_that_make_sense):
             rule(self)
         return self
 
@@ -172,6 +172,23 @@ class JobSpec(Sent):
     def resolved(self) -> "JobSpec":
         """The same spec with every default written out and the recipe expanded to plain terms."""
         return self.model_copy(update={"recipe": None, "objective": None if self.kind is JobKind.EVALUATE else self.terms})
+
+    def runs(self) -> "list[Run]":
+        """The job's runs, arm by arm for each seed. Runs of one seed are paired: same split, initial weights and row order."""
+        found = []
+        for seed in range(self.training.seed, self.training.seed + self.evaluation.seeds):
+            training = self.training.model_copy(update={"seed": seed})
+            alone = self.model_copy(update={"training": training, "evaluation": Evaluation(), "name": None})
+            found.append(Run("student" if self.kind is JobKind.DISTILL else "model", seed, alone))
+            if self.evaluation.control:
+                found.append(Run("control", seed, alone._without_teacher()))
+        return found
+
+    def _without_teacher(self) -> "JobSpec":
+        """The same student trained on the labels alone, whose term then weighs 1 as in any ordinary training."""
+        hard = next((term for term in self.terms if isinstance(term, CrossEntropy)), CrossEntropy())
+        update = {"kind": JobKind.TRAIN, "teacher": None, "recipe": None, "objective": [hard.model_copy(update={"weight": 1.0})]}
+        return self.model_copy(update=update)
 
     def refs(self) -> dict[str, ModelRef]:
         """Every trained network this spec mentions, by the dotted name of the field that mentions it."""
@@ -217,4 +234,21 @@ def _validation_for_early_stopping(spec: JobSpec) -> None:
         raise wrong("early stopping watches validation rows: set data.validation, for example 0.1", at=("data", "validation"))
 
 
-__all__ = ["TASKS", "Columns", "Data", "JobKind", "JobSpec", "ModelRef", "Source", "SpecRule", "Training"]
+def _runs_that_make_sense(spec: JobSpec) -> None:
+    if spec.evaluation.control and spec.kind is not JobKind.DISTILL:
+        raise wrong(f"a {spec.kind} job has no teacher to leave out; control belongs to distill", at=("evaluation", "control"))
+    if spec.evaluation.seeds > 1 and spec.kind is JobKind.EVALUATE:
+        raise wrong("measuring the same model again gives the same figures; leave seeds at 1", at=("evaluation", "seeds"))
+    if spec.training.seed + spec.evaluation.seeds > 2**31:
+        raise wrong("training.seed + evaluation.seeds goes past the largest seed, 2147483647", at=("training", "seed"))
+
+
+class Run(NamedTuple):
+    """One arm with one seed, as a spec of its own."""
+
+    arm: str
+    seed: int
+    spec: JobSpec
+
+
+__all__ = ["TASKS", "Columns", "Data", "JobKind", "JobSpec", "ModelRef", "Run", "Source", "SpecRule", "Training"]

@@ -33,11 +33,11 @@ FINAL = frozenset({S.SUCCEEDED, S.FAILED, S.CANCELLED})
 ACTIVE = frozenset({S.RUNNING, S.PAUSING, S.CANCELLING})
 
 TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
-    S.WAITING: frozenset({S.QUEUED, S.FAILED, S.PAUSED, S.CANCELLED}),
+    S.WAITING: frozenset({S.QUEUED, S.FAILED, S.PAUSED, S.CANCELLED, S.CANCELLING}),  # cancelling: a parent whose runs have to stop
     S.QUEUED: frozenset({S.RUNNING, S.PAUSED, S.CANCELLED, S.FAILED}),
     S.RUNNING: frozenset({S.QUEUED, S.PAUSING, S.PAUSED, S.CANCELLING, S.SUCCEEDED, S.FAILED}),
     S.PAUSING: frozenset({S.PAUSED, S.CANCELLING, S.SUCCEEDED, S.FAILED}),
-    S.PAUSED: frozenset({S.QUEUED, S.WAITING, S.CANCELLED}),
+    S.PAUSED: frozenset({S.QUEUED, S.WAITING, S.CANCELLED, S.CANCELLING}),
     S.CANCELLING: frozenset({S.CANCELLED, S.SUCCEEDED, S.FAILED}),
     S.SUCCEEDED: frozenset(),
     S.FAILED: frozenset(),

@@ -38,6 +38,7 @@ class Progress:
     first_loss: float | None = None
     sums: dict[str, float] = field(default_factory=dict)  # metrics since the last point
     summed_steps: int = 0
+    validation: dict[str, float] = field(default_factory=dict)  # the latest validation's metrics
     saved: dict[str, float | None] = field(default_factory=dict)  # kept checkpoints: step → validation metric
 
 
@@ -108,11 +109,15 @@ def restore(folder: Path, state: State, identity: dict[str, Any]) -> str | None:
 
 
 def verify(folder: Path) -> None:
+    """Raises CheckpointInvalidError unless the manifest names every file there is and each is what it was."""
     try:
         files: dict[str, str] = json.loads((folder / MANIFEST).read_text())["files"]
         wrong = [name for name, sha256 in files.items() if _digest(folder / name) != sha256]
+        unnamed = {path.name for path in folder.iterdir()} - files.keys() - {MANIFEST}
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         raise CheckpointInvalidError(f"{folder.name} is not complete") from None
+    if unnamed:
+        raise CheckpointInvalidError(f"{folder.name}: {', '.join(sorted(unnamed))} not named in its manifest")
     if wrong:
         raise CheckpointInvalidError(f"{folder.name}: {', '.join(wrong)} changed since it was written")
 

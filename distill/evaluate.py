@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from contract.evidence import pack_bits, statistic
 from contract.model import ModelConfig
 from distill.data import Split
 from distill.device import derived_seed, threads
@@ -17,6 +18,7 @@ from distill.networks import count_parameters, scaled
 from distill.teacher import infer
 
 Z95 = 1.959963984540054
+CARRIED_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,7 @@ class Measured:
 
     logits: Tensor
     metrics: dict[str, dict[str, Any]]
-
-    def value(self, name: str) -> float:
-        return float(self.metrics[name]["mean"])
+    rows_right: str | None  # which rows had the right class, packed; None for more rows than are worth carrying
 
 
 def quick(network: nn.Module, config: ModelConfig, rows: Split) -> dict[str, float]:
@@ -44,18 +44,15 @@ def measure(logits: Tensor, rows: Split) -> Measured:
     right = (logits.argmax(1) == rows.labels).double()
     losses = F.cross_entropy(logits.double(), rows.labels, reduction="none").cpu().numpy()
     accuracy, loss = right.mean().item(), float(losses.mean())
+    packed = pack_bits((right > 0).tolist()) if len(rows) <= CARRIED_ROWS else None
     return Measured(
         logits,
         {
-            "accuracy": statistic(accuracy, wilson(accuracy, len(rows))),
-            "loss": statistic(loss, bootstrap(losses)),
+            "accuracy": statistic([accuracy], wilson(accuracy, len(rows))),
+            "loss": statistic([loss], bootstrap(losses)),
         },
+        packed,
     )
-
-
-def statistic(value: float, interval: tuple[float, float]) -> dict[str, Any]:
-    """One value for each seed; the interval of a single seed is over rows."""
-    return {"mean": value, "std": 0.0, "ci95": list(interval), "values": [value]}
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
@@ -98,7 +95,31 @@ def cost(network: nn.Module, config: ModelConfig, rows: Split, size_bytes: int) 
         "size_bytes": size_bytes,
         "latency_ms": {"batch": 1, "threads": 1, "p50": round(latency, 4)},
         "rows_per_second": {"batch": len(batch), "value": round(len(batch) / seconds, 1)},
+        "peak_memory": {"batch": len(batch), "bytes": peak_memory(network, config, batch)},
     }
+
+
+def peak_memory(network: nn.Module, config: ModelConfig, features: Tensor) -> int:
+    """Bytes an inference of these rows needs: on a GPU what the allocator saw, on a CPU the weights and, at the widest layer,
+    its input and output."""
+    if features.is_cuda:
+        torch.cuda.reset_peak_memory_stats()
+        with torch.inference_mode():
+            network(scaled(features, config.input))
+        return torch.cuda.max_memory_allocated()
+    widest = 0
+
+    def look(_layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal widest
+        widest = max(widest, output.nbytes + sum(each.nbytes for each in inputs))
+
+    leaves = [layer for layer in network.modules() if not list(layer.children())]
+    hooks = [layer.register_forward_hook(look) for layer in leaves]
+    with torch.inference_mode():
+        network(scaled(features, config.input))
+    for hook in hooks:
+        hook.remove()
+    return widest + sum(p.nbytes for p in network.parameters())
 
 
 def _timed(network: nn.Module, config: ModelConfig, features: Tensor, seconds: float) -> list[float]:

@@ -29,22 +29,21 @@ def trained(
     data: Data,
     teacher: Teacher | None,
     outputs: Outputs | None,
-    seconds: float,
+    validation: dict[str, float],
 ) -> Finished:
     emit(PhaseChanged(phase=Phase.EVALUATING, message=f"{len(data.test):,} {data.test_name} rows"))
     folder = workdir / "result"
     networks.save(network, config, folder / "student")
     size = (folder / "student" / WEIGHTS).stat().st_size
     test = data.test.to(next(network.parameters()).device)
-    student = _measured(network, config, test)
-    cost = evaluate.cost(network, config, test, size)
+    student = _measured(network, config, test), evaluate.cost(network, config, test, size)
+    about = (spec.task, data.test_name, len(test), test.digest(), spec.training.seed)
     if teacher is None or outputs is None:
-        found = report.single(spec.task, data.test_name, len(test), student.metrics, cost)
+        found = report.single(*about, student, validation)
     else:
-        of_teacher = evaluate.measure(teacher.outputs(test).logits, test)
-        teacher_cost = evaluate.cost(teacher.network, teacher.config, test, teacher.size_bytes)
-        found = report.distilled(spec.task, data.test_name, len(test), (of_teacher, teacher_cost), (student, cost), outputs.summary())
-    found["seconds"] = round(seconds, 3)
+        cost = evaluate.cost(teacher.network, teacher.config, test, teacher.size_bytes)
+        measured = evaluate.measure(teacher.outputs(test).logits, test), cost
+        found = report.distilled(*about, measured, student, validation, outputs.summary())
     emit(PhaseChanged(phase=Phase.SAVING))
     (folder / "student" / CARD).write_text(card.write(network, config, found))
     return _finished(folder, found, config)
@@ -54,9 +53,8 @@ def evaluated(spec: JobSpec, workdir: Path, emit: Emit, network: nn.Sequential, 
     emit(PhaseChanged(phase=Phase.EVALUATING, message=f"{len(data.test):,} {data.test_name} rows"))
     test = data.test.to(next(network.parameters()).device)
     size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
-    found = report.single(
-        spec.task, data.test_name, len(test), _measured(network, config, test).metrics, evaluate.cost(network, config, test, size)
-    )
+    model = _measured(network, config, test), evaluate.cost(network, config, test, size)
+    found = report.single(spec.task, data.test_name, len(test), test.digest(), spec.training.seed, model, {})
     return _finished(workdir / "result", found, None)
 
 

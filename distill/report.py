@@ -1,61 +1,61 @@
-"""What a run proved: the arms side by side and one plain sentence."""
+"""What one run measured, in the shape of the report. contract.evidence puts runs together and finds the words."""
 
 from typing import Any
 
+from contract import evidence
+from contract.evidence import RunResult
 from contract.registry import TASKS
 from distill.evaluate import Measured, agreement
 
+Arm = tuple[Measured, dict[str, Any]]  # what was measured, and what it costs
 
-def single(task: str, split: str, rows: int, metrics: dict[str, Any], cost: dict[str, Any]) -> dict[str, Any]:
+
+def single(task: str, split: str, rows: int, rows_sha256: str, seed: int, model: Arm, validation: dict[str, float]) -> dict[str, Any]:
     """The report of a `train` or `evaluate` job: one arm, `model`."""
-    found = TASKS[task]
-    metric = metrics[found.metric]
-    low, high = metric["ci95"]
-    return {
-        "metric": found.metric,
-        "higher_is_better": found.higher_is_better,
-        "split": split,
-        "rows": rows,
-        "arms": {"model": {"metrics": metrics, **cost}},
-        "verdict": f"One run: {found.metric} {metric['mean']:.4f} (95 % {low:.4f} to {high:.4f}) on {rows:,} {split} rows.",
-    }
+    raw = {**_head(task, split, rows, rows_sha256, validation), "arms": {"model": _arm(*model)}}
+    return _told("model", seed, raw)
 
 
 def distilled(
     task: str,
     split: str,
     rows: int,
-    teacher: tuple[Measured, dict[str, Any]],
-    student: tuple[Measured, dict[str, Any]],
+    rows_sha256: str,
+    seed: int,
+    teacher: Arm,
+    student: Arm,
+    validation: dict[str, float],
     outputs: dict[str, Any],
 ) -> dict[str, Any]:
-    """The report of a `distill` job without a control arm."""
+    """The report of one distilled student."""
+    raw = {
+        **_head(task, split, rows, rows_sha256, validation),
+        "arms": {"teacher": _arm(*teacher), "student": _arm(*student)},
+        "agreement": {"mean": agreement(student[0].logits, teacher[0].logits)},
+        "compression": teacher[1]["parameters"] / max(1, student[1]["parameters"]),
+        "teacher_outputs": outputs,
+    }
+    return _told("student", seed, raw)
+
+
+def _head(task: str, split: str, rows: int, rows_sha256: str, validation: dict[str, float]) -> dict[str, Any]:
     found = TASKS[task]
-    of_teacher, of_student = teacher[0].value(found.metric), student[0].value(found.metric)
-    kept = of_student / of_teacher if of_teacher else None
-    smaller = teacher[1]["parameters"] / max(1, student[1]["parameters"])
-    faster = teacher[1]["latency_ms"]["p50"] / student[1]["latency_ms"]["p50"]
-    share = f" = {100 * kept:.1f} % of the teacher's {of_teacher:.4f}" if kept is not None else f" beside the teacher's {of_teacher:.4f}"
-    size = f"{smaller:.1f}× smaller" if smaller >= 1 else f"{1 / smaller:.1f}× larger"
-    same = agreement(student[0].logits, teacher[0].logits)
     return {
         "metric": found.metric,
         "higher_is_better": found.higher_is_better,
         "split": split,
         "rows": rows,
-        "arms": {"teacher": {"metrics": teacher[0].metrics, **teacher[1]}, "student": {"metrics": student[0].metrics, **student[1]}},
-        "agreement": _one(same),
-        "retained": _one(kept) if kept is not None else None,
-        "gain": None,
-        "gap_recovered": None,
-        "gap_recovered_reason": "no control arm was run",
-        "compression": round(smaller, 3),
-        "speedup": round(faster, 3),
-        "teacher_outputs": outputs,
-        "verdict": f"One run: student {found.metric} {of_student:.4f}{share}, {size}. "
-        "Without a control arm it cannot be told what the teacher added.",
+        "rows_sha256": rows_sha256,
+        "validation": validation or None,
     }
 
 
-def _one(value: float) -> dict[str, Any]:
-    return {"mean": value, "std": 0.0, "ci95": None, "values": [value]}
+def _arm(measured: Measured, cost: dict[str, Any]) -> dict[str, Any]:
+    return {"metrics": measured.metrics, **cost, "rows_right": measured.rows_right}
+
+
+def _told(arm: str, seed: int, raw: dict[str, Any]) -> dict[str, Any]:
+    """The raw figures with the verdict of one run; row by row results stay in, so that runs can be compared in pairs."""
+    told = evidence.combine([RunResult(arm, seed, raw)])
+    assert told is not None
+    return {**raw, **told, "arms": raw["arms"]}

@@ -4,6 +4,7 @@ The key hashes the teacher's weights and config and the rows' features. Any job 
 batches, reads the same file; anything changed is another key.
 """
 
+import fcntl
 import json
 import os
 import uuid
@@ -53,12 +54,15 @@ class Teacher:
         """The logits for `rows`, from the cache when this teacher has seen them before."""
         key = sha256(f"logits/1/{self.sha256}/{rows.digest()}".encode()).hexdigest()
         path = self._cache / key[:2] / f"{key}.safetensors"
-        known = _read(path, len(rows))
-        if known is not None:
-            return Outputs(known.to(self.device), "hit")
-        logits = infer(self.network, self.config, rows)
-        _write(path, logits)
-        return Outputs(logits, "built")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_suffix(".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # runs of one job start together: the second waits for the first's pass
+            known = _read(path, len(rows))
+            if known is not None:
+                return Outputs(known.to(self.device), "hit")
+            logits = infer(self.network, self.config, rows)
+            _write(path, logits)
+            return Outputs(logits, "built")
 
 
 def infer(network: nn.Module, config: ModelConfig, rows: Split, batch: int = BATCH) -> Tensor:
@@ -83,7 +87,6 @@ def _read(path: Path, rows: int) -> Tensor | None:
 
 def _write(path: Path, logits: Tensor) -> None:
     """Whole or not at all: two jobs that build the same outputs at once both succeed, and write the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}")
     try:
         save_file({"logits": logits.cpu().contiguous()}, temporary)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from contract.errors import ErrorCode, JobError
@@ -48,7 +49,6 @@ def run(
     `checkpoints/<step>`, the result to `result/`. resume_from: checkpoints to try, newest first.
     Raises JobError for what would fail again. Returns Finished or Stopped.
     """
-    started = time.monotonic()
     emit(PhaseChanged(phase=Phase.PREPARING))
     device = pick_device()
     data = load(spec, inputs)
@@ -72,7 +72,7 @@ def run(
     emit(PhaseChanged(phase=Phase.TRAINING))
     if not loop.train(should_stop):
         return Stopped(step=loop.state.progress.step)
-    return finish.trained(spec, workdir, emit, loop.chosen(), config, data, teacher, soft, seconds=time.monotonic() - started)
+    return finish.trained(spec, workdir, emit, loop.chosen(), config, data, teacher, soft, loop.last_validation())
 
 
 def _made_for(inputs: Inputs) -> dict[str, Any]:
@@ -113,7 +113,6 @@ class _Loop:
         job = sha256((spec.resolved().model_dump_json(exclude={"name", "metadata", "priority"}) + data_digest).encode()).hexdigest()
         self.identity = {"job": job, "fingerprint": fingerprint(device)}
         self.sums: dict[str, Tensor] = {}
-        self.last_metrics: dict[str, float] = {}
 
     def restore(self, candidates: Sequence[Path]) -> None:
         """Goes to the newest checkpoint that is whole; one that is not is named and left aside."""
@@ -169,6 +168,14 @@ class _Loop:
         assert isinstance(self.state.network, nn.Sequential)
         return self.state.network
 
+    def last_validation(self) -> dict[str, float]:
+        """The validation metrics of the network handed out; empty without validation rows."""
+        progress = self.state.progress
+        found = {name.removeprefix("validation/"): value for name, value in progress.validation.items()}
+        if self.training.early_stopping is not None and progress.best is not None:
+            found[self.watched] = progress.best
+        return found
+
     def _order(self, epoch: int) -> Tensor:
         """The epoch's row order: a function of seed and epoch alone, so a resume needs no sampler state."""
         generator = torch.Generator().manual_seed(derived_seed("order", self.training.seed, epoch))
@@ -221,8 +228,8 @@ class _Loop:
         progress, stopping = self.state.progress, self.training.early_stopping
         found = evaluate.quick(self.state.network, self.config, self.validation)
         self._refuse_infinite(found, "validation loss")
-        self.last_metrics = {f"validation/{name}": value for name, value in found.items()}
-        self.emit(self._event(epoch, self.last_metrics))
+        progress.validation = {f"validation/{name}": value for name, value in found.items()}
+        self.emit(self._event(epoch, progress.validation))
         value, delta = found[self.watched], stopping.min_delta if stopping else 0.0
         gain = value - (progress.best or 0.0) if self.watched == "accuracy" else (progress.best or 0.0) - value
         if progress.best is None or gain > delta:
@@ -243,18 +250,18 @@ class _Loop:
         self._refuse_infinite(progress.sums, "loss")
         if not all(torch.isfinite(value).all() for value in self.state.network.state_dict().values()):
             raise diverged(progress.step, "weights")
-        progress.saved[str(progress.step)] = self.last_metrics.get(f"validation/{self.watched}")
+        progress.saved[str(progress.step)] = progress.validation.get(f"validation/{self.watched}")
         dropped = checkpoint.retain(progress.saved, self.training.keep, self.watched != "loss")
         folder = self.workdir / "checkpoints" / str(progress.step)
         try:
             checkpoint.save(folder, self.state, self.identity)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:  # safetensors hides the OSError of a full disk in its own
             raise JobError(
-                f"The checkpoint of step {progress.step} could not be written: {error.strerror}.",
+                f"The checkpoint of step {progress.step} could not be written: {getattr(error, 'strerror', None) or error}.",
                 code=ErrorCode.DISK_FULL,
                 hint="Free some space, then `potstill retry`.",
             ) from error
-        self.emit(CheckpointSaved(step=progress.step, folder=str(folder), metrics=self.last_metrics, dropped=dropped))
+        self.emit(CheckpointSaved(step=progress.step, folder=str(folder), metrics=progress.validation, dropped=dropped))
 
     def _refuse_infinite(self, values: dict[str, float], what: str) -> None:
         if not all(map(_finite, values.values())):

@@ -33,6 +33,9 @@ class Claim:
     name: str
     attempt: int
     spec: dict[str, Any]
+    arm: str
+    seed: int
+    runs: list[str]  # of a parent: the jobs whose results are to be put together
     retry_of: str | None
     traceparent: str | None
 
@@ -45,7 +48,10 @@ def claim(session: Session, worker_id: str, lease_seconds: float) -> Claim | Non
     """The best due job (priority, then age), now `running` under a fresh attempt; None when there is nothing to do."""
     query = (
         select(Job)
-        .where(Job.status == S.QUEUED, (Job.due_at.is_(None)) | (Job.due_at <= now()))
+        .where(
+            ((Job.status == S.QUEUED) & (Job.due_at.is_(None) | (Job.due_at <= now())))
+            | ((Job.status == S.CANCELLING) & Job.worker_id.is_(None) & (Job.due_at <= now()))  # a parent whose runs have stopped
+        )
         .order_by(Job.priority.desc(), Job.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -57,8 +63,22 @@ def claim(session: Session, worker_id: str, lease_seconds: float) -> Claim | Non
     job.attempt += 1
     job.worker_id = worker_id
     job.lease_until = now(lease_seconds)
-    switch(session, job, S.RUNNING, f"attempt {job.attempt} started" if job.attempt > 1 else None, data={"worker": worker_id})
-    return Claim(job.id, job.project_id, job.name, job.attempt, job.resolved_spec, None if job.retry_fresh else job.retry_of, job.traceparent)
+    if job.status == S.QUEUED:
+        switch(session, job, S.RUNNING, f"attempt {job.attempt} started" if job.attempt > 1 else None, data={"worker": worker_id})
+    session.flush()
+    training = job.resolved_spec.get("training", {})
+    return Claim(
+        job_id=job.id,
+        project_id=job.project_id,
+        name=job.name,
+        attempt=job.attempt,
+        spec=job.resolved_spec,
+        arm=job.arm or ("student" if job.kind == "distill" else "model"),
+        seed=training.get("seed", 0),
+        runs=job.runs,
+        retry_of=None if job.retry_fresh else job.retry_of,
+        traceparent=job.traceparent,
+    )
 
 
 def fenced(session: Session, claim: Claim) -> Job:
@@ -160,8 +180,6 @@ def add_files(session: Session, job: Job, files: Sequence[StoredFile]) -> list[s
 def add_checkpoint(
     session: Session,
     claim: Claim,
-    arm: str,
-    seed: int,
     step: int,
     metrics: dict[str, float],
     files: Sequence[StoredFile],
@@ -171,13 +189,13 @@ def add_checkpoint(
     job = fenced(session, claim)
     artifacts = add_files(session, job, files)
     size = sum(file.size_bytes for file in files)
-    session.merge(Checkpoint(job_id=job.id, arm=arm, seed=seed, step=step, metrics=metrics, size_bytes=size, attempt=job.attempt))
+    session.merge(
+        Checkpoint(job_id=job.id, arm=claim.arm, seed=claim.seed, step=step, metrics=metrics, size_bytes=size, attempt=job.attempt)
+    )
     job.crashes = 0
     loose: list[str] = []
     for old in dropped:
-        session.execute(
-            delete(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.arm == arm, Checkpoint.seed == seed, Checkpoint.step == old)
-        )
+        session.execute(delete(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.step == old))
         gone = select(Artifact).where(Artifact.job_id == job.id, Artifact.path.startswith(f"checkpoints/{old}/", autoescape=True))
         for row in session.scalars(gone).all():
             loose.append(row.sha256)

@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, Integer, String, Text
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String, Text, select
+from sqlalchemy.orm import Mapped, mapped_column, object_session, relationship
 
 from contract.errors import ErrorBody
 from contract.status import JobStatus
@@ -30,6 +30,8 @@ class Job(Base):
     spec: Mapped[dict[str, Any]]  # as sent
     resolved_spec: Mapped[dict[str, Any]]
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"), index=True)
+    arm: Mapped[str | None] = mapped_column(String(16))  # of a run of the parent
+    seed: Mapped[int | None] = mapped_column(BigInteger)
     retry_of: Mapped[str | None] = mapped_column(String(40))
     retry_fresh: Mapped[bool] = mapped_column(default=False)
     traceparent: Mapped[str | None] = mapped_column(String(255))
@@ -61,6 +63,25 @@ class Job(Base):
         foreign_keys="JobDependency.job_id", lazy="selectin", order_by="JobDependency.needs_id", cascade="all, delete-orphan"
     )
 
+    @property
+    def runs(self) -> list[str]:
+        """Ids of the runs this job is the parent of; empty for a job that is executed as it is."""
+        return [need.needs_id for need in self.needs if need.is_run]
+
+    def _progress(self) -> Progress:
+        """A parent's progress is its runs' together; each run has as many steps as the longest known."""
+        session, runs = object_session(self), self.runs
+        if not runs or session is None:
+            return Progress.model_validate(self.progress)
+        found = [Progress.model_validate(p) for p in session.scalars(select(Job.progress).where(Job.id.in_(runs)))]
+        steps = [p.step for p in found if p.step is not None]
+        longest = max((p.total_steps for p in found if p.total_steps is not None), default=None)
+        return Progress(
+            phase=next((p.phase for p in found if p.phase is not None and p.step != p.total_steps), None),
+            step=sum(steps) if steps else None,
+            total_steps=longest * len(runs) if longest is not None else None,
+        )
+
     def view(self) -> JobView:
         return JobView(
             id=self.id,
@@ -73,13 +94,13 @@ class Job(Base):
             resolved_spec=self.resolved_spec,
             parent=self.parent_id,
             retry_of=self.retry_of,
-            depends_on=[need.needs_id for need in self.needs],
+            depends_on=[need.needs_id for need in self.needs if not need.is_run],
             attempt=self.attempt,
             created_at=self.created_at,
             queued_at=self.queued_at,
             started_at=self.started_at,
             finished_at=self.finished_at,
-            progress=Progress.model_validate(self.progress),
+            progress=self._progress(),
             latest=self.latest,
             report=self.report,
             model=self.model_id,
@@ -98,6 +119,7 @@ class JobDependency(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     needs_id: Mapped[str] = mapped_column(String(40), primary_key=True, index=True)
     needs_status: Mapped[str | None] = mapped_column(String(16))  # how it ended, once it has
+    is_run: Mapped[bool] = mapped_column(default=False)  # a run of this parent: waited for however it ends
 
 
 class Event(Base):

@@ -19,12 +19,18 @@ S = JobStatus
 
 
 def locked(session: Session, job_id: str, project_id: str | None = None) -> Job:
-    """The job's row, locked until the transaction ends; NotFound when it is not there or belongs to another project."""
-    query = select(Job).where(Job.id == job_id).with_for_update().execution_options(populate_existing=True)
-    job = session.scalar(query)
+    """The job's row, locked until the transaction ends; NotFound when it is not there or belongs to another project.
+    Runs are locked before their parent, everywhere: a run that changes writes its parent's history."""
+    runs = select(Job.id).where(Job.parent_id == job_id).order_by(Job.id).with_for_update()
+    session.scalars(runs).all()
+    job = _row(session, job_id)
     if job is None or (project_id is not None and job.project_id != project_id):
         raise no_such_job(job_id)
     return job
+
+
+def _row(session: Session, job_id: str) -> Job | None:
+    return session.scalar(select(Job).where(Job.id == job_id).with_for_update().execution_options(populate_existing=True))
 
 
 def no_such_job(job_id: str, param: str | None = None) -> NotFound:
@@ -56,7 +62,13 @@ def add_event(
 
 
 def switch(
-    session: Session, job: Job, to: JobStatus, reason: str | None = None, *, error: ErrorBody | None = None, data: dict[str, Any] | None = None
+    session: Session,
+    job: Job,
+    to: JobStatus,
+    reason: str | None = None,
+    *,
+    error: ErrorBody | None = None,
+    data: dict[str, Any] | None = None,
 ) -> None:
     """Moves a locked job to another status and writes the event; refuses what the table does not allow."""
     if to not in TRANSITIONS[JobStatus(job.status)]:
@@ -79,19 +91,38 @@ def switch(
         data["error"] = error.model_dump()
     add_event(session, job, "status", reason or (error.message if error else to), level=level, data=data)
     session.flush()
+    if job.parent_id is not None and (to.final or to in (S.RUNNING, S.PAUSED)):
+        _tell_parent(session, job, to)
     if to.final:
         _settle_dependents(session, job)
 
 
-def create(session: Session, job: Job, needs: Sequence[str]) -> Job:
-    """Stores a new job: `queued`, or `waiting` when it refers to jobs that have not succeeded."""
+def _tell_parent(session: Session, run: Job, to: JobStatus) -> None:
+    parent = _row(session, run.parent_id or "")
+    if parent is not None and not JobStatus(parent.status).final:
+        data = {"run": run.id, "arm": run.arm, "seed": run.seed, "to": to}
+        add_event(session, parent, "log", f"{run.arm}, seed {run.seed}: {to}", data=data)
+        if to.final:
+            progress = parent.view().progress.model_dump(exclude={"phase", "epoch"})
+            add_event(session, parent, "metrics", f"{run.arm}, seed {run.seed} has ended", data={**progress, "metrics": {}})
+
+
+def create(session: Session, job: Job, needs: Sequence[str], runs: Sequence[Job] = ()) -> Job:
+    """Stores a new job: `queued`, or `waiting` when it refers to jobs that have not succeeded. With `runs`, new jobs or ones
+    that have succeeded before, it is their parent and waits until all have ended."""
     job.id = job.id or new_id("job")
     job.event_seq = job.attempt = 0
     job.status = S.WAITING
     job.needs = [JobDependency(needs_id=needed) for needed in sorted(set(needs))]
     session.add(job)
     session.flush()
-    add_event(session, job, "status", "accepted", data={"to": S.WAITING if needs else S.QUEUED})
+    add_event(session, job, "status", "accepted", data={"to": S.WAITING if needs or runs else S.QUEUED})
+    for run in runs:
+        if run.status is None:
+            run.parent_id = job.id
+            create(session, run, needs)
+        job.needs.append(JobDependency(needs_id=run.id, is_run=True))
+    session.flush()
     _start_when_ready(session, job)
     session.flush()
     return job
@@ -108,7 +139,7 @@ def _start_when_ready(session: Session, job: Job) -> None:
                 need.needs_status = "deleted"
             elif JobStatus(needed.status).final:
                 need.needs_status = needed.status
-    ended_badly = next((need for need in job.needs if need.needs_status not in (None, S.SUCCEEDED)), None)
+    ended_badly = next((need for need in job.needs if not need.is_run and need.needs_status not in (None, S.SUCCEEDED)), None)
     if ended_badly is not None:
         word = {"failed": "failed", "cancelled": "was cancelled"}.get(ended_badly.needs_status or "", "was deleted")
         body = ErrorBody(
@@ -117,20 +148,34 @@ def _start_when_ready(session: Session, job: Job) -> None:
             hint=f"See `potstill show {ended_badly.needs_id}`; retry that job, then submit this one again with the new id.",
         )
         switch(session, job, S.FAILED, error=body)
-    elif all(need.needs_status == S.SUCCEEDED for need in job.needs):
+    elif _ready(job):
         switch(session, job, S.QUEUED)
 
 
+def _ready(job: Job) -> bool:
+    """What it refers to has succeeded, and its runs have ended in whatever way."""
+    return all(need.needs_status is not None if need.is_run else need.needs_status == S.SUCCEEDED for need in job.needs)
+
+
 def _settle_dependents(session: Session, job: Job) -> None:
-    query = select(Job.id).join(JobDependency, JobDependency.job_id == Job.id).where(JobDependency.needs_id == job.id).order_by(Job.id)
+    query = select(JobDependency.job_id).where(JobDependency.needs_id == job.id).order_by(JobDependency.job_id)
     for dependent_id in session.scalars(query).all():
-        dependent = locked(session, dependent_id)
+        dependent = _row(session, dependent_id)
+        if dependent is None:
+            continue
         for need in dependent.needs:
             if need.needs_id == job.id:
                 need.needs_status = job.status
         if dependent.status == S.WAITING:
             _start_when_ready(session, dependent)
+        elif dependent.status == S.CANCELLING and dependent.worker_id is None and _ready(dependent):
+            dependent.due_at = now()  # a worker puts together what there is, then it is cancelled
     session.flush()
+
+
+def _open_runs(session: Session, job: Job) -> list[Job]:
+    rows = [_row(session, run_id) for run_id in job.runs]
+    return [row for row in rows if row is not None and not JobStatus(row.status).final]
 
 
 def cancel(session: Session, job: Job) -> None:
@@ -138,6 +183,12 @@ def cancel(session: Session, job: Job) -> None:
         return
     if JobStatus(job.status).final:
         raise _invalid(job, "be cancelled")
+    open_runs = _open_runs(session, job)
+    if open_runs:
+        switch(session, job, S.CANCELLING, "cancelled by request")
+        for run in open_runs:
+            cancel(session, run)
+        return
     switch(session, job, S.CANCELLING if JobStatus(job.status).active else S.CANCELLED, "cancelled by request")
 
 
@@ -150,6 +201,8 @@ def pause(session: Session, job: Job) -> None:
         switch(session, job, S.PAUSING, "paused by request")
     else:
         raise _invalid(job, "be paused")
+    for run in _open_runs(session, job):
+        pause(session, run)
 
 
 def resume(session: Session, job: Job) -> None:
@@ -157,7 +210,9 @@ def resume(session: Session, job: Job) -> None:
         return
     if job.status != S.PAUSED:
         raise _invalid(job, "be resumed", "Wait until it is paused." if job.status == S.PAUSING else None)
-    if all(need.needs_status == S.SUCCEEDED for need in job.needs):
+    for run in _open_runs(session, job):
+        resume(session, run)
+    if _ready(job):
         switch(session, job, S.QUEUED, "resumed by request")
     else:
         switch(session, job, S.WAITING, "resumed by request")
@@ -165,14 +220,23 @@ def resume(session: Session, job: Job) -> None:
 
 
 def retry(session: Session, job: Job, *, fresh: bool) -> Job:
-    """A new job that does the same again, from the last checkpoint unless `fresh`."""
+    """A new job that does the same again, from the last checkpoint unless `fresh`. Of a parent's runs only those are repeated
+    that did not succeed."""
     if job.status not in (S.FAILED, S.CANCELLED):
         raise _invalid(job, "be retried", "Only failed and cancelled jobs can be retried; submit the spec again for another run.")
-    again = Job(
+    runs = [row for run_id in job.runs if (row := _row(session, run_id)) is not None]
+    again = [run if run.status == S.SUCCEEDED else _copy(run, fresh=fresh) for run in runs]
+    return create(session, _copy(job, fresh=fresh), [need.needs_id for need in job.needs if not need.is_run], again)
+
+
+def _copy(job: Job, *, fresh: bool) -> Job:
+    return Job(
         id=new_id("job"),
         project_id=job.project_id,
         kind=job.kind,
         name=job.name,
+        arm=job.arm,
+        seed=job.seed,
         priority=job.priority,
         spec=job.spec,
         resolved_spec=job.resolved_spec,
@@ -180,7 +244,6 @@ def retry(session: Session, job: Job, *, fresh: bool) -> Job:
         retry_fresh=fresh,
         meta=job.meta,
     )
-    return create(session, again, [need.needs_id for need in job.needs])
 
 
 def refuse_unless_final(job: Job) -> None:

@@ -24,7 +24,7 @@ from models.claims import Claim, LeaseLostError
 from models.ids import new_id
 from models.results import Model
 from models.session import Database
-from worker import trainer
+from worker import parents, trainer
 from worker.inputs import gather
 from worker.settings import Settings
 from worker.sink import Sink, store_folder
@@ -65,6 +65,9 @@ class Attempt:
     def _run(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
+        if self.claim.runs:
+            _through_outages(lambda: parents.put_together(self.database, self.blobs, self.claim, self.folder))
+            return
         try:
             order = gather(self.database, self.blobs, self.claim, self.folder, self.settings, self.device)
         except JobError as error:

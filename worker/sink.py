@@ -8,7 +8,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from contract.events import CheckpointSaved, PhaseChanged, Resumed, RunEvent, Step, news
-from contract.spec import JobKind, JobSpec
 from contract.status import JobStatus
 from models import claims, teardown
 from models.base import now
@@ -37,9 +36,6 @@ class Sink:
 
     def __init__(self, database: Database, blobs: Blobs, claim: Claim) -> None:
         self.database, self.blobs, self.claim = database, blobs, claim
-        spec = JobSpec.model_validate(claim.spec)
-        self.arm = "student" if spec.kind is JobKind.DISTILL else "model"
-        self.seed = spec.training.seed
         self.status = JobStatus.RUNNING  # as of the last write
         self._waiting: list[RunEvent] = []
         self._flushed_at = 0.0
@@ -94,7 +90,7 @@ class Sink:
         job.progress = progress
 
     def _points(self, session: Session, steps: list[Step]) -> None:
-        key = {"job_id": self.claim.job_id, "arm": self.arm, "seed": self.seed}
+        key = {"job_id": self.claim.job_id, "arm": self.claim.arm, "seed": self.claim.seed}
         rows = [{**key, "name": name, "step": step.step, "value": value} for step in steps for name, value in step.metrics.items()]
         insert = postgresql.insert if self.database.dialect == "postgresql" else sqlite.insert
         for start in range(0, len(rows), ROWS):
@@ -105,7 +101,7 @@ class Sink:
     def _checkpoint(self, event: CheckpointSaved) -> None:
         files = store_folder(self.blobs, Path(event.folder), f"checkpoints/{event.step}/", "checkpoint")
         with self.database.write() as session:
-            loose = claims.add_checkpoint(session, self.claim, self.arm, self.seed, event.step, event.metrics, files, event.dropped)
+            loose = claims.add_checkpoint(session, self.claim, event.step, event.metrics, files, event.dropped)
         with self.database.read() as session:
             unused = teardown.unreferenced(session, loose) if loose else []
         teardown.free(self.blobs, unused)

@@ -2,8 +2,8 @@
 
 import sqlalchemy as sa
 from alembic import op
-
-from models.base import Json, UtcTime
+from models.base import Json
+from models.base import UtcTime
 
 revision = "0001"
 down_revision = None
@@ -79,6 +79,8 @@ def upgrade() -> None:
         sa.Column("spec", Json, nullable=False),
         sa.Column("resolved_spec", Json, nullable=False),
         sa.Column("parent_id", sa.String(length=40), nullable=True),
+        sa.Column("arm", sa.String(length=16), nullable=True),
+        sa.Column("seed", sa.BigInteger(), nullable=True),
         sa.Column("retry_of", sa.String(length=40), nullable=True),
         sa.Column("retry_fresh", sa.Boolean(), nullable=False),
         sa.Column("traceparent", sa.String(length=255), nullable=True),
@@ -177,6 +179,7 @@ def upgrade() -> None:
         sa.Column("job_id", sa.String(length=40), nullable=False),
         sa.Column("needs_id", sa.String(length=40), nullable=False),
         sa.Column("needs_status", sa.String(length=16), nullable=True),
+        sa.Column("is_run", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_job_dependencies_job_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job_id", "needs_id", name=op.f("pk_job_dependencies")),
     )

@@ -38,6 +38,7 @@ STUDENT: dict[str, Any] = {  # it sees 400 images only: the teacher's soft targe
     "student": {"arch": "mlp", "hidden": [32]},
     "recipe": {"name": "hinton", "temperature": 4.0, "alpha": 0.7},
     "training": {"epochs": 40, "optimizer": {"lr": 5e-3}},
+    "evaluation": {"control": True, "seeds": 5},  # and the same student alone, five times each: was the teacher worth it?
 }
 
 
@@ -51,7 +52,8 @@ def demo(
         teacher = client.jobs.submit(TEACHER)
         student = client.jobs.submit({**STUDENT, "teacher": {"job": teacher.id}})
         line("✓", "submitted", f"teacher {teacher.id}, a multi-layer perceptron of {_size(teacher)} parameters", stderr=False)
-        line("✓", "submitted", f"student {student.id}, {_size(student)} parameters, {student.status} for its teacher", stderr=False)
+        runs = "with and without its teacher, five seeds each"
+        line("✓", "submitted", f"student {student.id}, {_size(student)} parameters, {runs}; {student.status} for the teacher", stderr=False)
         _follow(teacher)
         _follow(student)
         _show(student)
@@ -73,7 +75,7 @@ def _service(home: Path) -> Iterator["Client"]:
     environment = {**os.environ, "POTSTILL_HOME": str(home), "PYTHONSAFEPATH": "1"}
     for name in ("POTSTILL_DATABASE_URL", "POTSTILL_BROKER_URL", "POTSTILL_ARTIFACTS_URL", "POTSTILL_KEY"):
         environment.pop(name, None)  # the demo never touches a real deployment
-    command = [sys.executable, "-P", "-c", CLI, "up", "--port", str(port), "--home", str(home), "--slots", "1"]
+    command = [sys.executable, "-P", "-c", CLI, "up", "--port", str(port), "--home", str(home)]
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)  # noqa: S603 - our own command line
     try:
         client = Client(url=f"http://127.0.0.1:{port}", key=_key(home / "key", process, home / "service.log"))

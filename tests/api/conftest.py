@@ -21,10 +21,10 @@ from api.main import create_app
 from api.serve import Server, bind
 from api.services import Services
 from api.settings import Settings
+from models.ids import new_id
 from models.project import Project, add_key
 from models.session import Database
 from models.tables import Base
-from models.ids import new_id
 
 PROBLEM = {"type", "title", "status", "detail", "instance", "code", "param", "errors", "hint", "request_id"}
 UPLOAD_LIMIT = 3 * 2**20

@@ -60,7 +60,7 @@ class Hand:
         content = files or {"model.safetensors": b"weights %d" % step, "state.json": b"{}"}
         stored = [self.stored(f"checkpoints/{step}/{name}", "checkpoint", data) for name, data in content.items()]
         with self.database.write() as session:
-            return claims.add_checkpoint(session, claim, "model", 42, step, {"validation/accuracy": 0.5}, stored, dropped)
+            return claims.add_checkpoint(session, claim, step, {"validation/accuracy": 0.5}, stored, dropped)
 
     def finish(self, claim: Claim, weights: bytes = b"the weights") -> dict[str, Any]:
         """Ends a run as the worker does: student files, report and model in one transaction."""

@@ -1,5 +1,6 @@
 """Everything a person can get wrong in a spec: refused with the field, and nothing is left behind."""
 
+import json
 from copy import deepcopy
 from typing import Any
 
@@ -40,7 +41,6 @@ WRONG = [
     ("student.hidden", [], "invalid_spec", "student.hidden", None),
     ("student.hidden", [0], "invalid_spec", "student.hidden.0", None),
     ("student.hidden", [4, "x"], "invalid_spec", "student.hidden.1", None),
-    ("student.hidden", [16384] * 64, None, None, None),
     ("student.arch", "mpl", "invalid_spec", "student.arch", "mlp"),
     ("student", {}, "invalid_spec", "student", None),
     ("student", None, "invalid_spec", "student", None),
@@ -59,13 +59,12 @@ WRONG = [
     ("metadata", {"a": 1}, "invalid_spec", "metadata.a", None),
     ("metadata", {str(i): "" for i in range(17)}, "invalid_spec", "metadata", None),
     ("metadata", {"a": "b\u0000c"}, "invalid_spec", "metadata.a", None),
-    ("metadata", {"a": "\ud800"}, "invalid_spec", "metadata.a", None),
     ("data.train", "digit", "dataset_not_found", "data.train", "digits"),
     ("data.train", "mnist-of-mine", "dataset_not_found", "data.train", None),
     ("data.train", f"ds_{NOBODY}", "dataset_not_found", "data.train", None),
     ("data.test", f"ds_{NOBODY}", "dataset_not_found", "data.test", None),
     ("data.train", "ds_123", "dataset_not_found", "data.train", None),
-    ("data.train", "../secret", "invalid_spec", "data.train.dataset", None),
+    ("data.train", "../secret", "invalid_spec", "data.train", None),
     ("data.train", {"path": "/etc/passwd"}, "invalid_spec", "data.train.path", "potstill run"),
     ("data.test", {"path": "rows.csv"}, "invalid_spec", "data.test.path", "potstill run"),
     ("data.train", {"dataset": "digits", "split": "dev"}, "does_not_fit", "data.train.split", "train, test"),
@@ -93,10 +92,8 @@ WRONG = [
     ("path", "value", "code", "param", "hint"), WRONG, ids=[f"{path}={str(value)[:30]!r}" for path, value, *_ in WRONG]
 )
 def test_a_wrong_field_is_named_and_nothing_is_stored(
-    api: Api, distill: dict[str, Any], train: dict[str, Any], path: str, value: Any, code: str | None, param: str | None, hint: str | None
+    api: Api, distill: dict[str, Any], train: dict[str, Any], path: str, value: Any, code: str, param: str, hint: str | None
 ) -> None:
-    if code is None:
-        pytest.skip("64 layers of 16,384 are 16 billion weights: see test_a_network_beyond_all_bounds")
     teacher = api.submit(train)
     before = api.state()
     body = api.refused(api.post("/v1/jobs", changed({**distill, "teacher": {"job": teacher["id"]}}, path, value)), 422, code, param)
@@ -113,11 +110,14 @@ def test_a_network_beyond_all_bounds(api: Api, train: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "-1e999"])
 def test_numbers_that_are_none(api: Api, train: dict[str, Any], number: str) -> None:
-    import json
-
     text = json.dumps(changed(train, "training.optimizer.lr", 123)).replace("123", number)
     response = api.http.post("/v1/jobs", content=text, headers={"Content-Type": "application/json"})
     api.refused(response, 422, "invalid_spec", "training.optimizer.lr")
+
+
+def test_half_a_character(api: Api, train: dict[str, Any]) -> None:
+    text = json.dumps({**train, "metadata": {"a": "\ud800"}})
+    api.refused(api.http.post("/v1/jobs", content=text, headers={"Content-Type": "application/json"}), 422, "invalid_spec", "metadata.a")
 
 
 def test_a_number_of_ten_thousand_digits(api: Api) -> None:

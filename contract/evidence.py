@@ -1,0 +1,215 @@
+"""Was the teacher worth it? Results of several runs → one report, with intervals, and a sentence that claims no more than they show.
+
+Runs are paired by seed: student and control of one seed share initial weights, row order and budget, so their difference is
+what the teacher added. Intervals over seeds are Student's t; with one seed they are over the rows of the test set.
+"""
+
+import base64
+from collections.abc import Sequence
+from math import sqrt
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
+
+Statistic = dict[str, Any]  # mean, std, ci95 ([low, high] or None), values: one for each seed
+Report = dict[str, Any]
+
+# 97.5 % quantiles of Student's t for 1 … 30 degrees of freedom; beyond, the expansion below is right to four digits.
+_T = (
+    12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010, 2.1788, 2.1604, 2.1448, 2.1314,
+    2.1199, 2.1098, 2.1009, 2.0930, 2.0860, 2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423,
+)  # fmt: skip
+Z = 1.959964
+COSTS = ("parameters", "size_bytes", "latency_ms", "rows_per_second", "peak_memory")
+
+
+class RunResult(NamedTuple):
+    """How one run ended: its report, or why there is none."""
+
+    arm: str
+    seed: int
+    report: Report | None
+    failure: str | None = None
+
+
+def t_quantile(freedom: int) -> float:
+    """97.5 % quantile of Student's t (Cornish-Fisher expansion above 30 degrees of freedom)."""
+    return _T[freedom - 1] if freedom <= len(_T) else Z + (Z**3 + Z) / (4 * freedom) + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * freedom**2)
+
+
+def statistic(values: Sequence[float], over_rows: Sequence[float] | None = None) -> Statistic:
+    """Mean, standard deviation over seeds and 95 % interval of the mean; of a single value the interval over rows, if known."""
+    mean = fmean(values)
+    if len(values) < 2:
+        return {"mean": mean, "std": 0.0, "ci95": list(over_rows) if over_rows is not None else None, "values": list(values)}
+    std = stdev(values)
+    half = t_quantile(len(values) - 1) * std / sqrt(len(values))
+    return {"mean": mean, "std": std, "ci95": [mean - half, mean + half], "values": list(values)}
+
+
+def combine(runs: Sequence[RunResult]) -> Report | None:
+    """The report of a job of several runs, from those that have results; None when none has."""
+    by_arm = {arm: {run.seed: run.report for run in runs if run.arm == arm and run.report} for arm in ("model", "student", "control")}
+    missing = [{"arm": run.arm, "seed": run.seed, "reason": run.failure} for run in runs if run.report is None]
+    if by_arm["student"]:
+        found = _distilled(by_arm["student"], by_arm["control"])
+    elif by_arm["model"] or by_arm["control"]:
+        found = _trained(by_arm["model"] or by_arm["control"])
+    else:
+        return None
+    if missing:
+        found["missing_runs"] = missing
+        found["verdict"] += f" {len(missing)} of {len(runs)} runs have no result."
+    return found
+
+
+def best_seed(runs: Sequence[RunResult]) -> int | None:
+    """The seed whose student is handed out: best validation metric, the first where there were no validation rows."""
+    judged = [run for run in runs if run.arm in ("student", "model") and run.report]
+    if not judged:
+        return None
+    metric, sign = judged[0].report["metric"], 1 if judged[0].report["higher_is_better"] else -1  # type: ignore[index]
+    return max(judged, key=lambda run: (sign * ((run.report or {}).get("validation") or {}).get(metric, 0.0), -run.seed)).seed
+
+
+def _trained(reports: dict[int, Report]) -> Report:
+    first = next(iter(reports.values()))
+    arm = _arm([report["arms"]["model"] for report in reports.values()])
+    metric = arm["metrics"][first["metric"]]
+    opening = "One run:" if len(reports) == 1 else f"{len(reports)} seeds:"
+    interval = f" (95 % {metric['ci95'][0]:.4f} to {metric['ci95'][1]:.4f})" if metric["ci95"] else ""
+    said = f"{opening} {first['metric']} {_spread(metric)}{interval} on {first['rows']:,} {first['split']} rows."
+    return {**_head(first), "seeds": list(reports), "arms": {"model": arm}, "verdict": said}
+
+
+def _distilled(students: dict[int, Report], controls: dict[int, Report]) -> Report:
+    first = next(iter(students.values()))
+    metric, higher = first["metric"], first["higher_is_better"]
+    teacher, student = first["arms"]["teacher"], _arm([report["arms"]["student"] for report in students.values()])
+    arms = {"teacher": teacher, "student": student}
+    of_teacher = teacher["metrics"][metric]["mean"]
+    kept = [_share(value, of_teacher, higher) for value in student["metrics"][metric]["values"]]
+    found: Report = {
+        **_head(first),
+        "seeds": list(students),
+        "arms": arms,
+        "agreement": statistic([report["agreement"]["mean"] for report in students.values()]),
+        "retained": statistic([k for k in kept if k is not None]) if all(k is not None for k in kept) else None,
+        "gain": None,
+        "gap_recovered": None,
+        "gap_recovered_reason": "no control arm was run",
+        "compression": first["compression"],
+        "speedup": _ratio(teacher["latency_ms"]["p50"], student["latency_ms"]["p50"]),
+        "teacher_outputs": _outputs(students),
+    }
+    if controls:
+        arms["control"] = _arm([report["arms"]["model"] for report in controls.values()])
+    paired = sorted(set(students) & set(controls))
+    if paired:
+        found |= _against_control([students[seed] for seed in paired], [controls[seed] for seed in paired])
+    found["verdict"] = _verdict(found)
+    return found
+
+
+def _against_control(students: list[Report], controls: list[Report]) -> Report:
+    """Gain, paired by seed, and the share of the teacher's lead that it recovers, where that lead is certain."""
+    metric, sign = students[0]["metric"], 1.0 if students[0]["higher_is_better"] else -1.0
+    of_teacher = students[0]["arms"]["teacher"]["metrics"][metric]["mean"]
+    pairs = [
+        (s["arms"]["student"]["metrics"][metric]["mean"], c["arms"]["model"]["metrics"][metric]["mean"])
+        for s, c in zip(students, controls, strict=True)
+    ]
+    gain = statistic([sign * (s - c) for s, c in pairs], _over_rows(students[0], controls[0], "student"))
+    lead = statistic([sign * (of_teacher - c) for _, c in pairs], _over_rows(students[0], controls[0], "teacher"))
+    found: Report = {"gain": gain, "gap": lead, "gap_recovered": None}
+    if lead["ci95"] is None or lead["ci95"][0] <= 0.0:
+        reason = "the teacher's lead over the student alone is not certain: its interval contains zero"
+        return {**found, "gap_recovered_reason": reason}
+    return {**found, "gap_recovered": statistic([gain["mean"] / lead["mean"]]), "gap_recovered_reason": None}
+
+
+def _over_rows(student: Report, control: Report, arm: str) -> list[float] | None:
+    """95 % interval of the paired difference in accuracy over rows, from which rows each got right."""
+    mine, theirs = _right(student, arm), _right(control, "model")
+    if mine is None or theirs is None or len(mine) != len(theirs) or student["rows_sha256"] != control["rows_sha256"]:
+        return None
+    differences = [a - b for a, b in zip(mine, theirs, strict=True)]
+    mean = fmean(differences)
+    half = Z * stdev(differences) / sqrt(len(differences)) if len(differences) > 1 else 0.0
+    return [mean - half, mean + half]
+
+
+def pack_bits(right: Sequence[bool]) -> str:
+    """Which rows were right, as base64 of bits, first row in the highest bit."""
+    padded = [*right, *[False] * (-len(right) % 8)]
+    octets = bytes(sum(bit << (7 - j) for j, bit in enumerate(padded[i : i + 8])) for i in range(0, len(padded), 8))
+    return base64.b64encode(octets).decode()
+
+
+def unpack_bits(text: str, count: int) -> list[int]:
+    octets = base64.b64decode(text)
+    return [octets[i // 8] >> (7 - i % 8) & 1 for i in range(count)]
+
+
+def _right(report: Report, arm: str) -> list[int] | None:
+    packed = report["arms"].get(arm, {}).get("rows_right")
+    return unpack_bits(packed, report["rows"]) if packed else None
+
+
+def _arm(arms: list[dict[str, Any]]) -> dict[str, Any]:
+    """One arm over its seeds: metrics with spread, costs by their median run."""
+    metrics = {
+        name: statistic([arm["metrics"][name]["mean"] for arm in arms], arms[0]["metrics"][name]["ci95"]) for name in arms[0]["metrics"]
+    }
+    middle = sorted(arms, key=lambda arm: arm["latency_ms"]["p50"])[len(arms) // 2]
+    return {"metrics": metrics, **{name: middle[name] for name in COSTS if name in middle}}
+
+
+def _head(report: Report) -> Report:
+    return {name: report[name] for name in ("metric", "higher_is_better", "split", "rows")}
+
+
+def _outputs(students: dict[int, Report]) -> dict[str, Any]:
+    """One teacher pass serves all runs; `passes` counts those that had to be made."""
+    made = [report["teacher_outputs"] for report in students.values()]
+    passes = sum(outputs["cache"] == "built" for outputs in made)
+    return {**made[0], "cache": "built" if passes else "hit", "passes": passes}
+
+
+def _share(value: float, of_teacher: float, higher_is_better: bool) -> float | None:
+    return _ratio(value, of_teacher) if higher_is_better else _ratio(of_teacher, value)
+
+
+def _ratio(a: float, b: float) -> float | None:
+    return a / b if b else None
+
+
+def _spread(found: Statistic) -> str:
+    return f"{found['mean']:.4f} ± {found['std']:.4f}" if len(found["values"]) > 1 else f"{found['mean']:.4f}"
+
+
+def _verdict(found: Report) -> str:
+    metric, gain = found["metric"], found["gain"]
+    arms, kept = found["arms"], found["retained"]
+    seeds = len(found["seeds"])
+    opening = "One run:" if seeds == 1 else f"{seeds} seeds:"
+    share = f" = {100 * kept['mean']:.1f} % of the teacher's {arms['teacher']['metrics'][metric]['mean']:.4f}" if kept else ""
+    size = f"{found['compression']:.1f}× smaller" if found["compression"] >= 1 else f"{1 / found['compression']:.1f}× larger"
+    student = f"{opening} student {metric} {_spread(arms['student']['metrics'][metric])}{share}, {size}"
+    if gain is None:
+        return f"{student}. Without a control arm it cannot be told what the teacher added."
+    alone = f"alone {_spread(arms['control']['metrics'][metric])}"
+    if gain["ci95"] is None:
+        return f"{student}, {alone}; the difference of {_points(gain['mean'])} has no interval, so nothing is claimed."
+    low, high = gain["ci95"]
+    interval = f"{_points(gain['mean'])} (95 % {_points(low)} to {_points(high)})"
+    if low > 0:
+        recovered = f", {100 * found['gap_recovered']['mean']:.0f} % of the gap recovered" if found["gap_recovered"] else ""
+        return f"{student}, {alone}. Distillation helped: {interval}{recovered}."
+    if high < 0:
+        return f"{student}, {alone}. Distillation hurt: {interval}."
+    return f"{student}, {alone}. No evidence that distillation helped: {interval}."
+
+
+def _points(share: float) -> str:
+    """A difference of shares in points of a hundred."""
+    return f"{100 * share:+.1f}"

@@ -1,0 +1,164 @@
+"""Which checkpoint a run goes on from, and what it says when one cannot be used."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from engine_runs import small
+
+from contract.events import Resumed
+from distill.checkpoint import verify
+from distill.errors import CheckpointInvalidError
+
+SPEC = small(student={"arch": "mlp", "hidden": [8], "dropout": 0.3}, training={"early_stopping": {"patience": 50}})
+
+
+def flip_a_bit(folder, name):
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+
+
+def truncate(folder, name):
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: len(content) // 2])
+
+
+def remove(folder, name):
+    (folder / name).unlink()
+
+
+def forget(folder, name):
+    """Out of the manifest: a file nobody vouches for."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["files"][name]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def lie(folder, name):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][name] = "0" * 64
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+FILES = ("model.safetensors", "optimizer.safetensors", "rng.safetensors", "best.safetensors", "state.json")
+DAMAGE = [(harm, name) for name in FILES for harm in (flip_a_bit, truncate, remove, forget, lie)]
+DAMAGE += [(harm, "manifest.json") for harm in (truncate, remove)]
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """Checkpoints of steps 13 and 7 of the same run, newest first, and the undisturbed student."""
+    from engine_runs import Engine
+
+    from distill.device import threads
+
+    engine = Engine(tmp_path_factory.mktemp("stopped"))
+    with threads(1):
+        older = engine.run(SPEC, stop_after=7).checkpoints
+        newer = engine.run(SPEC, stop_after=6, resume=older).checkpoints
+        return [newer[0], older[0]], engine.run(SPEC).weights
+
+
+@pytest.fixture
+def candidates(stopped, tmp_path):
+    """Copies to damage."""
+    return [shutil.copytree(folder, tmp_path / "candidates" / folder.name) for folder in stopped[0]]
+
+
+def test_the_newest_is_taken(engine, candidates, stopped):
+    ran = engine.run(SPEC, resume=candidates)
+    assert ran.of(Resumed) == [Resumed(step=13, inexact=None)]
+    assert ran.warnings == []
+    assert ran.weights == stopped[1]
+
+
+@pytest.mark.parametrize(("harm", "name"), DAMAGE, ids=[f"{harm.__name__}-{name}" for harm, name in DAMAGE])
+def test_a_damaged_one_is_named_and_the_one_before_it_used(engine, candidates, stopped, harm, name):
+    """Disks tear and flip: resuming from half a checkpoint would hand out a student that nobody trained."""
+    harm(candidates[0], name)
+    with pytest.raises(CheckpointInvalidError):
+        verify(candidates[0])
+    ran = engine.run(SPEC, resume=candidates)
+    assert ran.of(Resumed) == [Resumed(step=7, inexact=None)]
+    (warning,) = ran.warnings
+    assert warning.startswith("checkpoint not used: 13")
+    assert ran.weights == stopped[1]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"files": []}', '{"files": {}}', "\x00" * 100, '{"files": {"../../x": "0"}}'])
+def test_a_manifest_that_says_nothing_vouches_for_nothing(engine, candidates, content):
+    (candidates[0] / "manifest.json").write_text(content)
+    assert engine.run(SPEC, resume=candidates).of(Resumed) == [Resumed(step=7, inexact=None)]
+
+
+def test_with_none_left_it_starts_again_and_ends_the_same(engine, candidates, stopped):
+    for folder in candidates:
+        flip_a_bit(folder, "model.safetensors")
+    ran = engine.run(SPEC, resume=candidates)
+    assert ran.of(Resumed) == []
+    assert len(ran.warnings) == 2
+    assert ran.curve()[0][0] == 1
+    assert ran.weights == stopped[1]
+
+
+def test_a_folder_that_is_gone_is_one_more_that_cannot_be_used(engine, candidates, stopped):
+    shutil.rmtree(candidates[0])
+    ran = engine.run(SPEC, resume=candidates)
+    assert ran.of(Resumed) == [Resumed(step=7, inexact=None)]
+    assert ran.weights == stopped[1]
+
+
+def test_a_vouched_for_file_that_cannot_be_read_leaves_nothing_behind(engine, candidates, stopped):
+    """Found only after network and optimiser were already loaded: the fresh start must not begin with those."""
+    from distill.checkpoint import _digest
+
+    for folder in candidates:
+        (folder / "rng.safetensors").write_bytes(b"no random state")
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["files"]["rng.safetensors"] = _digest(folder / "rng.safetensors")
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    ran = engine.run(SPEC, resume=candidates)
+    assert len(ran.warnings) == 2
+    assert ran.weights == stopped[1]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        small(student={"arch": "mlp", "hidden": [9]}),
+        small(training={"seed": 7}),
+        small(training={"optimizer": {"name": "sgd", "lr": 0.1}}),
+        small(data={"max_train_samples": 99}),
+        small(training={"epochs": 4}),
+    ],
+    ids=["student", "seed", "optimiser", "data", "epochs"],
+)
+def test_one_of_another_spec_is_not_used(engine, candidates, other):
+    """Even where the tensors would fit."""
+    ran = engine.run(other, resume=candidates)
+    assert ran.of(Resumed) == []
+    assert all("another spec or other data" in warning for warning in ran.warnings)
+    assert ran.weights == engine.run(other).weights
+
+
+def test_a_change_of_the_machine_is_said(engine, candidates):
+    """Two threads sum in another order than one: the run goes on, and the job will be marked resumed_inexactly."""
+    torch.set_num_threads(2)
+    ran = engine.run(SPEC, resume=candidates)
+    (resumed,) = ran.of(Resumed)
+    assert resumed.step == 13
+    assert resumed.inexact == "threads 1 → 2"
+
+
+@pytest.mark.parametrize("part", ["torch", "device_name"])
+def test_so_is_another_torch_or_processor(engine, candidates, monkeypatch, part):
+    from distill import train
+
+    real = train.fingerprint
+    monkeypatch.setattr(train, "fingerprint", lambda device: real(device) | {part: "another"})
+    (resumed,) = engine.run(SPEC, resume=candidates).of(Resumed)
+    assert resumed.inexact is not None
+    assert resumed.inexact.startswith(f"{part} ")
+    assert resumed.inexact.endswith(" → another")

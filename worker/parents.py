@@ -1,0 +1,81 @@
+"""The end of a job of several runs: its runs' reports become one, the best student becomes its own."""
+
+import json
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from contract import evidence
+from contract.errors import ErrorBody, ErrorCode
+from contract.evidence import Report, RunResult
+from contract.status import JobStatus
+from models import claims
+from models.blobs import Blobs
+from models.claims import Claim, StoredFile
+from models.ids import new_id
+from models.job import Job
+from models.lifecycle import switch
+from models.results import Artifact, Model
+from models.session import Database
+
+
+def put_together(database: Database, blobs: Blobs, claim: Claim, folder: Path) -> None:
+    """Succeeded if every run did. With a failed run the job fails and says which and why; if it was cancelled it stays so.
+    Either way it reports what there is."""
+    with database.read() as session:
+        rows = [row for row in (session.get(Job, run) for run in claim.runs) if row is not None]
+        results = [_result(row) for row in rows]
+    report = evidence.combine(results)
+    report_file = _stored_report(blobs, report, folder) if report is not None else None
+    with database.write() as session:
+        job = claims.fenced(session, claim)
+        job.report = report
+        if report_file is not None:
+            claims.add_files(session, job, [report_file])
+        failed = [row for row in rows if row.status != JobStatus.SUCCEEDED]
+        if job.status == JobStatus.CANCELLING:
+            switch(session, job, JobStatus.CANCELLED, "cancelled by request; the report holds what there was")
+        elif failed:
+            switch(session, job, JobStatus.FAILED, error=_error(failed, len(rows)))
+        else:
+            _hand_out(session, job, claim, rows, evidence.best_seed(results))
+            switch(session, job, JobStatus.SUCCEEDED, report["verdict"] if report else None)
+
+
+def _result(row: Job) -> RunResult:
+    arm, seed = row.arm or "model", row.seed or 0
+    if row.status == JobStatus.SUCCEEDED:
+        return RunResult(arm, seed, row.report)
+    return RunResult(arm, seed, None, row.error["message"] if row.error else f"it ended {row.status}")
+
+
+def _error(failed: list[Job], runs: int) -> ErrorBody:
+    first = failed[0]
+    why = f"{first.error['code']}: {first.error['message']}" if first.error else first.status
+    more = f" {len(failed) - 1} more failed as well." if len(failed) > 1 else ""
+    return ErrorBody(
+        code=ErrorCode.RUN_FAILED,
+        message=f"{len(failed)} of {runs} runs did not succeed: {first.arm}, seed {first.seed} ({first.id}): {why}{more}",
+        hint="`potstill retry` repeats only those; the others' results are in the report.",
+    )
+
+
+def _stored_report(blobs: Blobs, report: Report, folder: Path) -> StoredFile:
+    path = folder / "report.json"
+    path.write_text(json.dumps(report, indent=2) + "\n")
+    sha256, size = blobs.put(path)
+    return StoredFile("report.json", "report", sha256, size)
+
+
+def _hand_out(session: Session, job: Job, claim: Claim, rows: list[Job], seed: int | None) -> None:
+    """The files of the chosen run's student, and a model made of them, in the parent's name."""
+    chosen = next(row for row in rows if row.seed == seed and row.arm in ("student", "model"))
+    files = session.scalars(select(Artifact).where(Artifact.job_id == chosen.id, Artifact.kind == "student")).all()
+    claims.add_files(session, job, [StoredFile(f.path, f.kind, f.sha256, f.size_bytes) for f in files])
+    made = session.get(Model, chosen.model_id) if chosen.model_id else None
+    if made is not None:
+        copied = {name: getattr(made, name) for name in ("task", "config", "files", "parameters", "size_bytes")}
+        model = Model(id=new_id("mdl"), project_id=job.project_id, name=claim.name, job_id=job.id, meta={}, **copied)
+        session.add(model)
+        job.model_id = model.id
