@@ -56,6 +56,7 @@ def combine(runs: Sequence[RunResult]) -> Report | None:
         found = _trained(by_arm["model"] or by_arm["control"])
     else:
         return None
+    found["handed_out_seed"] = best_seed(runs)
     if missing:
         found["missing_runs"] = missing
         found["verdict"] += f" {len(missing)} of {len(runs)} runs have no result."
@@ -199,9 +200,9 @@ def _verdict(found: Report) -> str:
         return f"{student}. Without a control arm it cannot be told what the teacher added."
     alone = f"alone {_spread(arms['control']['metrics'][metric])}"
     if gain["ci95"] is None:
-        return f"{student}, {alone}; the difference of {_points(gain['mean'])} has no interval, so nothing is claimed."
+        return f"{student}, {alone}; the difference of {_points(gain['mean'])} points has no interval, so nothing is claimed."
     low, high = gain["ci95"]
-    interval = f"{_points(gain['mean'])} (95 % {_points(low)} to {_points(high)})"
+    interval = f"{_points(gain['mean'])} points (95 % {_points(low)} to {_points(high)})"
     if low > 0:
         recovered = f", {100 * found['gap_recovered']['mean']:.0f} % of the gap recovered" if found["gap_recovered"] else ""
         return f"{student}, {alone}. Distillation helped: {interval}{recovered}."

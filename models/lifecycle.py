@@ -100,6 +100,8 @@ def switch(
 def _tell_parent(session: Session, run: Job, to: JobStatus) -> None:
     parent = _row(session, run.parent_id or "")
     if parent is not None and not JobStatus(parent.status).final:
+        if to is S.RUNNING and parent.started_at is None:
+            parent.started_at = now()
         data = {"run": run.id, "arm": run.arm, "seed": run.seed, "to": to}
         add_event(session, parent, "log", f"{run.arm}, seed {run.seed}: {to}", data=data)
         if to.final:

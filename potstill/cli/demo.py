@@ -148,7 +148,8 @@ def _use(folder: Path, report: dict[str, Any]) -> None:
         logits = network(scaled(torch.from_numpy(images).reshape(-1, *config.shape), config.input))
     guesses = logits.argmax(1).numpy()
     accuracy = float((guesses == labels).mean())
-    reported = report["arms"]["student"]["metrics"]["accuracy"]["mean"]
+    of_seed = dict(zip(report["seeds"], report["arms"]["student"]["metrics"]["accuracy"]["values"], strict=True))
+    reported = of_seed[report["handed_out_seed"]]
     if abs(accuracy - reported) > 1e-6:
         raise PotstillError(f"The pulled student has accuracy {accuracy:.4f}, its report says {reported:.4f}.")
     shown = "  ".join(f"{truth}→{guess}" for truth, guess in zip(labels[:8], guesses[:8], strict=True))
