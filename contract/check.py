@@ -1,6 +1,7 @@
 """Anything a person sent → a checked model, or one refusal that names the field, what was wrong and the nearest right word."""
 
 import difflib
+import reprlib
 import typing
 from typing import Any, TypeVar
 
@@ -76,7 +77,7 @@ def _one(details: ErrorDetails, model: type[BaseModel], value: Any) -> _Found:
             place = (*place, str(context["discriminator"]).strip("'"))
         options = [o.strip(" '") for o in str(context.get("expected_tags") or context.get("expected")).replace(" or ", ",").split(",")]
         given = context.get("tag", details["input"])
-        return _Found(place, f"{_short(given)} is not one of {', '.join(options)}", ErrorCode.INVALID_SPEC, _nearest(str(given), options))
+        return _Found(place, f"{_short(given)} is not one of {', '.join(options)}", ErrorCode.INVALID_SPEC, _nearest(given, options))
     message = details["msg"][0].lower() + details["msg"][1:]
     return _Found(place, f"{message} (given: {_short(details['input'])})", ErrorCode.INVALID_SPEC, None)
 
@@ -119,11 +120,17 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for argument in typing.get_args(annotation) for model in _models_in(argument)]
 
 
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+def _nearest(word: Any, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5) if isinstance(word, str) else []
     return f"Did you mean `{close[0]}`?" if close else f"Known here: {', '.join(known)}."
 
 
+_SHOWN = reprlib.Repr()  # `repr` itself gives up on what is nested deeply
+_SHOWN.maxlevel, _SHOWN.maxstring, _SHOWN.maxother = 3, 80, 80
+
+
 def _short(value: Any) -> str:
-    shown = repr(value)
+    if isinstance(value, int) and value.bit_length() > 1000:
+        return "a number of more than 300 digits"  # Python refuses to write out very long ones
+    shown = _SHOWN.repr(value)
     return shown if len(shown) <= 60 else shown[:57] + "…"

@@ -40,7 +40,7 @@ def parse_yaml(raw: bytes) -> Any:
         raise _malformed("YAML", "it is not UTF-8 text") from None
     except RecursionError:
         raise _malformed("YAML", "it is nested too deeply") from None
-    except (yaml.YAMLError, _DuplicateKeyError, ValueError) as error:
+    except (yaml.YAMLError, LookupError, ValueError) as error:  # LookupError: PyYAML on `!!bool perhaps` and `!!int ""`
         raise _malformed("YAML", " ".join(str(error).split())) from None
 
 
@@ -79,6 +79,8 @@ def _unfolded(node: yaml.Node, seen: dict[int, int]) -> int:
         if seen[id(node)] < 0:
             raise ValueError("an alias refers to what contains it")
         return seen[id(node)]
+    if node.tag not in _TAGS:
+        raise ValueError(f"the tag {node.tag.replace('tag:yaml.org,2002:', '!!')} stands for nothing that JSON can hold")
     seen[id(node)] = -1
     size = 1
     if isinstance(node, yaml.SequenceNode):
@@ -91,23 +93,35 @@ def _unfolded(node: yaml.Node, seen: dict[int, int]) -> int:
     return size
 
 
+_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
+
+
 class _Loader(yaml.SafeLoader):
-    """Safe YAML with the 1.2 reading of numbers and booleans (5e-3 is a number, `no` is a word), and no duplicate keys."""
+    """Safe YAML with the 1.2 reading of numbers and booleans (5e-3 is a number, 010 is ten, `no` and 1:30 are words), and no
+    duplicate keys."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own name, an instance variable to its stubs
-        first: [(tag, pattern) for tag, pattern in rules if tag.rsplit(":", 1)[1] not in ("timestamp", "bool", "float")]
+        first: [(tag, pattern) for tag, pattern in rules if tag.rsplit(":", 1)[1] in ("null", "merge")]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [str(key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise _DuplicateKeyError(f"the key {key!r} is given twice (line {node.start_mark.line + 1})")
+        keys = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in keys:
+                raise _DuplicateKeyError(f"the key {key.value!r} is given twice (line {key.start_mark.line + 1})")
+            keys.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
         return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        word = str(self.construct_scalar(node))
+        return int(word, {"0o": 8, "0x": 16}.get(word[:2], 10))
 
 
 _DIGITS = r"(\.[0-9]+|[0-9]+(\.[0-9]*)?)"
 _FLOAT = re.compile(rf"^[-+]?({_DIGITS}[eE][-+]?[0-9]+|[0-9]+\.[0-9]*|\.[0-9]+|\.(inf|Inf|INF))$|^\.(nan|NaN|NAN)$")
+_INT = re.compile(r"^([-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)

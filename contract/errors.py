@@ -140,9 +140,10 @@ class PotstillError(Exception):
 
     @staticmethod
     def from_problem(body: dict[str, Any]) -> "PotstillError":
-        """The exception a problem+json body stands for; the class follows the status, the code is kept."""
+        """The exception a problem+json body stands for; the class follows the code where it tells, else the status."""
         status = int(body.get("status", 500))
-        error = _BY_STATUS.get(status, Refused if 400 <= status < 500 else PotstillError)(
+        by_status = _BY_STATUS.get(status, Refused if 400 <= status < 500 else PotstillError)
+        error = _BY_CODE.get(str(body.get("code")), by_status)(
             str(body.get("detail", "no detail")),
             code=body.get("code"),
             param=body.get("param"),
@@ -198,3 +199,4 @@ class JobError(PotstillError):
 _BY_STATUS: dict[int, type[PotstillError]] = {
     c.status: c for c in (Refused, Unauthorized, NotFound, Conflict, TooLarge, Unavailable, InvalidSpec)
 }
+_BY_CODE: dict[str, type[PotstillError]] = {ErrorCode.INVALID_DATA: InvalidData, ErrorCode.INVALID_MODEL: InvalidData}

@@ -47,6 +47,13 @@ def _source(value: Any) -> Any:
     return {"dataset": value} if isinstance(value, str) else value
 
 
+class Augment(Sent):
+    """Random changes to each training image each time it is seen. The teacher then sees the changed images too, live."""
+
+    crop: int = Field(default=0, ge=0, le=64, description="Shift by up to this many pixels in each direction, zeros moving in.")
+    flip: bool = Field(default=False, description="Mirror left and right, one time in two.")
+
+
 class Data(Sent):
     """The rows to train, validate and test on."""
 
@@ -58,6 +65,7 @@ class Data(Sent):
         default=None, description="Like train. When not said: the train source's test split, else the validation rows."
     )
     max_train_samples: Annotated[int, Field(ge=1, le=10**9)] | None = Field(default=None, description="Take only the first N rows.")
+    augment: Augment | None = Field(default=None, description="Random crops and flips of the training images.")
 
     _short = field_validator("train", "test", mode="before")(_source)
 
@@ -156,7 +164,14 @@ class JobSpec(Sent):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> "JobSpec":
-        for rule in (_one_objective, _teacher_where_needed, _student_to_train, _validation_for_early_stopping, _runs_that_make_sense):
+        for rule in (
+            _one_objective,
+            _teacher_where_needed,
+            _student_to_train,
+            _validation_for_early_stopping,
+            _runs_that_make_sense,
+            _images_to_augment,
+        ):
             rule(self)
         return self
 
@@ -241,6 +256,11 @@ def _runs_that_make_sense(spec: JobSpec) -> None:
         raise wrong("measuring the same model again gives the same figures; leave seeds at 1", at=("evaluation", "seeds"))
     if spec.training.seed + spec.evaluation.seeds > 2**31:
         raise wrong("training.seed + evaluation.seeds goes past the largest seed, 2147483647", at=("training", "seed"))
+
+
+def _images_to_augment(spec: JobSpec) -> None:
+    if spec.data.augment is not None and spec.task != "image-classification":
+        raise wrong("crops and flips are for images; leave this out", at=("data", "augment"))
 
 
 class Run(NamedTuple):

@@ -1,4 +1,4 @@
-"""Uploaded files to checked columns of arrays: .npz, .csv and .jsonl, the API's check and the engine's reader in one."""
+"""Uploaded files to checked columns of arrays: .npz, .csv, .jsonl and .parquet, the API's check and the engine's reader in one."""
 
 from datafiles.labels import encode_labels
 from datafiles.limits import Limits

@@ -1,11 +1,13 @@
 """The README.md beside a student: what it is, how good, and the lines that load it with torch alone."""
 
+import inspect
 from typing import Any
 
 from torch import nn
 
 from contract.model import ModelConfig
 from distill.networks.build import count_parameters
+from distill.networks.residual import Residual
 
 
 def write(network: nn.Sequential, config: ModelConfig, report: dict[str, Any]) -> str:
@@ -32,7 +34,7 @@ def write(network: nn.Sequential, config: ModelConfig, report: dict[str, Any]) -
 
 ```python
 import torch; from safetensors.torch import load_file
-model = torch.nn.{_source(network)}
+{_classes_used(network)}model = torch.nn.{_source(network)}
 model.load_state_dict(load_file("model.safetensors")); model.eval()
 ```
 
@@ -43,7 +45,12 @@ model.load_state_dict(load_file("model.safetensors")); model.eval()
 
 def _source(network: nn.Sequential) -> str:
     """The constructor call that rebuilds the network: torch's own repr of each layer is one."""
-    return "Sequential(" + ", ".join(f"torch.nn.{layer!r}" for layer in network) + ")"
+    return "Sequential(" + ", ".join(repr(layer) if isinstance(layer, Residual) else f"torch.nn.{layer!r}" for layer in network) + ")"
+
+
+def _classes_used(network: nn.Sequential) -> str:
+    """Source of the classes of ours that the network has, so that the card needs torch alone."""
+    return f"\n{inspect.getsource(Residual)}\n" if any(isinstance(layer, Residual) for layer in network) else ""
 
 
 def _classes_source(config: ModelConfig) -> str:

@@ -15,7 +15,7 @@ from distill import card, evaluate, networks, report
 from distill.data import Data, Split
 from distill.errors import diverged
 from distill.networks.files import CARD, WEIGHTS
-from distill.teacher import Outputs, Teacher, infer
+from distill.teacher import Live, Outputs, Teacher, infer
 
 Emit = Callable[[RunEvent], None]
 
@@ -28,7 +28,7 @@ def trained(
     config: ModelConfig,
     data: Data,
     teacher: Teacher | None,
-    outputs: Outputs | None,
+    outputs: Outputs | Live | None,
     validation: dict[str, float],
 ) -> Finished:
     emit(PhaseChanged(phase=Phase.EVALUATING, message=f"{len(data.test):,} {data.test_name} rows"))

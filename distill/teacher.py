@@ -28,13 +28,32 @@ BATCH = 1024
 
 @dataclass(frozen=True)
 class Outputs:
-    """logits [N, C] in float32, in the order of the rows asked for."""
+    """A teacher asked once: logits [N, C] in float32, in the order of the rows asked for."""
 
     logits: Tensor
     cache: Literal["built", "hit"]
 
+    def of(self, index: Tensor, features: Tensor) -> Tensor:
+        return self.logits[index]
+
     def summary(self) -> dict[str, object]:
         return {"mode": "cached", "cache": self.cache, "rows": len(self.logits), "bytes": self.logits.numel() * self.logits.element_size()}
+
+
+class Live:
+    """A teacher asked for each batch: for rows that look different every time."""
+
+    def __init__(self, teacher: "Teacher", rows: int) -> None:
+        self.teacher, self.rows = teacher, rows
+
+    def of(self, index: Tensor, features: Tensor) -> Tensor:
+        """Logits of these features, as they are after augmentation."""
+        with torch.no_grad():
+            logits: Tensor = self.teacher.network(scaled(features, self.teacher.config.input))
+        return logits.float()
+
+    def summary(self) -> dict[str, object]:
+        return {"mode": "live", "cache": None, "rows": self.rows, "bytes": 0}
 
 
 class Teacher:

@@ -21,13 +21,14 @@ from contract.status import Phase
 from distill import checkpoint, evaluate, finish, optim
 from distill.checkpoint import Progress, State
 from distill.data import Data, Split, load
+from distill.data.augment import augmented
 from distill.device import autocast, derived_seed, fingerprint, pick_device
 from distill.errors import CheckpointInvalidError, diverged
 from distill.inputs import Inputs
 from distill.networks import build, load_config, scaled
 from distill.networks import load as load_network
 from distill.objectives import Batch, Objective
-from distill.teacher import Teacher
+from distill.teacher import Live, Outputs, Teacher
 
 Emit = Callable[[RunEvent], None]
 POINTS = 1000  # points of each training curve; more steps than this are averaged between them
@@ -55,11 +56,7 @@ def run(
     teacher = Teacher(inputs.models["teacher"], inputs.cache, device) if spec.kind is JobKind.DISTILL else None
     check_fit(spec, data.shape, None, _made_for(inputs))
     rows = data.train.to(device)
-    soft = None
-    if teacher is not None:
-        emit(PhaseChanged(phase=Phase.TEACHER_INFERENCE, message=f"{len(rows):,} rows"))
-        soft = teacher.outputs(rows)
-        emit(LogLine(message=f"teacher outputs for {len(rows):,} rows, cache: {soft.cache}", data=soft.summary()))
+    soft = _soft_targets(spec, teacher, rows, emit) if teacher is not None else None
 
     torch.manual_seed(derived_seed("weights", spec.training.seed))
     network, config = _student(spec, data, inputs)
@@ -67,12 +64,22 @@ def run(
     if spec.kind is JobKind.EVALUATE:
         return finish.evaluated(spec, workdir, emit, network, config, data)
     validation = data.validation.to(device) if data.validation else None
-    loop = _Loop(spec, workdir, emit, network, config, rows, validation, soft.logits if soft else None, device, data.digest())
+    loop = _Loop(spec, workdir, emit, network, config, rows, validation, soft, device, data.digest())
     loop.restore(resume_from)
     emit(PhaseChanged(phase=Phase.TRAINING))
     if not loop.train(should_stop):
         return Stopped(step=loop.state.progress.step)
     return finish.trained(spec, workdir, emit, loop.chosen(), config, data, teacher, soft, loop.last_validation())
+
+
+def _soft_targets(spec: JobSpec, teacher: Teacher, rows: Split, emit: Emit) -> Outputs | Live:
+    """The teacher's outputs for all rows, once; or the teacher itself, where every epoch shows it other images."""
+    if spec.data.augment is not None:
+        return Live(teacher, len(rows))
+    emit(PhaseChanged(phase=Phase.TEACHER_INFERENCE, message=f"{len(rows):,} rows"))
+    outputs = teacher.outputs(rows)
+    emit(LogLine(message=f"teacher outputs for {len(rows):,} rows, cache: {outputs.cache}", data=outputs.summary()))
+    return outputs
 
 
 def _made_for(inputs: Inputs) -> dict[str, Any]:
@@ -98,7 +105,7 @@ class _Loop:
         config: ModelConfig,
         rows: Split,
         validation: Split | None,
-        soft: Tensor | None,
+        soft: Outputs | Live | None,
         device: torch.device,
         data_digest: str,
     ) -> None:
@@ -187,9 +194,13 @@ class _Loop:
         rate = optim.learning_rate(training.optimizer, training.schedule, self.state.progress.step, self.total_steps)
         optim.set_learning_rate(optimizer, rate)
         network.train()
+        features = self.rows.features[index]
+        if self.spec.data.augment is not None:
+            features = augmented(features, self.spec.data.augment)
         with autocast(self.device, training.precision):
-            logits = network(scaled(self.rows.features[index], self.config.input))
-        total, parts = self.objective(Batch(logits, self.rows.labels[index], self.soft[index] if self.soft is not None else None))
+            logits = network(scaled(features, self.config.input))
+        z_t = self.soft.of(index, features) if self.soft is not None else None
+        total, parts = self.objective(Batch(logits, self.rows.labels[index], z_t))
         optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         norm = None

@@ -4,7 +4,7 @@ A choice is one pydantic class: its fields are its parameters, its docstring and
 code behind each; a test matches the two lists.
 """
 
-from contract.registry.architectures import ARCHITECTURES, Architecture, Cnn, Logistic, Mlp
+from contract.registry.architectures import ARCHITECTURES, Architecture, Cnn, Logistic, Mlp, Resnet
 from contract.registry.datasets import BUILTINS, Builtin
 from contract.registry.losses import LOSSES, CrossEntropy, Kl, LogitMse, SoftCrossEntropy, Term
 from contract.registry.recipes import RECIPES, Hinton, LogitMseRecipe, Recipe
@@ -13,5 +13,5 @@ from contract.registry.tasks import TASKS, Task
 __all__ = [
     "ARCHITECTURES", "BUILTINS", "LOSSES", "RECIPES", "TASKS",
     "Architecture", "Builtin", "Cnn", "CrossEntropy", "Hinton", "Kl", "Logistic", "LogitMse", "LogitMseRecipe", "Mlp",
-    "Recipe", "SoftCrossEntropy", "Task", "Term",
+    "Recipe", "Resnet", "SoftCrossEntropy", "Task", "Term",
 ]  # fmt: skip

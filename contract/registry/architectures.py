@@ -77,5 +77,36 @@ class Cnn(_Architecture):
         return f"cnn needs images (channels × height × width), and these rows have shape {list(shape)}"
 
 
-ARCHITECTURES: tuple[type[_Architecture], ...] = (Logistic, Mlp, Cnn)
-Architecture = Annotated[Logistic | Mlp | Cnn, Field(discriminator="arch")]
+class Resnet(_Architecture):
+    ABOUT: ClassVar = About(
+        "Small residual network: one convolution, then stages of residual blocks, each stage after the first at half the resolution; "
+        "global average and the classes. Batch normalisation throughout.",
+        "y = relu(F(x) + shortcut(x)) for each block",
+        "He et al. 2016, https://arxiv.org/abs/1512.03385",
+    )
+    arch: Literal["resnet"] = "resnet"
+    channels: list[Width] = Field(default=[16, 32, 64], min_length=1, max_length=8, description="Channels of each stage.")
+    blocks: int = Field(default=1, ge=1, le=32, description="Residual blocks in each stage.")
+
+    def parameters(self, shape: Shape, classes: int) -> int:
+        count = shape[0] * self.channels[0] * 9 + 2 * self.channels[0]
+        before = self.channels[0]
+        for stage, after in enumerate(self.channels):
+            for block in range(self.blocks):
+                count += 9 * before * after + 9 * after * after + 4 * after
+                if before != after or (stage > 0 and block == 0):  # the shortcut has to change width or resolution
+                    count += before * after + 2 * after
+                before = after
+        return count + _dense([before, classes])
+
+    def refuses(self, shape: Shape) -> str | None:
+        if len(shape) != 3:
+            return f"resnet needs images (channels × height × width), and these rows have shape {list(shape)}"
+        smallest = 2 ** len(self.channels)
+        if min(shape[1:]) < smallest:
+            return f"{len(self.channels)} stages need images of at least {smallest} × {smallest} pixels; these have {shape[1]} × {shape[2]}"
+        return None
+
+
+ARCHITECTURES: tuple[type[_Architecture], ...] = (Logistic, Mlp, Cnn, Resnet)
+Architecture = Annotated[Logistic | Mlp | Cnn | Resnet, Field(discriminator="arch")]

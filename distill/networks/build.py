@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from contract import registry
 from contract.model import Scaling
+from distill.networks.residual import Residual
 
 Shape = tuple[int, ...]
 
@@ -39,6 +40,17 @@ def cnn(arch: registry.Cnn, shape: Shape, classes: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def resnet(arch: registry.Resnet, shape: Shape, classes: int) -> nn.Sequential:
+    first = arch.channels[0]
+    layers: list[nn.Module] = [nn.Conv2d(shape[0], first, 3, padding=1, bias=False), nn.BatchNorm2d(first), nn.ReLU()]
+    before = first
+    for stage, after in enumerate(arch.channels):
+        for block in range(arch.blocks):
+            layers.append(Residual(before, after, 2 if stage > 0 and block == 0 else 1))
+            before = after
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
+
+
 def _dropout(share: float) -> list[nn.Module]:
     return [nn.Dropout(share)] if share > 0 else []
 
@@ -47,6 +59,7 @@ BUILDERS: dict[type, Callable[[Any, Shape, int], nn.Sequential]] = {
     registry.Logistic: logistic,
     registry.Mlp: mlp,
     registry.Cnn: cnn,
+    registry.Resnet: resnet,
 }
 
 

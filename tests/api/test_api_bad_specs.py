@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from conftest import Api
+from real_service import Api
 
 NOBODY = "0" * 32
 
@@ -132,7 +132,7 @@ def test_a_control_arm_cannot_be_asked_for_yet(api: Api, train: dict[str, Any]) 
 
 def test_parts_that_do_not_fit_each_other(api: Api, train: dict[str, Any]) -> None:
     import numpy as np
-    from hand import npz
+    from worker_hand import npz
 
     teacher = api.submit(train)
     waiting = {**train, "kind": "distill", "teacher": {"job": teacher["id"]}}

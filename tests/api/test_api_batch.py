@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from conftest import Api
+from real_service import Api
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from conftest import Api, Running, problem
+from real_service import Api, Running, problem
 from sqlalchemy import text
 
 

@@ -9,9 +9,13 @@ from typing import Any
 
 import httpx2
 import pytest
-from conftest import SETTINGS, Api, start
+from real_service import SETTINGS, Api, start, until
 
 Told = list[dict[str, Any]]
+
+
+def client(url: str, api: Api) -> httpx2.Client:
+    return httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {api.secret}"}, trust_env=False, verify=False)
 
 
 def blocks(lines: Iterator[str]) -> Iterator[dict[str, str]]:
@@ -183,10 +187,9 @@ def test_streams_end_when_the_server_stops(api: Api, job: str) -> None:
     listens = threading.Event()
 
     def listen() -> None:
-        with httpx2.Client(base_url=second.url, headers={"Authorization": f"Bearer {api.secret}"}, trust_env=False, verify=False) as http:
-            with http.stream("GET", f"/v1/jobs/{job}/events/stream", timeout=20) as response:
-                for _ in blocks(response.iter_lines()):
-                    listens.set()
+        with client(second.url, api) as http, http.stream("GET", f"/v1/jobs/{job}/events/stream", timeout=20) as response:
+            for _ in blocks(response.iter_lines()):
+                listens.set()
         ended.append(time.monotonic())
 
     thread = threading.Thread(target=listen)
@@ -197,10 +200,3 @@ def test_streams_end_when_the_server_stops(api: Api, job: str) -> None:
     thread.join(5)
     assert ended and ended[0] - started < 2 and time.monotonic() - started < 3
     assert SETTINGS["keepalive_seconds"] < 1
-
-
-def until(true: Any, seconds: float = 5) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from conftest import SETTINGS, Api, start
-from hand import npz, safetensors
+from real_service import SETTINGS, Api, start
+from worker_hand import npz, safetensors
 
 
 def key(value: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Api
+from real_service import Api
 
 BYTES = bytes(range(256)) * 1200  # 300 KiB
 

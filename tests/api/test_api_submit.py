@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Api
-from hand import npz
+from real_service import Api
+from worker_hand import npz
 
 
 def test_a_job_is_accepted_with_its_whole_view(api: Api, train: dict[str, Any]) -> None:

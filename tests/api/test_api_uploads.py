@@ -5,13 +5,12 @@ import json
 import pickle
 import socket
 import struct
-import time
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import UPLOAD_LIMIT, Api
-from hand import npz, safetensors, sha256
+from real_service import UPLOAD_LIMIT, Api, until
+from worker_hand import npz, safetensors, sha256
 
 CSV = "a,b,label\n" + "".join(f"{i},{i * 0.5},{'yes' if i % 2 else 'no'}\n" for i in range(12))
 CONFIG: dict[str, Any] = {
@@ -171,13 +170,6 @@ def test_a_sender_who_hangs_up_leaves_nothing(api: Api) -> None:
         connection.sendall(b'--b\r\nContent-Disposition: form-data; name="file"; filename="rows.csv"\r\n\r\n' + b"x" * 1_500_000)
         until(lambda: len(api.running.files()) == 1)
     until(lambda: api.state() == before)
-
-
-def until(true: Any, seconds: float = 5) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_model_is_uploaded_and_teaches(api: Api) -> None:
