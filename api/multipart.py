@@ -52,7 +52,7 @@ async def _form(request: Request) -> AsyncIterator[Form]:
         yield form
 
 
-Upload = Annotated[Form, Depends(_form)]
+Upload = Annotated[Form, Depends(_form, scope="function")]  # the files are gone before the answer goes out
 
 
 @asynccontextmanager

@@ -171,7 +171,7 @@ def _head(report: Report) -> Report:
 
 def _outputs(students: dict[int, Report]) -> dict[str, Any]:
     """One teacher pass serves all runs; `passes` counts those that had to be made."""
-    made = [report["teacher_outputs"] for report in students.values()]
+    made: list[dict[str, Any]] = [report["teacher_outputs"] for report in students.values()]
     if made[0]["mode"] == "live":
         return made[0]
     passes = sum(outputs["cache"] == "built" for outputs in made)

@@ -87,7 +87,7 @@ def _read(file: BinaryIO, size: int, limits: Limits) -> dict[str, Array]:
                 column.fill(values, done)
         done += len(batch)
     if done != rows:
-        raise DamagedError(f"it declares {rows:,} rows, but holds others")
+        raise DamagedError(f"it declares {rows:,} rows, but others come out of it")
     return {column.name: column.array for column in columns}
 
 

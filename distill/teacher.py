@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from contract.model import ModelConfig
@@ -97,18 +97,26 @@ def _canonical_json(config: ModelConfig) -> bytes:
 
 
 def _read(path: Path, rows: int) -> Tensor | None:
+    """None where there is no file, or one that a crash of the machine tore or a disk changed: build it again."""
     try:
-        logits = load_file(path)["logits"]
-    except (FileNotFoundError, SafetensorError, KeyError):  # absent, or torn by a crash of the machine: build it again
+        with safe_open(path, framework="pt") as file:
+            logits: Tensor = file.get_tensor("logits")
+            written = (file.metadata() or {}).get("sha256")
+    except (OSError, SafetensorError):
         return None
-    return logits if len(logits) == rows else None
+    return logits if len(logits) == rows and _digest(logits) == written else None
+
+
+def _digest(logits: Tensor) -> str:
+    return sha256(str(tuple(logits.shape)).encode() + logits.numpy().tobytes()).hexdigest()
 
 
 def _write(path: Path, logits: Tensor) -> None:
     """Whole or not at all: two jobs that build the same outputs at once both succeed, and write the same bytes."""
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}")
     try:
-        save_file({"logits": logits.cpu().contiguous()}, temporary)
+        kept = logits.cpu().contiguous()
+        save_file({"logits": kept}, temporary, metadata={"sha256": _digest(kept)})
         os.replace(temporary, path)  # noqa: PTH105 - the atomic rename is the point
     finally:
         temporary.unlink(missing_ok=True)

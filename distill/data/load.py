@@ -59,7 +59,7 @@ class Data:
 
 def load(spec: JobSpec, inputs: Inputs) -> Data:
     """Raises InvalidData or InvalidSpec naming what is wrong with the rows."""
-    read = _Reader(spec, inputs)
+    read = Reader(spec.task, inputs)
     features, names = read.table(spec.data.train, "train", "data.train")
     classes = read.classes(spec.data.train, names)
     train = _split(features, names, classes, "data.train", spec.data.max_train_samples)
@@ -68,10 +68,10 @@ def load(spec: JobSpec, inputs: Inputs) -> Data:
         train, validation = _hold_out(train, spec.data.validation)
     test, test_name = _test(spec, read, classes, validation)
     shape = DataShape(shape=tuple(train.features.shape[1:]), classes=classes)
-    return Data(train, validation, test, test_name, shape, read.scaling(train))
+    return Data(train, validation, test, test_name, shape, read.scaling(train, spec.data.train.dataset))
 
 
-def _test(spec: JobSpec, read: "_Reader", classes: list[str], validation: Split | None) -> tuple[Split, str]:
+def _test(spec: JobSpec, read: "Reader", classes: list[str], validation: Split | None) -> tuple[Split, str]:
     source = spec.data.test or spec.data.train
     if spec.data.test is not None or "test" in read.splits(source):
         features, names = read.table(source, "test", "data.test")
@@ -105,12 +105,11 @@ def _hold_out(rows: Split, share: float) -> tuple[Split, Split]:
     return rows.rows(order[: count - held].sort().values), rows.rows(order[count - held :].sort().values)
 
 
-class _Reader:
+class Reader:
     """Reads each file once and hands out (features, label names) of its splits."""
 
-    def __init__(self, spec: JobSpec, inputs: Inputs) -> None:
-        self.task, self.inputs = spec.task, inputs
-        self.builtin = spec.data.train.dataset if spec.data.train.dataset in BUILTINS else None
+    def __init__(self, task: str, inputs: Inputs) -> None:
+        self.task, self.inputs = task, inputs
         self._files: dict[str, datafiles.DataFile] = {}
 
     def splits(self, source: Source) -> list[str]:
@@ -141,14 +140,14 @@ class _Reader:
             )
         return classes
 
-    def scaling(self, train: Split) -> Scaling:
+    def scaling(self, train: Split, dataset: str | None) -> Scaling:
         if self.task == "tabular-classification":
             x = train.features.double()
             deviation = x.std(dim=0, correction=0)
             deviation[deviation < 1e-12] = 1.0  # a constant column carries nothing; do not divide by zero
             return Scaling(subtract=x.mean(dim=0).tolist(), divide=deviation.tolist())
-        if self.builtin in builtin.DIVIDE:
-            return Scaling(divide=builtin.DIVIDE[self.builtin])
+        if dataset in builtin.DIVIDE:
+            return Scaling(divide=builtin.DIVIDE[dataset])
         return Scaling(divide=255.0) if train.features.dtype == torch.uint8 else Scaling()
 
     def _file(self, source: Source) -> datafiles.DataFile:

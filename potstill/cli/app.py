@@ -42,6 +42,7 @@ PANELS: dict[str, dict[str, Entry]] = {
         "retry": Entry("Run a failed or cancelled job again, from its last checkpoint.", "potstill.cli.jobs:retry"),
         "rm": Entry("Delete finished jobs and free their bytes.", "potstill.cli.jobs:rm"),
         "pull": Entry("Download a job's student.", "potstill.cli.pull:pull"),
+        "predict": Entry("Put a row before student and teacher, at several temperatures.", "potstill.cli.predict:predict"),
     },
     "Things": {
         "datasets": Entry("Upload, list, show and remove datasets.", "potstill.cli.datasets:app"),

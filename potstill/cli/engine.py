@@ -1,5 +1,6 @@
 """`run`: the engine on this machine alone. The same code that a worker runs, without service, database or queue."""
 
+import json
 import shutil
 import signal
 import threading
@@ -17,8 +18,10 @@ from potstill.specs import load
 
 if TYPE_CHECKING:
     from contract.events import RunEvent
+    from contract.evidence import RunResult
     from contract.spec import JobSpec
     from contract.wire import JobView
+    from distill.inputs import Inputs
 
 
 def run(
@@ -29,30 +32,59 @@ def run(
     """Run a spec here. Ctrl-C leaves a checkpoint in FOLDER; the same command goes on from it."""
     from contract.check import parse_spec
     from contract.errors import PotstillError
-    from contract.events import Finished
+    from contract.evidence import RunResult
     from distill.inputs import Inputs
-    from distill.train import run as run_engine
 
     job = parse_spec(load(spec))
     if (out / "report.json").exists():
         raise PotstillError(f"{out} holds a finished run already.", hint="Choose another folder for --out.")
-    out.mkdir(parents=True, exist_ok=True)
     inputs = Inputs.local(job, settings.home() / "cache" / "teacher-outputs")
     stop = threading.Event()
     signal.signal(signal.SIGINT, lambda _number, _frame: _leave(stop, _frame))
+    results = []
+    runs = job.runs()
+    for run_ in runs:
+        folder = out if len(runs) == 1 else out / "runs" / f"{run_.arm}-{run_.seed}"
+        if not (folder / "report.json").exists():
+            if len(runs) > 1 and not as_json:
+                line("·", "run", f"{run_.arm}, seed {run_.seed} ({len(results) + 1} of {len(runs)})")
+            _one(run_.spec, folder, inputs, stop, as_json)
+        results.append(RunResult(run_.arm, run_.seed, json.loads((folder / "report.json").read_text())))
+    _conclude(out, results, as_json)
+
+
+def _one(job: "JobSpec", folder: Path, inputs: "Inputs", stop: threading.Event, as_json: bool) -> None:
+    """One run into `folder`; goes on from its checkpoints, leaves one when stopped."""
+    from contract.events import Finished
+    from distill.train import run as run_engine
+
+    folder.mkdir(parents=True, exist_ok=True)
     with _Screen(job, as_json) as screen:
-        outcome = run_engine(job, out, screen.show, stop.is_set, inputs=inputs, resume_from=_checkpoints(out))
+        outcome = run_engine(job, folder, screen.show, stop.is_set, inputs=inputs, resume_from=_checkpoints(folder))
     if not isinstance(outcome, Finished):
-        line("!", "stopped", f"checkpoint in {out / 'checkpoints'}; the same command goes on from it")
+        line("!", "stopped", f"checkpoint in {folder / 'checkpoints'}; the same command goes on from it")
         raise typer.Exit(130)
-    for path in Path(outcome.folder).iterdir():
-        shutil.move(path, out / path.name)
-    Path(outcome.folder).rmdir()
+    made = Path(outcome.folder)
+    if (made / "student").exists():
+        shutil.move(made / "student", folder / "student")
+    shutil.move(made / "report.json", folder / "report.json")  # last: it says that the run is complete
+    made.rmdir()
+
+
+def _conclude(out: Path, results: "list[RunResult]", as_json: bool) -> None:
+    """Of several runs: their common report, and the best one's student at the top."""
+    from contract import evidence
+
+    if len(results) > 1:
+        best = out / "runs" / f"{results[0].arm}-{evidence.best_seed(results)}" / "student"
+        shutil.copytree(best, out / "student", dirs_exist_ok=True)
+        (out / "report.json").write_text(json.dumps(evidence.combine(results), indent=2) + "\n")
+    report = json.loads((out / "report.json").read_text())
     if as_json:
-        emit(outcome.report, stream=True)
+        emit(report, stream=True)
         return
-    line("✓", "finished", outcome.report["verdict"], stderr=False)
-    line(" ", "", f"{out / 'student'} · {out / 'report.json'}" if outcome.model else str(out / "report.json"))
+    line("✓", "finished", report["verdict"], stderr=False)
+    line(" ", "", " · ".join(str(out / name) for name in ("student", "report.json") if (out / name).exists()))
 
 
 def _leave(stop: threading.Event, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Two trainers with the same new teacher start at once: neither waits for, overwrites half of, or fails because of the other."""
+"""Runs of one job start together on one machine and want the same teacher pass: one makes it, the others wait and read."""
 
 import multiprocessing
 
@@ -9,21 +9,22 @@ from distill.data import load
 from distill.inputs import Inputs
 
 
-def test_both_build_and_both_are_right(tmp_path, teacher):
-    """A barrier between computing and writing makes sure that both really build."""
+def test_two_processes_that_ask_at_once_make_one_pass_and_are_both_right(tmp_path, teacher):
+    """Without a lock both would pay for it; with a careless one the second would read half a file."""
     context = multiprocessing.get_context("spawn")
-    barrier, answers = context.Barrier(2), context.Queue()
-    builders = [context.Process(target=build, args=(SMALL, teacher, tmp_path, barrier, answers)) for _ in range(2)]
+    ready, answers = context.Barrier(2), context.Queue()
+    builders = [context.Process(target=build, args=(SMALL, teacher, tmp_path, ready, answers)) for _ in range(2)]
     for process in builders:
         process.start()
-    found = [answers.get(timeout=100) for _ in builders]
+    found = [answers.get(timeout=120) for _ in builders]
     for process in builders:
         process.join(timeout=30)
         assert process.exitcode == 0
-    assert [cache for cache, _ in found] == ["built", "built"]
+    assert sorted((cache, passes) for cache, passes, _ in found) == [("built", 1), ("hit", 0)]
 
     spec = small()
     kept = outputs_of(teacher, tmp_path)[1](load(spec, Inputs.local(spec, tmp_path)).train)
     assert kept.cache == "hit"
-    assert {logits for _, logits in found} == {kept.logits.numpy().tobytes()}
-    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1  # no temporary file is left
+    assert {logits for _, _, logits in found} == {kept.logits.numpy().tobytes()}
+    left = [path.suffix for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(left) == [".lock", ".safetensors"]  # no temporary file

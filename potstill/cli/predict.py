@@ -1,0 +1,62 @@
+"""`predict`: a student beside its teacher on single rows, at several temperatures. Computed here, from their files."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from potstill.cli.options import JobId, Json, connect, job_id
+from potstill.cli.output import emit, line, table
+
+if TYPE_CHECKING:
+    from potstill.client import Client
+    from potstill.job import Job
+
+SHOWN = 5  # classes
+
+
+def predict(
+    job: JobId,
+    rows: Annotated[list[str], typer.Argument(metavar="INPUT", help="FILE:ROW or a built-in set, as digits:17; rows count from 0.")],
+    as_json: Json = False,
+) -> None:
+    """Show what a job's student, and its teacher, make of rows: probabilities at T = 1, 2 and 5. Ranks never change with T."""
+    from contract.check import parse_spec
+    from distill.predict import probabilities, read_row
+
+    with connect() as client, tempfile.TemporaryDirectory() as folder:
+        found = client.jobs.get(job_id(client, job))
+        spec = parse_spec(found.view.resolved_spec)
+        networks = _networks(client, found, Path(folder))
+        for text in rows:
+            row = read_row(text, spec.task, spec.data.train.columns)
+            said = {name: probabilities(path, row) for name, path in networks.items()}
+            if as_json:
+                emit({"input": text, **said}, stream=True)
+            else:
+                _show(text, said)
+
+
+def _networks(client: "Client", job: "Job", folder: Path) -> dict[str, Path]:
+    """The student's files and, of a distill job, the teacher's."""
+    found = {"student": job.pull(folder / "student")}
+    teacher: dict[str, Any] = job.view.resolved_spec.get("teacher") or {}
+    source = teacher.get("job")
+    if teacher.get("model"):
+        source = client.models.get(teacher["model"]).job
+        if source is None:
+            line("!", "warning", "the teacher was uploaded; the service hands out the files of jobs only, so the student stands alone")
+    if source is not None:
+        found["teacher"] = client.jobs.get(source).pull(folder / "teacher")
+    return found
+
+
+def _show(text: str, said: dict[str, dict[str, Any]]) -> None:
+    student = said["student"]
+    temperatures = [name for name in student if name != "classes"]
+    first = said.get("teacher", student)
+    order = sorted(range(len(student["classes"])), key=lambda i: -first[temperatures[0]][i])[:SHOWN]
+    line("·", "input", text, stderr=False)
+    headers = ["CLASS", *(f"{name.upper()} {t}" for t in temperatures for name in said)]
+    table(headers, [(student["classes"][i], *(f"{said[name][t][i]:.4f}" for t in temperatures for name in said)) for i in order])
