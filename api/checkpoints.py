@@ -1,5 +1,7 @@
 """A job's checkpoints with the files each is made of. They are few: what falls out of retention is deleted."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -8,13 +10,14 @@ from contract.wire import CheckpointView, Page
 from models.results import Artifact, Checkpoint
 
 
-def read(session: Session, job_id: str) -> list[CheckpointView]:
-    """Newest first."""
-    files: dict[str, list[str]] = {}
-    for id_, path in session.execute(select(Artifact.id, Artifact.path).where(Artifact.job_id == job_id, Artifact.kind == "checkpoint")):
-        files.setdefault(path.split("/")[1] if path.startswith("checkpoints/") else "", []).append(id_)
+def read(session: Session, job_ids: Sequence[str]) -> list[CheckpointView]:
+    """Of a job, or of a parent's runs; newest first."""
+    files: dict[tuple[str, str], list[str]] = {}
+    kept = select(Artifact.id, Artifact.job_id, Artifact.path).where(Artifact.job_id.in_(job_ids), Artifact.kind == "checkpoint")
+    for id_, job_id, path in session.execute(kept):
+        files.setdefault((job_id, path.split("/")[1] if path.startswith("checkpoints/") else ""), []).append(id_)
     rows = session.scalars(
-        select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc(), Checkpoint.arm, Checkpoint.seed)
+        select(Checkpoint).where(Checkpoint.job_id.in_(job_ids)).order_by(Checkpoint.step.desc(), Checkpoint.arm, Checkpoint.seed)
     )
     return [
         CheckpointView(
@@ -23,7 +26,7 @@ def read(session: Session, job_id: str) -> list[CheckpointView]:
             seed=row.seed,
             metrics=row.metrics,
             size_bytes=row.size_bytes,
-            artifacts=sorted(files.get(str(row.step), [])),
+            artifacts=sorted(files.get((row.job_id, str(row.step)), [])),
             created_at=row.created_at,
         )
         for row in rows

@@ -12,10 +12,13 @@ Point = tuple[int, float, str]
 
 
 def read(
-    session: Session, job_id: str, filters: dict[str, str | int | None], after_step: int | None, max_points: int | None
+    session: Session, job_ids: Sequence[str], filters: dict[str, str | int | None], after_step: int | None, max_points: int | None
 ) -> list[Series]:
-    """The job's series in order of name, arm and seed."""
-    wanted = [MetricPoint.job_id == job_id, *(getattr(MetricPoint, name) == value for name, value in filters.items() if value is not None)]
+    """The series of a job, or of a parent's runs, in order of name, arm and seed."""
+    wanted = [
+        MetricPoint.job_id.in_(job_ids),
+        *(getattr(MetricPoint, name) == value for name, value in filters.items() if value is not None),
+    ]
     if after_step is not None:
         wanted.append(MetricPoint.step > after_step)
     key = (MetricPoint.name, MetricPoint.arm, MetricPoint.seed)

@@ -107,7 +107,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = set()
-        for key, _ in node.value:
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():  # `!!map [1]` is none
             if isinstance(key, yaml.ScalarNode) and key.value in keys:
                 raise _DuplicateKeyError(f"the key {key.value!r} is given twice (line {key.start_mark.line + 1})")
             keys.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))

@@ -95,6 +95,8 @@ def check_fit(spec: JobSpec, train: DataShape, test: DataShape | None, models: d
         unseen = [name for name in test.classes if name not in train.classes]
         if unseen:
             raise _unfit("data.test", f"it has classes that data.train lacks: {', '.join(unseen[:5])}")
+    if spec.data.augment is not None and len(train.shape) != 3:
+        raise _unfit("data.augment", f"crops and flips need images with height and width; these rows have shape {list(train.shape)}")
     if not isinstance(spec.student, ModelRef):
         _check_architecture(spec.student, train.shape, len(train.classes))
     for field, made_for in models.items():

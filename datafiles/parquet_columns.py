@@ -6,9 +6,9 @@ import numpy as np
 
 from contract.errors import InvalidData
 from datafiles.limits import Limits
-from datafiles.parquet_pages import DamagedError
 from datafiles.refusal import refuse, shown
 from datafiles.table import Array
+from datafiles.thrift import DamagedError
 from datafiles.values import MOST_DIMENSIONS
 
 if TYPE_CHECKING:

@@ -33,6 +33,7 @@ class Progress:
     step: int = 0
     best: float | None = None
     best_step: int = 0
+    best_validation: dict[str, float] = field(default_factory=dict)
     epochs_without_gain: int = 0
     stopped_early: bool = False
     first_loss: float | None = None
@@ -91,7 +92,7 @@ def restore(folder: Path, state: State, identity: dict[str, Any]) -> str | None:
     try:
         document = json.loads((folder / "state.json").read_text())
         if document["identity"]["job"] != identity["job"]:
-            raise CheckpointInvalidError(f"{folder.name} belongs to another spec or other data")
+            raise CheckpointInvalidError(f"{folder.name} belongs to another spec, other data or another model")
         state.network.load_state_dict(load_file(folder / "model.safetensors"))
         state.optimizer.load_state_dict(_optimizer_state(folder, document))
         state.progress = Progress(**document["progress"])

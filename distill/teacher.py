@@ -5,7 +5,6 @@ batches, reads the same file; anything changed is another key.
 """
 
 import fcntl
-import json
 import os
 import uuid
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from contract.model import ModelConfig
 from distill.data import Split
-from distill.networks import load, scaled
+from distill.networks import digest, load, scaled
 from distill.networks.files import WEIGHTS
 
 BATCH = 1024
@@ -64,9 +63,7 @@ class Teacher:
         self.network.requires_grad_(False).to(device)
         self.device = device
         self._cache = cache
-        digest = sha256((folder / WEIGHTS).read_bytes())
-        digest.update(_canonical_json(self.config))
-        self.sha256 = digest.hexdigest()
+        self.sha256 = digest(folder)
         self.size_bytes = (folder / WEIGHTS).stat().st_size
 
     def outputs(self, rows: Split) -> Outputs:
@@ -90,10 +87,6 @@ def infer(network: nn.Module, config: ModelConfig, rows: Split, batch: int = BAT
     with torch.inference_mode():
         parts = [network(scaled(part, config.input)).float() for part in torch.split(rows.features, batch)]
     return torch.cat(parts).clone()
-
-
-def _canonical_json(config: ModelConfig) -> bytes:
-    return json.dumps(config.model_dump(mode="json"), sort_keys=True).encode()
 
 
 def _read(path: Path, rows: int) -> Tensor | None:

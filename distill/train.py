@@ -25,7 +25,7 @@ from distill.data.augment import augmented
 from distill.device import autocast, derived_seed, fingerprint, pick_device
 from distill.errors import CheckpointInvalidError, diverged
 from distill.inputs import Inputs
-from distill.networks import build, load_config, scaled
+from distill.networks import build, digest, load_config, scaled
 from distill.networks import load as load_network
 from distill.objectives import Batch, Objective
 from distill.teacher import Live, Outputs, Teacher
@@ -54,7 +54,7 @@ def run(
     device = pick_device()
     data = load(spec, inputs)
     teacher = Teacher(inputs.models["teacher"], inputs.cache, device) if spec.kind is JobKind.DISTILL else None
-    check_fit(spec, data.shape, None, _made_for(inputs))
+    check_fit(spec, data.shape, data.test_shape, _made_for(inputs))
     rows = data.train.to(device)
     soft = _soft_targets(spec, teacher, rows, emit) if teacher is not None else None
 
@@ -64,7 +64,7 @@ def run(
     if spec.kind is JobKind.EVALUATE:
         return finish.evaluated(spec, workdir, emit, network, config, data)
     validation = data.validation.to(device) if data.validation else None
-    loop = _Loop(spec, workdir, emit, network, config, rows, validation, soft, device, data.digest())
+    loop = _Loop(spec, workdir, emit, network, config, rows, validation, soft, device, _inputs_digest(data, inputs))
     loop.restore(resume_from)
     emit(PhaseChanged(phase=Phase.TRAINING))
     if not loop.train(should_stop):
@@ -84,6 +84,11 @@ def _soft_targets(spec: JobSpec, teacher: Teacher, rows: Split, emit: Emit) -> O
 
 def _made_for(inputs: Inputs) -> dict[str, Any]:
     return {field: load_config(folder).made_for for field, folder in inputs.models.items()}
+
+
+def _inputs_digest(data: Data, inputs: Inputs) -> str:
+    """Hash of all rows and models the run reads; paths may come to hold others."""
+    return "/".join([data.digest(), *(digest(folder) for _, folder in sorted(inputs.models.items()))])
 
 
 def _student(spec: JobSpec, data: Data, inputs: Inputs) -> tuple[nn.Sequential, ModelConfig]:
@@ -107,7 +112,7 @@ class _Loop:
         validation: Split | None,
         soft: Outputs | Live | None,
         device: torch.device,
-        data_digest: str,
+        inputs_digest: str,
     ) -> None:
         self.spec, self.training, self.workdir, self.emit = spec, spec.training, workdir, emit
         self.config, self.rows, self.validation, self.soft, self.device = config, rows, validation, soft, device
@@ -117,7 +122,7 @@ class _Loop:
         self.total_steps = self.steps_per_epoch * self.training.epochs
         self.state = State(network, optim.build(network.parameters(), self.training.optimizer), Progress())
         self.initial = {name: value.clone() for name, value in network.state_dict().items()}
-        job = sha256((spec.resolved().model_dump_json(exclude={"name", "metadata", "priority"}) + data_digest).encode()).hexdigest()
+        job = sha256((spec.resolved().model_dump_json(exclude={"name", "metadata", "priority"}) + inputs_digest).encode()).hexdigest()
         self.identity = {"job": job, "fingerprint": fingerprint(device)}
         self.sums: dict[str, Tensor] = {}
 
@@ -178,10 +183,8 @@ class _Loop:
     def last_validation(self) -> dict[str, float]:
         """The validation metrics of the network handed out; empty without validation rows."""
         progress = self.state.progress
-        found = {name.removeprefix("validation/"): value for name, value in progress.validation.items()}
-        if self.training.early_stopping is not None and progress.best is not None:
-            found[self.watched] = progress.best
-        return found
+        found = progress.validation if self.training.early_stopping is None else progress.best_validation
+        return {name.removeprefix("validation/"): value for name, value in found.items()}
 
     def _order(self, epoch: int) -> Tensor:
         """The epoch's row order: a function of seed and epoch alone, so a resume needs no sampler state."""
@@ -228,8 +231,11 @@ class _Loop:
         elif metrics["train/loss"] > EXPLODED * max(progress.first_loss, 1.0):
             raise diverged(progress.step, "loss", f"grew to {metrics['train/loss']:.3g} from {progress.first_loss:.3g}")
         metrics["learning_rate"] = self.state.optimizer.param_groups[0]["lr"]
-        metrics["steps_per_second"] = rate
         self.sums, progress.summed_steps = {}, 0
+        if progress.step == 1:  # the first step warms everything up; its speed would promise hours
+            self.emit(self._event(epoch, metrics))
+            return
+        metrics["steps_per_second"] = rate
         eta = (self.total_steps - progress.step) / rate
         self.emit(self._event(epoch, metrics, steps_per_second=rate, eta_seconds=eta))
 
@@ -245,6 +251,7 @@ class _Loop:
         gain = value - (progress.best or 0.0) if self.watched == "accuracy" else (progress.best or 0.0) - value
         if progress.best is None or gain > delta:
             progress.best, progress.best_step, progress.epochs_without_gain = value, progress.step, 0
+            progress.best_validation = progress.validation
             if stopping is not None:
                 self.state.best_weights = {name: tensor.detach().clone() for name, tensor in self.state.network.state_dict().items()}
             return

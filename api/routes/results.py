@@ -36,16 +36,18 @@ def metrics(
 ) -> MetricsView:
     """Metric points as series. Nothing is thinned unless asked for, and all points stay stored."""
     with services.database.read() as session:
-        lookup.job(session, caller.project_id, job_id)
-        return MetricsView(data=series.read(session, job_id, {"name": name, "arm": arm, "seed": seed}, after_step, max_points))
+        job = lookup.job(session, caller.project_id, job_id)
+        return MetricsView(
+            data=series.read(session, job.runs or [job_id], {"name": name, "arm": arm, "seed": seed}, after_step, max_points)
+        )
 
 
 @router.get("/jobs/{job_id}/checkpoints", responses=problems(404, 503))
 def list_checkpoints(services: In, caller: By, job_id: str, page: Paging) -> Page[CheckpointView]:
     """Checkpoints that are kept, newest first."""
     with services.database.read() as session:
-        lookup.job(session, caller.project_id, job_id)
-        return checkpoints.page(checkpoints.read(session, job_id), page)
+        job = lookup.job(session, caller.project_id, job_id)
+        return checkpoints.page(checkpoints.read(session, job.runs or [job_id]), page)
 
 
 @router.get("/jobs/{job_id}/artifacts", responses=problems(404, 503))

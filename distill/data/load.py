@@ -52,8 +52,14 @@ class Data:
     shape: DataShape
     scaling: Scaling
 
+    @property
+    def test_shape(self) -> DataShape:
+        return DataShape(shape=tuple(self.test.features.shape[1:]), classes=self.shape.classes)
+
     def digest(self) -> str:
-        parts = [self.train.digest(), sha256(self.train.labels.cpu().numpy().tobytes()).hexdigest(), self.test.digest()]
+        """Hash of everything a run's result depends on: features and labels of all rows."""
+        splits = [split for split in (self.train, self.validation, self.test) if split is not None]
+        parts = [part for split in splits for part in (split.digest(), sha256(split.labels.cpu().numpy().tobytes()).hexdigest())]
         return sha256("".join(parts).encode()).hexdigest()
 
 
@@ -72,7 +78,7 @@ def load(spec: JobSpec, inputs: Inputs) -> Data:
 
 
 def _test(spec: JobSpec, read: "Reader", classes: list[str], validation: Split | None) -> tuple[Split, str]:
-    source = spec.data.test or spec.data.train
+    source = read.named_alike(spec.data.test, spec.data.train) if spec.data.test is not None else spec.data.train
     if spec.data.test is not None or "test" in read.splits(source):
         features, names = read.table(source, "test", "data.test")
         return _split(features, names, classes, "data.test"), "test"
@@ -126,7 +132,16 @@ class Reader:
         chosen = choose_columns(file.columns(), source.columns, self.task, where)
         columns = [file.splits[split].columns[name] for name in chosen.features]
         features = columns[0] if len(columns) == 1 else np.column_stack([c.reshape(len(c), -1) for c in columns])
-        return _canonical(_number_type(features, self.task), chosen.shape), file.splits[split].columns[chosen.label]
+        return _canonical(_number_type(features, self.task, where), chosen.shape), file.splits[split].columns[chosen.label]
+
+    def named_alike(self, test: Source, train: Source) -> Source:
+        """The test source, told to read the columns that train reads: another tool may have written them in another order."""
+        if test.columns.features is not None or test.dataset in BUILTINS or train.dataset in BUILTINS:
+            return test
+        features = choose_columns(self._file(train).columns(), train.columns, self.task, "data.train").features
+        if len(features) == 1:  # one column of arrays may be called anything
+            return test
+        return test.model_copy(update={"columns": test.columns.model_copy(update={"features": features})})
 
     def classes(self, source: Source, labels: Array) -> list[str]:
         if source.dataset in BUILTINS:
@@ -158,19 +173,23 @@ class Reader:
         return self._files[key]
 
 
-def _number_type(features: Array, task: str) -> Array:
-    """Pixels 0 … 255 stored as wider integers are pixels still; other numbers become float32."""
+def _number_type(features: Array, task: str, where: str) -> Array:
+    """Pixels 0 … 255 stored as wider integers are pixels still; other numbers become float32, which must hold them."""
     if features.dtype == np.uint8:
         return features
     whole = np.issubdtype(features.dtype, np.integer)
     if whole and task == "image-classification" and features.size and features.min() >= 0 and features.max() <= 255:
         return features.astype(np.uint8)
-    return features.astype(np.float32)
+    with np.errstate(over="ignore"):
+        narrow = features.astype(np.float32)
+    if not np.isfinite(narrow).all():
+        raise InvalidData(f"{where}: there are numbers beyond what a float32 holds, 3.4e38.", param=where, hint="Scale them down.")
+    return narrow
 
 
 def _canonical(features: Array, shape: tuple[int, ...]) -> Array:
     """Rows as `shape`: images get their channel axis, channels last become channels first."""
     rows = len(features)
-    if features.ndim == 4 and features.shape[1:] != shape and features.shape[3] == shape[0]:
+    if features.ndim == 4 and len(shape) == 3 and features.shape[1:] != shape and features.shape[3] == shape[0]:
         return np.moveaxis(features, 3, 1)
     return features.reshape(rows, *shape)

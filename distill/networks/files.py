@@ -1,6 +1,7 @@
 """A network as files: model.safetensors, config.json and a card that says how to use them. Never pickle."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -45,6 +46,12 @@ def load_config(folder: Path) -> ModelConfig:
     except (ValidationError, ValueError) as error:
         raise _invalid(folder, f"{CONFIG}: {str(error).splitlines()[0]}") from None
     return config
+
+
+def digest(folder: Path) -> str:
+    """Hash of weights and config, which together say what the network computes."""
+    config = json.dumps(load_config(folder).model_dump(mode="json"), sort_keys=True)
+    return sha256((folder / WEIGHTS).read_bytes() + config.encode()).hexdigest()
 
 
 def _invalid(folder: Path, why: str) -> JobError:

@@ -41,7 +41,7 @@ def run(
     inputs = Inputs.local(job, settings.home() / "cache" / "teacher-outputs")
     stop = threading.Event()
     signal.signal(signal.SIGINT, lambda _number, _frame: _leave(stop, _frame))
-    results = []
+    results: list[RunResult] = []
     runs = job.runs()
     for run_ in runs:
         folder = out if len(runs) == 1 else out / "runs" / f"{run_.arm}-{run_.seed}"

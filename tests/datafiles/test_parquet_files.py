@@ -88,7 +88,8 @@ def test_any_table_comes_back_the_same_however_it_was_written(upload, file):
 def test_every_column_keeps_its_own_type(upload):
     images = np.arange(8, dtype=np.uint8).reshape(2, 2, 2)
     data = upload(
-        "a.parquet", parquet({"x": nested(images, ["list"] * 2), "n": [1, 2], "f": np.float32([0.5, 1]), "b": [True, False], "y": ["é", "b"]})
+        "a.parquet",
+        parquet({"x": nested(images, ["list"] * 2), "n": [1, 2], "f": np.float32([0.5, 1]), "b": [True, False], "y": ["é", "b"]}),
     )
     assert data.format == "parquet"
     assert data.columns() == [
@@ -207,4 +208,6 @@ def test_columns_rows_and_memory_are_bounded(refusal):
     assert "more than 3 rows" in refusal("a.parquet", parquet({"a": [1] * 4}), Limits(max_rows=3))
     assert "its values take 78 KiB" in refusal("a.parquet", parquet({"a": [1] * 10_000}), Limits(max_bytes=50_000))
     assert "as arrays" in refusal("a.parquet", parquet({"a": ["x"] * 1000}), Limits(max_bytes=50_000))
-    assert "unpacks to" in refusal("a.parquet", parquet({"a": ["x" * 1000] * 10 + ["y" * 90_000]}, compression="zstd"), Limits(max_bytes=50_000))
+    assert "unpacks to" in refusal(
+        "a.parquet", parquet({"a": ["x" * 1000] * 10 + ["y" * 90_000]}, compression="zstd"), Limits(max_bytes=50_000)
+    )

@@ -139,7 +139,7 @@ def test_one_of_another_spec_is_not_used(engine, candidates, other):
     """Even where the tensors would fit."""
     ran = engine.run(other, resume=candidates)
     assert ran.of(Resumed) == []
-    assert all("another spec or other data" in warning for warning in ran.warnings)
+    assert all("belongs to another spec" in warning for warning in ran.warnings)
     assert ran.weights == engine.run(other).weights
 
 
