@@ -154,7 +154,9 @@ def _validation(spec: JobSpec, train: Rows) -> tuple[int, int]:
 
 
 def _steps(spec: JobSpec, rows: int) -> int:
-    return 0 if spec.kind is JobKind.EVALUATE else spec.training.epochs * math.ceil(rows / spec.training.batch_size)
+    """Optimisation steps of all runs together."""
+    in_one = spec.training.epochs * math.ceil(rows / spec.training.batch_size)
+    return 0 if spec.kind is JobKind.EVALUATE else in_one * len(spec.runs())
 
 
 def _warnings(spec: JobSpec, train: Rows, test: Rows | None, rows: int, parameters: dict[str, int | None]) -> list[str]:

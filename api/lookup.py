@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from contract.errors import ErrorCode, NotFound
+from contract.status import JobStatus
 from models.dataset import Dataset
 from models.job import Job
 from models.lifecycle import locked, no_such_job
@@ -29,6 +30,16 @@ def job_to_change(session: Session, project_id: str, job_id: str) -> Job:
     if not ID.fullmatch(job_id):
         raise no_such_job(job_id)
     return locked(session, job_id, project_id)
+
+
+def with_runs(job: Job) -> list[str]:
+    """Ids under which the job's points, checkpoints and rings are found: its own, and those of its runs."""
+    return [job.id, *job.runs]
+
+
+def due(session: Session, job: Job) -> list[str]:
+    """Of the job and its runs, those that a worker could take now."""
+    return list(session.scalars(select(Job.id).where(Job.id.in_(with_runs(job)), Job.status == JobStatus.QUEUED)))
 
 
 def dataset(session: Session, project_id: str, id_: str, *, lock: bool = False) -> Dataset:

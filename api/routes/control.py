@@ -13,7 +13,6 @@ from api.idempotency import Created, Sent
 from api.openapi import problems
 from api.routing import known_query
 from api.services import By, In, Services
-from contract.status import JobStatus
 from contract.wire import JobView
 from models import lifecycle
 from models.job import Job
@@ -53,8 +52,7 @@ def retry(
         job = lookup.job_to_change(session, caller.project_id, job_id)
         uses.refuse_if_deleted(session, job)
         again = lifecycle.retry(session, job, fresh=fresh)
-        ring = [again.id] if again.status == JobStatus.QUEUED else []
-        return Created(202, again.view(), f"/v1/jobs/{again.id}", jobs=ring)
+        return Created(202, again.view(), f"/v1/jobs/{again.id}", jobs=lookup.due(session, again))
 
     return services.idempotency.once(sending, "", lambda: None, store, services.ring)
 
@@ -63,7 +61,7 @@ def _steer(services: Services, caller: Caller, job_id: str, order: Callable[[Ses
     with services.database.write() as session:
         job = lookup.job_to_change(session, caller.project_id, job_id)
         order(session, job)
-        view = job.view()
-    if view.status is JobStatus.QUEUED:
-        services.bell.ring(view.id)
+        view, due = job.view(), lookup.due(session, job)
+    for id_ in due:
+        services.bell.ring(id_)
     return view

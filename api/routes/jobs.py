@@ -18,7 +18,6 @@ from api.traces import Traceparent
 from contract.check import parse_spec
 from contract.errors import InvalidSpec
 from contract.spec import JobSpec
-from contract.status import JobStatus
 from contract.wire import FreedView, JobView, Page, ValidateView
 from models.job import Job
 
@@ -35,7 +34,7 @@ def submit(services: In, caller: By, sending: Sent, body: Document, traceparent:
 
     def store(session: Session, parsed: tuple[dict[str, Any], JobSpec]) -> Created:
         job = admission.submit(session, caller.project_id, *parsed, traceparent)
-        return _created(job)
+        return Created(202, job.view(), f"/v1/jobs/{job.id}", jobs=lookup.due(session, job))
 
     return services.idempotency.once(sending, body.sha256, prepare, store, services.ring)
 
@@ -53,7 +52,7 @@ def submit_batch(services: In, caller: By, sending: Sent, body: Document, tracep
     def store(session: Session, members: list[tuple[dict[str, Any], JobSpec]]) -> Created:
         jobs = batch.submit(session, caller.project_id, members, traceparent)
         page = Page[JobView](data=[job.view() for job in jobs], first_id=jobs[0].id, last_id=jobs[-1].id)
-        return Created(202, page, jobs=[job.id for job in jobs if job.status == JobStatus.QUEUED])
+        return Created(202, page, jobs=[id_ for job in jobs for id_ in lookup.due(session, job)])
 
     return services.idempotency.once(sending, body.sha256, lambda: batch.parse(body.mapping()), store, services.ring)
 
@@ -107,7 +106,3 @@ def delete(
     deletion.free_bytes(services.database, services.blobs, loose)
     return Response(status_code=204)
 
-
-def _created(job: Job) -> Created:
-    ring = [job.id] if job.status == JobStatus.QUEUED else []
-    return Created(202, job.view(), f"/v1/jobs/{job.id}", jobs=ring)

@@ -34,7 +34,7 @@ def metrics(
     after_step: Annotated[int | None, Query(ge=-1, le=LARGEST)] = None,
     max_points: Annotated[int | None, Query(ge=4, le=100_000, description="Thin each series to this many, minima and maxima kept.")] = None,
 ) -> MetricsView:
-    """Metric points as series. Nothing is thinned unless asked for, and all points stay stored."""
+    """Metric points as series, those of all runs of the job. Nothing is thinned unless asked for, and all points stay stored."""
     with services.database.read() as session:
         job = lookup.job(session, caller.project_id, job_id)
         return MetricsView(
@@ -44,7 +44,7 @@ def metrics(
 
 @router.get("/jobs/{job_id}/checkpoints", responses=problems(404, 503))
 def list_checkpoints(services: In, caller: By, job_id: str, page: Paging) -> Page[CheckpointView]:
-    """Checkpoints that are kept, newest first."""
+    """Checkpoints that are kept, of all runs of the job, highest step first."""
     with services.database.read() as session:
         job = lookup.job(session, caller.project_id, job_id)
         return checkpoints.page(checkpoints.read(session, job.runs or [job_id]), page)

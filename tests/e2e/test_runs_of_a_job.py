@@ -34,7 +34,14 @@ def teacher(client: Client) -> str:
 
 
 def student(teacher: str, **more: Any) -> dict[str, Any]:
-    return {**TASK, "kind": "distill", "teacher": {"job": teacher}, "student": {"arch": "mlp", "hidden": [24]}, "training": TRAINING, **more}
+    return {
+        **TASK,
+        "kind": "distill",
+        "teacher": {"job": teacher},
+        "student": {"arch": "mlp", "hidden": [24]},
+        "training": TRAINING,
+        **more,
+    }
 
 
 def weights(client: Client, job_id: str) -> str:
