@@ -1,7 +1,6 @@
 # Potstill. The two commands of a fresh machine are `make demo` and `make test`; both install what they need into .venv.
-# Python ≥ 3.11 and make are all they ask for.
+# Python ≥ 3.11 and make are all they ask for; PYTHON=python3.12 chooses one.
 
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 

@@ -65,7 +65,7 @@ def must_exist(blobs: Blobs, file: File) -> None:
 
 
 def disposition(name: str) -> str:
-    plain = re.sub(r'[^\x20-\x7e]|["\\]', "_", name)
+    plain = re.sub(r'[^\x20-\x7e]|["\\/]', "_", name)
     return f'attachment; filename="{plain}"' + (f"; filename*=UTF-8''{quote(name, safe='')}" if plain != name else "")
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import TimeoutError  # of the connection pool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -12,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.routing import allowed_methods, nearest_path
 from contract.check import dotted, pointer
-from contract.errors import ErrorCode, FieldError, NotFound, PotstillError, Refused
+from contract.errors import ErrorCode, FieldError, NotFound, PotstillError, Refused, Unavailable
 
 log = structlog.get_logger("potstill.api")
 
@@ -46,6 +47,8 @@ def translated(scope: Scope, error: Exception) -> PotstillError:
         return _bad_parameter(error)
     if isinstance(error, HTTPException):
         return _http(scope, error)
+    if isinstance(error, TimeoutError):
+        return Unavailable("Every database connection is busy.", hint="Ask again in a few seconds.", headers={"Retry-After": "2"})
     request_id = scope.get("state", {}).get("request_id", "")
     # As text: structlog's own rendering for terminals takes seconds and prints every local variable.
     log.error("request failed", request_id=request_id, path=scope["path"], trace="".join(traceback.format_exception(error)))

@@ -1,7 +1,7 @@
 """Finding what a path names, in the caller's project; what belongs to somebody else is as absent as what never was."""
 
 import re
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,6 +15,7 @@ from models.project import Key
 from models.results import Artifact, Model
 
 Row = TypeVar("Row", Dataset, Model, Artifact, Key)
+Lock = Literal["keep", "change"] | None  # until the transaction ends nobody deletes it, or nobody else touches it
 ID = re.compile(r"[a-z]{2,3}_[0-9a-f]{32}")
 
 
@@ -32,36 +33,31 @@ def job_to_change(session: Session, project_id: str, job_id: str) -> Job:
     return locked(session, job_id, project_id)
 
 
-def with_runs(job: Job) -> list[str]:
-    """Ids under which the job's points, checkpoints and rings are found: its own, and those of its runs."""
-    return [job.id, *job.runs]
-
-
 def due(session: Session, job: Job) -> list[str]:
     """Of the job and its runs, those that a worker could take now."""
-    return list(session.scalars(select(Job.id).where(Job.id.in_(with_runs(job)), Job.status == JobStatus.QUEUED)))
+    return list(session.scalars(select(Job.id).where(Job.id.in_([job.id, *job.runs]), Job.status == JobStatus.QUEUED)))
 
 
-def dataset(session: Session, project_id: str, id_: str, *, lock: bool = False) -> Dataset:
+def dataset(session: Session, project_id: str, id_: str, *, lock: Lock = None) -> Dataset:
     return _found(session, Dataset, project_id, id_, lock, ErrorCode.DATASET_NOT_FOUND, "`potstill datasets ls` lists those there are.")
 
 
-def model(session: Session, project_id: str, id_: str, *, lock: bool = False) -> Model:
+def model(session: Session, project_id: str, id_: str, *, lock: Lock = None) -> Model:
     return _found(session, Model, project_id, id_, lock, ErrorCode.MODEL_NOT_FOUND, "`potstill models ls` lists those there are.")
 
 
 def artifact(session: Session, project_id: str, id_: str) -> Artifact:
-    return _found(session, Artifact, project_id, id_, False, ErrorCode.ARTIFACT_NOT_FOUND, "GET /v1/jobs/{id}/artifacts lists a job's.")
+    return _found(session, Artifact, project_id, id_, None, ErrorCode.ARTIFACT_NOT_FOUND, "GET /v1/jobs/{id}/artifacts lists a job's.")
 
 
 def key(session: Session, project_id: str, id_: str) -> Key:
-    return _found(session, Key, project_id, id_, True, ErrorCode.KEY_NOT_FOUND, "`potstill keys ls` lists those there are.")
+    return _found(session, Key, project_id, id_, "change", ErrorCode.KEY_NOT_FOUND, "`potstill keys ls` lists those there are.")
 
 
-def _found(session: Session, table: type[Row], project_id: str, id_: str, lock: bool, code: ErrorCode, hint: str) -> Row:
+def _found(session: Session, table: type[Row], project_id: str, id_: str, lock: Lock, code: ErrorCode, hint: str) -> Row:
     query = select(table).where(table.id == id_, table.project_id == project_id)
-    if lock:
-        query = query.with_for_update(of=table).execution_options(populate_existing=True)
+    if lock is not None:
+        query = query.with_for_update(read=lock == "keep", of=table).execution_options(populate_existing=True)
     found = session.scalar(query) if ID.fullmatch(id_) else None
     if found is None:
         raise NotFound(f"There is no {table.__name__.lower()} {id_}.", code=code, hint=hint)

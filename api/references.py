@@ -90,7 +90,7 @@ class Lookup:
 
     def _dataset(self, name: str, field: str) -> Dataset:
         try:
-            return lookup.dataset(self.session, self.project_id, name, lock=self.lock)
+            return lookup.dataset(self.session, self.project_id, name, lock="keep" if self.lock else None)
         except NotFound:
             close = difflib.get_close_matches(name, BUILTINS, n=1, cutoff=0.5)
             hint = (
@@ -100,7 +100,7 @@ class Lookup:
 
     def _model(self, id_: str, field: str) -> Network:
         try:
-            model = lookup.model(self.session, self.project_id, id_, lock=self.lock)
+            model = lookup.model(self.session, self.project_id, id_, lock="keep" if self.lock else None)
         except NotFound:
             raise _wrong(
                 field, f"there is no model {id_}", ErrorCode.MODEL_NOT_FOUND, "`potstill models ls` lists those there are."

@@ -10,7 +10,8 @@ from datafiles.refusal import plain, refuse, shown
 from datafiles.table import Array, Table
 from datafiles.thrift import DamagedError
 
-BATCH_BYTES = 16 * 2**20  # unpacked at once, beside the arrays that are filled
+BATCH_BYTES = 32 * 2**20  # unpacked at once, beside the array that is filled
+BUFFER = 2**20  # read at once; Arrow would read a whole column of a row group otherwise
 POINTER = 8
 
 
@@ -51,19 +52,18 @@ def _read(file: BinaryIO, limits: Limits) -> dict[str, Array]:
         if chunks[name].delta is not None:  # Arrow makes no dictionary of these, and would write every repetition out
             hint = "Write text plain or with a dictionary, as pandas, Polars and Arrow do by themselves."
             raise refuse(f"the text of column {shown(name)} is written as {chunks[name].delta}", hint)
-    source = pq.ParquetFile(file, read_dictionary=texts, pre_buffer=False, buffer_size=2**20, page_checksum_verification=True)
-    at_once = BATCH_BYTES * layout.rows // sum(max(chunk.values * POINTER, chunk.size) for chunk in layout.columns)
-    columns = [Column(name, kind, layout.rows, limits) for name, kind in kinds.items()]
-    done = 0
-    for batch in source.iter_batches(batch_size=max(1, at_once)):
-        done += len(batch)
-        if done > layout.rows:
-            break
-        for column, values in zip(columns, batch.columns if len(batch) else [], strict=False):
-            column.fill(values, done - len(batch))
-    if done != layout.rows:
-        raise DamagedError(f"it declares {layout.rows:,} rows, but others come out of it")
-    return {column.name: column.array for column in columns}
+    source = pq.ParquetFile(file, read_dictionary=texts, pre_buffer=False, buffer_size=BUFFER, page_checksum_verification=True)
+    arrays: dict[str, Array] = {}
+    for name, kind in kinds.items():  # one after the other: each that is open takes megabytes beside its array
+        column = Column(name, kind, layout.rows, limits)
+        groups = list(range(layout.groups))
+        at_once = max(1, BATCH_BYTES * layout.rows // max(chunks[name].values * POINTER, chunks[name].size))
+        # Arrow's dictionary of a text grows until it is asked for other row groups.
+        for some in [[group] for group in groups] if kind.dtype is None else [groups]:
+            for batch in source.iter_batches(batch_size=at_once, row_groups=some, columns=[name]):
+                column.fill(batch.column(name))
+        arrays[name] = column.whole()
+    return arrays
 
 
 def _check_sizes(kinds: dict[str, Kind], chunks: dict[str, Chunk], rows: int, size: int, limits: Limits) -> None:

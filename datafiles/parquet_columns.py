@@ -8,6 +8,7 @@ from contract.errors import InvalidData
 from datafiles.limits import Limits
 from datafiles.refusal import refuse, shown
 from datafiles.table import Array
+from datafiles.text import UTF8_HINT
 from datafiles.thrift import DamagedError
 from datafiles.values import MOST_DIMENSIONS
 
@@ -62,29 +63,39 @@ class Column:
     """An array for all rows, filled piece by piece, so that there is never a second copy of it."""
 
     def __init__(self, name: str, kind: Kind, rows: int, limits: Limits) -> None:
-        self.name, self.kind, self._rows, self._limits = name, kind, rows, limits
-        self.array: Array = np.empty(0)
+        self._name, self._kind, self._rows, self._limits = name, kind, rows, limits
+        self._done = 0
+        self._array: Array = np.empty(0)
         self._dictionary: Any = None
-        self._words: Array = np.empty(0)
+        self._words: Array = np.empty(0, dtype=object)
 
-    def fill(self, values: "pa.Array", done: int) -> None:
-        """Puts the values of some rows after `done` others."""
-        self._done = done
+    def fill(self, values: "pa.Array") -> None:
+        """Puts the values of the next rows where they belong."""
+        if len(values) == 0:
+            return
+        if self._done + len(values) > self._rows:
+            raise self._odd_rows()
         self._refuse_null(values, len(values), "is null")
-        part = self._text(values) if self.kind.dtype is None else self._numbers(values)
-        if done == 0:
+        part = self._text(values) if self._kind.dtype is None else self._numbers(values)
+        if self._done == 0:
             self._limits.check_arrays(self._rows * part[0].nbytes if part.ndim > 1 else 0)
-            self.array = np.empty((self._rows, *part.shape[1:]), dtype=part.dtype)
-        if part.shape[1:] != self.array.shape[1:]:
-            raise self._misfit(0, f"holds lists of shape {list(part.shape[1:])} where others have {list(self.array.shape[1:])}")
-        self.array[done : done + len(part)] = part
+            self._array = np.empty((self._rows, *part.shape[1:]), dtype=part.dtype)
+        if part.shape[1:] != self._array.shape[1:]:
+            raise self._misfit(0, f"holds lists of shape {list(part.shape[1:])} where others have {list(self._array.shape[1:])}")
+        self._array[self._done : self._done + len(part)] = part
+        self._done += len(part)
+
+    def whole(self) -> Array:
+        if self._done != self._rows:
+            raise self._odd_rows()
+        return self._array
 
     def _numbers(self, values: "pa.Array") -> Array:
         """[rows, ...] of the column's type: list after list is laid flat, each as long as the others."""
         from pyarrow import compute
 
         flat, shape = values, [len(values)]
-        for _ in range(self.kind.depth):
+        for _ in range(self._kind.depth):
             lengths = compute.list_value_length(flat).to_numpy(zero_copy_only=False)
             length = int(lengths[0])
             odd = int((lengths != length).argmax())
@@ -100,29 +111,32 @@ class Column:
 
     def _text(self, values: "pa.DictionaryArray") -> Array:
         """[rows] of `str`; rows with the same text share it."""
-        codes = values.indices.to_numpy()
-        if self._dictionary is None or not values.dictionary.equals(self._dictionary):
-            self._words = self._decoded(values.dictionary, codes)
-            self._dictionary = values.dictionary
-        words: Array = self._words[codes]
-        return words
-
-    def _decoded(self, dictionary: "pa.Array", codes: Array) -> Array:
-        words = [_decode(word) for word in dictionary.cast("binary").to_pylist()]
+        codes, dictionary = values.indices.to_numpy(), values.dictionary
+        if codes.min() < 0 or codes.max() >= len(dictionary):  # Arrow lets it pass where the dictionary's page was lost
+            raise DamagedError(f"column {shown(self._name)} has text that its dictionary lacks")
+        # From batch to batch a dictionary grows at its end.
+        known = len(self._words)
+        if not (known and dictionary.slice(0, known).equals(self._dictionary)):
+            known, self._words = 0, self._words[:0]
+        words = [_decode(word) for word in dictionary.slice(known).cast("binary").to_pylist()]
         if None in words:
-            bad = np.array([word is None for word in words])[codes]
+            bad = np.isin(codes, known + np.flatnonzero([word is None for word in words]))
             if not bad.any():
-                raise DamagedError(f"column {shown(self.name)} has text that no row uses, and that is not UTF-8")
-            raise self._misfit(int(bad.argmax()), "holds text that is not UTF-8 or has a NUL character")
-        return np.array(words, dtype=object)
+                raise DamagedError(f"column {shown(self._name)} has text that no row uses, and that is not UTF-8")
+            raise self._misfit(int(bad.argmax()), "holds text that is not UTF-8 or has a NUL character", UTF8_HINT)
+        self._dictionary, self._words = dictionary, np.concatenate([self._words, np.array(words, dtype=object)])
+        return np.asarray(self._words[codes])
 
     def _refuse_null(self, flat: "pa.Array", rows: int, what: str) -> None:
         if flat.null_count:
             place = int(flat.is_null().to_numpy(zero_copy_only=False).argmax())
             raise self._misfit(place // (len(flat) // rows), what, "Fill in the missing values, or remove such rows.")
 
+    def _odd_rows(self) -> DamagedError:
+        return DamagedError(f"column {shown(self._name)} has other rows than the {self._rows:,} that are declared")
+
     def _misfit(self, row: int, what: str, hint: str = "Give every row a list of the same length.") -> InvalidData:
-        return refuse(f"row {self._done + row + 1}, column {shown(self.name)} {what}", hint)
+        return refuse(f"row {self._done + row + 1}, column {shown(self._name)} {what}", hint)
 
 
 def _decode(word: bytes) -> str | None:

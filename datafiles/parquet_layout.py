@@ -32,6 +32,7 @@ class Chunk(NamedTuple):
 
 class Layout(NamedTuple):
     rows: int
+    groups: int
     columns: list[Chunk]  # in the file's order; a list is one, a structure as many as it has fields
 
 
@@ -45,7 +46,8 @@ def read_layout(file: BinaryIO) -> tuple[Layout, int]:
         raise _encrypted()
     pages = _Pages(file, size)
     rows, columns = 0, list[Chunk]()
-    for group in structs(footer, 4):
+    groups = structs(footer, 4)
+    for group in groups:
         rows += integer(group, 3)
         chunks = [pages.add_up(column, integer(group, 3)) for column in structs(group, 1)]
         columns = columns or [Chunk()] * len(chunks)
@@ -54,7 +56,7 @@ def read_layout(file: BinaryIO) -> tuple[Layout, int]:
         columns = [Chunk(a.values + b.values, a.size + b.size, a.delta or b.delta) for a, b in zip(columns, chunks, strict=True)]
     if integer(footer, 3) != rows:
         raise DamagedError(f"it declares {integer(footer, 3):,} rows, but its row groups {rows:,}")
-    return Layout(rows, columns), size
+    return Layout(rows, len(groups), columns), size
 
 
 def _ends(file: BinaryIO) -> tuple[int, int]:

@@ -67,13 +67,14 @@ def bootstrap(values: "np.ndarray[Any, np.dtype[np.float64]]", resamples: int = 
     """95 % percentile interval of the mean (Efron 1979). Rows are drawn by counts, so large sets cost no more memory."""
     draw = np.random.default_rng(derived_seed("bootstrap"))
     weights = draw.poisson(1.0, size=(resamples, min(len(values), 2000)))
+    weights = weights[weights.any(axis=1)]  # of a few rows, some draws take none
     if len(values) > 2000:  # a sample of rows is enough for the spread of the mean, which then shrinks with the rest
         sample = draw.choice(values, 2000, replace=False)
         means = (weights @ sample) / weights.sum(1)
         spread = (means - sample.mean()) * (2000 / len(values)) ** 0.5
         low, high = np.quantile(values.mean() + spread, [0.025, 0.975])
     else:
-        low, high = np.quantile((weights @ values) / np.maximum(1, weights.sum(1)), [0.025, 0.975])
+        low, high = np.quantile((weights @ values) / weights.sum(1), [0.025, 0.975])
     return float(low), float(high)
 
 

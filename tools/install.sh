@@ -3,12 +3,14 @@
 # Says how much it downloaded. Where there is no NVIDIA driver it takes a CPU build of torch, which spares gigabytes of CUDA.
 set -euo pipefail
 venv=$1 extra=$2
-python=${PYTHON:-python3}
 cpu_torch=2.13.0
 cpu_index=https://download.pytorch.org/whl/cpu
 
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
-  { echo "Potstill needs Python 3.11 or newer; PYTHON=… names one." >&2; exit 1; }
+python=""
+for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do  # the first that really runs: a version manager's shim may not
+  if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$candidate; break; fi
+done
+[ -n "$python" ] || { echo "Potstill needs Python 3.11 or newer; PYTHON=… names one." >&2; exit 1; }
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv" ||
   { echo "No virtual environment could be made; on Debian: apt install python3-venv" >&2; exit 1; }
 

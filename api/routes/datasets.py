@@ -71,7 +71,7 @@ def preview(
 def delete(services: In, caller: By, dataset_id: str) -> Response:
     """Delete a dataset and its bytes, unless an unfinished job needs it."""
     with services.database.write() as session:
-        row = lookup.dataset(session, caller.project_id, dataset_id, lock=True)
+        row = lookup.dataset(session, caller.project_id, dataset_id, lock="change")
         uses.refuse_if_used(session, caller.project_id, "dataset", row.id)
         session.delete(row)
         session.flush()

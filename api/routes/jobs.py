@@ -105,4 +105,3 @@ def delete(
         loose = deletion.delete(session, jobs)
     deletion.free_bytes(services.database, services.blobs, loose)
     return Response(status_code=204)
-

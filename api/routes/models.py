@@ -47,7 +47,7 @@ def show(services: In, caller: By, model_id: str) -> ModelView:
 def delete(services: In, caller: By, model_id: str) -> Response:
     """Delete a model, unless an unfinished job needs it. Artifacts of the job that made it stay with that job."""
     with services.database.write() as session:
-        row = lookup.model(session, caller.project_id, model_id, lock=True)
+        row = lookup.model(session, caller.project_id, model_id, lock="change")
         uses.refuse_if_model_used(session, row)
         loose = deletion.delete_model(session, row)
     deletion.free_bytes(services.database, services.blobs, loose)

@@ -115,7 +115,7 @@ def test_headers_of_pages_that_make_no_sense_are_refused(refusal):
     assert "declared are 1,000 values, but its pages hold 1,001" in refusal("a.parquet", altered(content, 1000, 1001, "pages"))
     assert "its pages end too early" in refusal("a.parquet", altered(content, 1000, 999, "pages"))
     start = 4
-    for header in (b"\xff" * 30, b"\x15\x01" * 3, b"\x15\x00\x15", b"\x19\x00", b"\x1c" * 30, b"\x05\x02\x00\x05\x02\x00"):
+    for header in (b"\xff" * 30, b"\x15\x01" * 3, b"\x19\x00", b"\x1c" * 30, b"\x05\x02\x00\x05\x02\x00"):
         broken = content[:start] + header + content[start + len(header) :]
         assert "damaged: column `x`: " in refusal("a.parquet", broken)
 

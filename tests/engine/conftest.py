@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from engine_runs import Engine, small
 
-from distill import evaluate
+from distill import checkpoint, evaluate
 from distill.device import threads
 
 
@@ -19,10 +19,12 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def quick_timing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three passes for the report's speeds instead of 50 ms of them: what they say is not what these tests ask."""
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three passes for the report's speeds instead of 50 ms of them, and no waiting for a disk that others use too: what speeds
+    say is not asked here, and where fsync matters a test looks at it."""
     timed = evaluate._timed
     monkeypatch.setattr(evaluate, "_timed", lambda *given, seconds: timed(*given, seconds=0.0))
+    monkeypatch.setattr(checkpoint, "_fsync", lambda path: None)
 
 
 @pytest.fixture

@@ -21,6 +21,10 @@ RUNS = {
         "training": {"optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9}, "schedule": {"name": "linear"}, "precision": "bf16"},
     },
     "sgd without momentum": {"training": {"optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.0}}},
+    "distilled, batch norm, crops and flips": {
+        "student": {"arch": "resnet", "channels": [4], "blocks": 1},
+        "data": {"augment": {"crop": 1, "flip": True}},
+    },
 }
 CARRIED = ("model", "optimizer", "rng")
 
@@ -28,7 +32,7 @@ CARRIED = ("model", "optimizer", "rng")
 @pytest.fixture(params=RUNS, ids=RUNS)
 def spec(request, teacher, monkeypatch):
     monkeypatch.setattr(train, "POINTS", 5)  # points of the curves are means over 3 steps: their sums cross checkpoints too
-    return small(teacher if "distilled" in request.param else None, student=DROPOUT, **RUNS[request.param])
+    return small(teacher if "distilled" in request.param else None, **{"student": DROPOUT} | RUNS[request.param])
 
 
 def state(folder):

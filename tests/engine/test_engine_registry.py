@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract import registry
-from contract.registry import ARCHITECTURES, BUILTINS, LOSSES, RECIPES, Cnn, CrossEntropy, Hinton, Kl, Logistic, LogitMse, Mlp
+from contract.registry import ARCHITECTURES, BUILTINS, LOSSES, RECIPES, Cnn, CrossEntropy, Hinton, Kl, Logistic, LogitMse, Mlp, Resnet
 from contract.registry.recipes import LogitMseRecipe
 from distill.data import builtin
 from distill.networks.build import BUILDERS, build, count_parameters
@@ -89,6 +89,23 @@ def test_mlp_has_the_parameters_the_api_quotes(hidden, share, shape, classes):
 def test_cnn_has_the_parameters_the_api_quotes_down_to_images_of_one_pixel(channels, hidden, share, shape):
     """Pooling stops when a side would vanish: more convolutions than an image can be halved are no error."""
     counts(Cnn(channels=channels, hidden=hidden, dropout=share), shape, 5)
+
+
+@some
+@given(st.lists(st.integers(1, 8), min_size=1, max_size=4), st.integers(1, 3), st.integers(1, 3), st.tuples(st.integers(0, 9), st.integers(0, 9)))
+def test_resnet_has_the_parameters_the_api_quotes_down_to_its_smallest_image(channels, blocks, colours, more):
+    smallest = 2 ** len(channels)
+    architecture, shape = Resnet(channels=channels, blocks=blocks), (colours, smallest + more[0], smallest + more[1])
+    assert architecture.refuses(shape) is None
+    counts(architecture, shape, 5)
+    build(architecture, shape, 5).train()(torch.rand(1, *shape))  # the last batch of an epoch may be one row
+    assert architecture.refuses((colours, smallest - 1, 99)) is not None
+
+
+@pytest.mark.parametrize("arch", [Cnn(), Resnet()], ids=lambda arch: arch.key())
+@pytest.mark.parametrize("shape", [(64,), (8, 8)])
+def test_architectures_for_images_refuse_what_is_none(arch, shape):
+    assert "needs images" in (arch.refuses(shape) or "")
 
 
 def test_the_published_mnist_pair_has_its_published_size():

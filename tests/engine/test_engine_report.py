@@ -1,0 +1,155 @@
+"""The report of a run has the shape the contract fixes, and its figures follow from each other."""
+
+import json
+import math
+
+import pytest
+from engine_runs import Engine, small
+
+from contract.evidence import unpack_bits
+from distill.device import threads
+
+STATISTIC = {"mean", "std", "ci95", "values"}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, teacher):
+    """One job of each kind, and the fixture's teacher measured by itself."""
+    engine = Engine(tmp_path_factory.mktemp("reports"))
+    with threads(1):
+        trained = engine.run(small())
+        return {
+            "train": trained,
+            "distill": engine.run(small(teacher)),
+            "evaluate": engine.run(small(kind="evaluate", student={"path": str(trained.student)})),
+            "teacher": engine.run(small(kind="evaluate", student={"path": str(teacher)})),
+        }
+
+
+def check_statistic(found, count=1):
+    assert found.keys() == STATISTIC
+    assert len(found["values"]) == count
+    assert found["mean"] == pytest.approx(sum(found["values"]) / count)
+    assert found["std"] == 0.0
+    if found["ci95"] is not None:
+        assert found["ci95"][0] <= found["mean"] <= found["ci95"][1]
+
+
+def check_arm(arm):
+    assert {"metrics", "parameters", "size_bytes", "latency_ms", "rows_per_second"} <= arm.keys()
+    assert arm["metrics"].keys() == {"accuracy", "loss"}
+    for metric in arm["metrics"].values():
+        check_statistic(metric)
+        assert metric["ci95"] is not None  # of one seed: over rows
+    assert arm["latency_ms"].keys() == {"batch", "threads", "p50"}
+    assert (arm["latency_ms"]["batch"], arm["latency_ms"]["threads"]) == (1, 1)
+    assert arm["latency_ms"]["p50"] > 0
+    assert arm["rows_per_second"].keys() == {"batch", "value"}
+    assert arm["rows_per_second"]["batch"] == 64
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate", "distill"])
+def test_every_report_has_the_contracts_head_and_arms(runs, kind):
+    report = runs[kind].report
+    assert (report["metric"], report["higher_is_better"], report["split"], report["rows"]) == ("accuracy", True, "test", 360)
+    assert set(report["arms"]) == ({"teacher", "student"} if kind == "distill" else {"model"})
+    for arm in report["arms"].values():
+        check_arm(arm)
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate", "distill"])
+def test_it_is_json_that_any_reader_can_read_and_the_file_is_the_event(runs, kind):
+    """No NaN, no infinity, and what was announced is what lies on the disk."""
+    ran = runs[kind]
+    text = (ran.folder / "result" / "report.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == ran.report
+
+
+def test_a_distilled_student_is_compared_with_its_teacher(runs):
+    report = runs["distill"].report
+    teacher, student = report["arms"]["teacher"], report["arms"]["student"]
+    for name in ("agreement", "retained"):
+        check_statistic(report[name])
+    assert report["retained"]["mean"] == pytest.approx(student["metrics"]["accuracy"]["mean"] / teacher["metrics"]["accuracy"]["mean"])
+    assert report["compression"] == pytest.approx(teacher["parameters"] / student["parameters"])
+    assert report["speedup"] == pytest.approx(teacher["latency_ms"]["p50"] / student["latency_ms"]["p50"])
+    assert report["teacher_outputs"].items() >= {"mode": "cached", "cache": "built", "rows": 90, "bytes": 3600}.items()
+    assert teacher["parameters"] == 64 * 32 + 32 + 32 * 10 + 10
+
+
+def test_the_teachers_arm_is_what_an_evaluate_job_measures(runs):
+    """The same rows, the same metric: a teacher must not look worse beside its student than alone."""
+    assert runs["distill"].report["arms"]["teacher"]["metrics"] == runs["teacher"].report["arms"]["model"]["metrics"]
+
+
+def test_evaluating_a_trained_model_gives_its_own_report_again(runs):
+    assert runs["evaluate"].report["arms"]["model"]["metrics"] == runs["train"].report["arms"]["model"]["metrics"]
+    assert runs["evaluate"].outcome.model is None
+
+
+def test_agreement_is_a_share_of_rows_with_an_interval_over_them(runs):
+    """One seed: the contract promises an interval over rows, and a share of rows has one."""
+    found = runs["distill"].report["agreement"]
+    assert found["mean"] * 360 == pytest.approx(round(found["mean"] * 360))
+    low, high = found["ci95"]
+    assert 0 <= low < found["mean"] < high <= 1
+
+
+def test_without_a_control_arm_nothing_is_claimed(runs):
+    """A student that beats nothing has not shown that the teacher helped."""
+    report = runs["distill"].report
+    assert (report["gain"], report["gap_recovered"]) == (None, None)
+    assert report["gap_recovered_reason"] == "no control arm was run"
+    assert "it cannot be told what the teacher added" in report["verdict"]
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate", "distill"])
+def test_one_seed_is_called_one_run(runs, kind):
+    """One seed proves nothing here: the sentence has to begin with it."""
+    assert runs[kind].report["verdict"].startswith("One run: ")
+    assert "\n" not in runs[kind].report["verdict"]
+
+
+def test_rows_that_were_right_add_up_to_the_accuracy(runs):
+    """They are what pairs two runs row by row."""
+    for kind, arm in [("train", "model"), ("distill", "teacher"), ("distill", "student")]:
+        found = runs[kind].report["arms"][arm]
+        assert sum(unpack_bits(found["rows_right"], 360)) == round(360 * found["metrics"]["accuracy"]["mean"])
+
+
+def test_size_is_that_of_the_file(runs):
+    size = (runs["train"].student / "model.safetensors").stat().st_size
+    assert runs["train"].report["arms"]["model"]["size_bytes"] == size
+    assert runs["distill"].report["arms"]["student"]["size_bytes"] == size
+
+
+def test_a_teacher_that_is_never_right_divides_nothing_by_zero(engine, teacher, npz):
+    """Accuracy 0 has no share to retain: null, and a report all the same."""
+    import numpy as np
+
+    from distill.data.builtin import digits
+    from distill.evaluate import measure
+    from distill.networks import load
+
+    features, labels = digits()["test"]
+    ran = engine.run(small(kind="evaluate", student={"path": str(teacher)}))
+    wrong = np.flatnonzero(~np.array(unpack_bits(ran.report["arms"]["model"]["rows_right"], 360), dtype=bool))
+    assert len(wrong) > 3
+    del measure, load
+    # Rows that this teacher gets wrong, as a test set of their own, in the digits' own scale.
+    path = npz(x_train=features[wrong], y_train=labels[wrong])
+    spec = small(teacher, data={"test": {"path": path, "split": "train"}})
+    report = engine.run(spec).report
+    assert report["arms"]["teacher"]["metrics"]["accuracy"]["mean"] == 0.0
+    assert report["retained"] is None
+    assert math.isfinite(report["agreement"]["mean"])
+
+
+def test_a_report_on_validation_rows_says_so(engine, npz):
+    import numpy as np
+
+    path = npz(x_train=np.random.default_rng(0).random((40, 4)), y_train=np.arange(40) % 2)
+    data = {"train": {"path": path}, "max_train_samples": None, "validation": 0.25}
+    report = engine.run(small(task="tabular-classification", data=data)).report
+    assert (report["split"], report["rows"]) == ("validation", 10)
+    assert "10 validation rows" in report["verdict"]
