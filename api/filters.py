@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
-from sqlalchemy import ColumnElement, String, cast, exists, func, select
+from sqlalchemy import ColumnElement, String, cast, exists, false, func, select
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Session
 
 from api.paging import refused
 from contract.spec import JobKind
@@ -36,8 +37,16 @@ class _Filters:
     parent: str | None
     metadata: dict[str, str]
 
+    def within(self, session: Session, project_id: str) -> ColumnElement[bool]:
+        """The jobs a page is taken from: the project's, or one parent's children. With both asked for at once SQLite would
+        go through the whole project for the sake of the order."""
+        if self.parent is None:
+            return Job.project_id == project_id
+        mine = session.scalar(select(Job.id).where(Job.id == self.parent, Job.project_id == project_id))
+        return Job.parent_id == mine if mine is not None else false()
+
     def conditions(self, dialect: str) -> list[ColumnElement[bool]]:
-        found: list[ColumnElement[bool]] = [Job.parent_id == self.parent if self.parent is not None else Job.parent_id.is_(None)]
+        found: list[ColumnElement[bool]] = [] if self.parent is not None else [Job.parent_id.is_(None)]
         if self.status:
             found.append(Job.status.in_(self.status))
         if self.kind is not None:

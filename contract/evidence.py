@@ -93,7 +93,7 @@ def _distilled(students: dict[int, Report], controls: dict[int, Report]) -> Repo
         **_head(first),
         "seeds": list(students),
         "arms": arms,
-        "agreement": statistic([report["agreement"]["mean"] for report in students.values()]),
+        "agreement": statistic([report["agreement"]["mean"] for report in students.values()], first["agreement"].get("ci95")),
         "retained": statistic([k for k in kept if k is not None]) if all(k is not None for k in kept) else None,
         "gain": None,
         "gap_recovered": None,

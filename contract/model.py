@@ -1,5 +1,6 @@
 """`config.json` of a small network: what rebuilds it and what it was made for. Written by the engine, checked at upload."""
 
+from math import prod
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -40,6 +41,21 @@ class ModelConfig(BaseModel):
 
     def model_extra_with_arch(self) -> dict[str, Any]:
         return {"arch": self.arch, **(self.model_extra or {})}
+
+    def flaw(self) -> str | None:
+        """Why these fields, each of them valid, describe no network that can run; None when they do. Raises as `architecture` does."""
+        shape = tuple(self.shape)
+        if min(shape) < 1:
+            return f"shape: {self.shape} holds no values"
+        reason = self.architecture.refuses(shape)
+        if reason:
+            return f"shape: {reason}"
+        for field, value in (("subtract", self.input.subtract), ("divide", self.input.divide)):
+            if isinstance(value, list) and len(value) != prod(shape):
+                return f"input.{field}: {len(value)} numbers for {prod(shape)} features"
+        if 0 in (self.input.divide if isinstance(self.input.divide, list) else [self.input.divide]):
+            return "input.divide: it holds a zero"
+        return None
 
     @property
     def made_for(self) -> DataShape:

@@ -50,7 +50,7 @@ def _read(file: BinaryIO, limits: Limits) -> dict[str, Array]:
     texts = [name for name, kind in kinds.items() if kind.dtype is None]
     for name in texts:
         if chunks[name].delta is not None:  # Arrow makes no dictionary of these, and would write every repetition out
-            hint = "Write text plain or with a dictionary, as pandas, Polars and Arrow do by themselves."
+            hint = "Write text plain or with a dictionary, as pandas and Arrow do by themselves."
             raise refuse(f"the text of column {shown(name)} is written as {chunks[name].delta}", hint)
     source = pq.ParquetFile(file, read_dictionary=texts, pre_buffer=False, buffer_size=BUFFER, page_checksum_verification=True)
     arrays: dict[str, Array] = {}

@@ -112,7 +112,7 @@ class Column:
     def _text(self, values: "pa.DictionaryArray") -> Array:
         """[rows] of `str`; rows with the same text share it."""
         codes, dictionary = values.indices.to_numpy(), values.dictionary
-        if codes.min() < 0 or codes.max() >= len(dictionary):  # Arrow lets it pass where the dictionary's page was lost
+        if codes.min() < 0 or codes.max() >= len(dictionary):  # Arrow lets it pass where the dictionary says it is shorter
             raise DamagedError(f"column {shown(self._name)} has text that its dictionary lacks")
         # From batch to batch a dictionary grows at its end.
         known = len(self._words)

@@ -5,7 +5,7 @@ from typing import Any
 from contract import evidence
 from contract.evidence import RunResult
 from contract.registry import TASKS
-from distill.evaluate import Measured, agreement
+from distill.evaluate import Measured, agreement, wilson
 
 Arm = tuple[Measured, dict[str, Any]]  # what was measured, and what it costs
 
@@ -28,10 +28,11 @@ def distilled(
     outputs: dict[str, Any],
 ) -> dict[str, Any]:
     """The report of one distilled student."""
+    same = agreement(student[0].logits, teacher[0].logits)
     raw = {
         **_head(task, split, rows, rows_sha256, validation),
         "arms": {"teacher": _arm(*teacher), "student": _arm(*student)},
-        "agreement": {"mean": agreement(student[0].logits, teacher[0].logits)},
+        "agreement": {"mean": same, "ci95": list(wilson(same, rows))},
         "compression": teacher[1]["parameters"] / max(1, student[1]["parameters"]),
         "teacher_outputs": outputs,
     }

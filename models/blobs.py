@@ -5,6 +5,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,31 +41,31 @@ class Blobs:
             return sha256, size
         folder = Path(target).parent
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{sha256}.{uuid.uuid4().hex}"
-        try:
-            os.link(source, temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        with _whole_or_not(Path(target)) as temporary:
+            try:
+                os.link(source, temporary)
+            except OSError:
+                shutil.copyfile(source, temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         _fsync_folder(folder)
         return sha256, size
 
     def fetch(self, sha256: str, target: Path) -> None:
-        """Puts the blob's bytes at `target`; FileNotFoundError when it is gone."""
+        """Puts the blob's bytes at `target`; FileNotFoundError when it is gone. A file that is there already stays as it is."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        if self.local is None:
-            self.fs.get_file(self._path(sha256), str(target))
+        if target.exists():
             return
-        try:
-            os.link(self._path(sha256), target)
-        except FileExistsError:
-            return
-        except FileNotFoundError:
-            raise
-        except OSError:
-            shutil.copyfile(self._path(sha256), target)
+        with _whole_or_not(target) as temporary:
+            if self.local is None:
+                self.fs.get_file(self._path(sha256), str(temporary))
+                return
+            try:
+                os.link(self._path(sha256), temporary)
+            except FileNotFoundError:
+                raise
+            except OSError:
+                shutil.copyfile(self._path(sha256), temporary)
 
     def open(self, sha256: str) -> BinaryIO:
         file: BinaryIO = self.fs.open(self._path(sha256), "rb")
@@ -97,6 +98,17 @@ class Blobs:
             return int(self.fs.info(path)["size"])
         except FileNotFoundError:
             return None
+
+
+@contextmanager
+def _whole_or_not(target: Path) -> Iterator[Path]:
+    """A place beside `target` that becomes it at the end of the block; on an exception (a full disk, say) nothing stays behind."""
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        yield temporary
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:

@@ -187,13 +187,14 @@ def add_checkpoint(
 ) -> list[str]:
     """Records a checkpoint and forgets those that fell out of retention; returns blobs that may now be unused."""
     job = fenced(session, claim)
+    replaced = select(Artifact.sha256).where(Artifact.job_id == job.id, Artifact.path.in_([file.path for file in files]))
+    loose = sorted(set(session.scalars(replaced)) - {file.sha256 for file in files})
     artifacts = add_files(session, job, files)
     size = sum(file.size_bytes for file in files)
     session.merge(
         Checkpoint(job_id=job.id, arm=claim.arm, seed=claim.seed, step=step, metrics=metrics, size_bytes=size, attempt=job.attempt)
     )
     job.crashes = 0
-    loose: list[str] = []
     for old in dropped:
         session.execute(delete(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.step == old))
         gone = select(Artifact).where(Artifact.job_id == job.id, Artifact.path.startswith(f"checkpoints/{old}/", autoescape=True))

@@ -37,6 +37,11 @@ def no_such_job(job_id: str, param: str | None = None) -> NotFound:
     return NotFound(f"There is no job {job_id}.", code=ErrorCode.JOB_NOT_FOUND, param=param, hint="`potstill jobs` lists those there are.")
 
 
+def storable(text: str) -> str:
+    """What a dying process left may hold characters that Postgres or UTF-8 has no place for; the record of its death matters more."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+
+
 def add_event(
     session: Session,
     job: Job,
@@ -53,7 +58,7 @@ def add_event(
         seq=job.event_seq,
         type=type_,
         level=level,
-        message=message,
+        message=storable(message),
         data=data or {},
         attempt=job.attempt if attempt is None else attempt,
     )
@@ -73,6 +78,9 @@ def switch(
     """Moves a locked job to another status and writes the event; refuses what the table does not allow."""
     if to not in TRANSITIONS[JobStatus(job.status)]:
         raise _invalid(job, f"become {to}")
+    reason = storable(reason) if reason is not None else None
+    if error is not None:
+        error = ErrorBody(code=error.code, message=storable(error.message), hint=storable(error.hint) if error.hint else None)
     before, job.status, job.status_reason = job.status, to, reason
     if to is S.QUEUED:
         job.queued_at = now()
@@ -125,22 +133,27 @@ def create(session: Session, job: Job, needs: Sequence[str], runs: Sequence[Job]
             create(session, run, needs)
         job.needs.append(JobDependency(needs_id=run.id, is_run=True))
     session.flush()
+    _look_at_needs(session, job)
     _start_when_ready(session, job)
     session.flush()
     return job
 
 
-def _start_when_ready(session: Session, job: Job) -> None:
-    """Looks at what a waiting job needs and queues it, fails it or leaves it waiting."""
+def _look_at_needs(session: Session, job: Job) -> None:
+    """How what a new job needs has ended, as far as it has. Only here: from now on whatever ends says so itself, and looking again
+    would mean to wait for rows of others that are waiting for this one."""
     for need in job.needs:
-        if need.needs_status is None:
-            needed = session.scalar(
-                select(Job).where(Job.id == need.needs_id).with_for_update(read=True).execution_options(populate_existing=True)
-            )
-            if needed is None:
-                need.needs_status = "deleted"
-            elif JobStatus(needed.status).final:
-                need.needs_status = needed.status
+        needed = session.scalar(
+            select(Job).where(Job.id == need.needs_id).with_for_update(read=True).execution_options(populate_existing=True)
+        )
+        if needed is None:
+            need.needs_status = "deleted"
+        elif JobStatus(needed.status).final:
+            need.needs_status = needed.status
+
+
+def _start_when_ready(session: Session, job: Job) -> None:
+    """Queues a waiting job, fails it or leaves it waiting, after what it needs."""
     ended_badly = next((need for need in job.needs if not need.is_run and need.needs_status not in (None, S.SUCCEEDED)), None)
     if ended_badly is not None:
         word = {"failed": "failed", "cancelled": "was cancelled"}.get(ended_badly.needs_status or "", "was deleted")
@@ -160,8 +173,8 @@ def _ready(job: Job) -> bool:
 
 
 def _settle_dependents(session: Session, job: Job) -> None:
-    query = select(JobDependency.job_id).where(JobDependency.needs_id == job.id).order_by(JobDependency.job_id)
-    for dependent_id in session.scalars(query).all():
+    query = select(Job.id).join(JobDependency, JobDependency.job_id == Job.id).where(JobDependency.needs_id == job.id)
+    for dependent_id in session.scalars(query.order_by(Job.parent_id.is_(None), Job.id)).all():  # runs before their parent
         dependent = _row(session, dependent_id)
         if dependent is None:
             continue

@@ -13,7 +13,7 @@ from models.results import Artifact, Checkpoint, MetricPoint, Model
 
 def job_blobs(session: Session, job_id: str) -> dict[str, int]:
     """sha256 → size of everything the job holds and nothing else does."""
-    held = dict(session.execute(select(Artifact.sha256, Artifact.size_bytes).where(Artifact.job_id == job_id)).tuples().all())
+    held = dict(session.execute(select(Artifact.sha256, Artifact.size_bytes).where(Artifact.job_id == job_id)).all())
     for files in session.scalars(select(Model.files).where(Model.job_id == job_id)):
         held |= {file["sha256"]: file["size_bytes"] for file in files.values()}
     shared = session.scalars(select(Artifact.sha256).where(Artifact.sha256.in_(held), Artifact.job_id != job_id)).all()

@@ -1,6 +1,7 @@
 """Servers and data that more than one folder of tests needs."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +10,10 @@ from servers import postgres, redis
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a real Postgres that these tests own."""
-    with postgres(tmp_path_factory.mktemp("postgres")) as url:
+def postgres_server() -> Iterator[str]:
+    """URL of a real Postgres that these tests own. Not below pytest's folder: as root the server is another user's, and each
+    pytest that starts elsewhere on the machine closes that folder to others."""
+    with tempfile.TemporaryDirectory(prefix="potstill-postgres-", ignore_cleanup_errors=True) as folder, postgres(Path(folder)) as url:
         yield url
 
 

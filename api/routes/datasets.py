@@ -29,7 +29,7 @@ AGAIN: dict[int | str, dict[str, Any]] = {200: {"model": DatasetView, "descripti
     responses=AGAIN | problems(400, 409, 413, 415, 503),
 )
 def upload(services: In, caller: By, sending: Sent, received: Upload) -> Response:
-    """Upload rows: .npz, .csv or .jsonl, each also as .gz. The same bytes are the same dataset and answer 200."""
+    """Upload rows: a file whose ending says its format (.npz, .csv, .jsonl, …, each also as .gz). The same bytes answer 200."""
     with kept(services.database, services.blobs) as keep:
         return services.idempotency.once(
             sending,

@@ -73,7 +73,7 @@ def list_jobs(services: In, caller: By, filters: Filters, page: Paging) -> Page[
     """Jobs, newest first. Children of a job are listed with `parent` only."""
     with services.database.read() as session:
         where = filters.conditions(services.database.dialect)
-        return paging.page(session, Job, page, Job.view, within=Job.project_id == caller.project_id, where=where)
+        return paging.page(session, Job, page, Job.view, within=filters.within(session, caller.project_id), where=where)
 
 
 @router.get("/{job_id}", responses=problems(404, 503))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.results import gradients, runner
 
-PRIMER = ("teacher", "own-reduction", "t20", "t4", "t2", "alpha-zero", "alone")
+PRIMER = ("teacher", "own-reduction", "t20", "t4", "t2", "alpha-zero", "alone", "t4-hundred", "t2-hundred")
 FEATURES = ("teacher", "logit-mse", "kl")
 
 

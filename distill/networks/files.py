@@ -40,11 +40,13 @@ def load(folder: Path | str) -> tuple[nn.Sequential, ModelConfig]:
 def load_config(folder: Path) -> ModelConfig:
     try:
         config = ModelConfig.model_validate_json((folder / CONFIG).read_text())
-        _ = config.architecture
+        flaw = config.flaw()
     except FileNotFoundError:
         raise _invalid(folder, f"{CONFIG} is missing") from None
     except (ValidationError, ValueError) as error:
         raise _invalid(folder, f"{CONFIG}: {str(error).splitlines()[0]}") from None
+    if flaw:
+        raise _invalid(folder, f"{CONFIG}: {flaw}")
     return config
 
 

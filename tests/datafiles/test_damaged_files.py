@@ -1,9 +1,12 @@
 """Whatever happens to a file on its way, it is read rightly or refused; no other error ever comes out."""
 
 import gzip
+import io
 import random
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from contract.errors import InvalidData
@@ -16,7 +19,13 @@ CSV = "a,b,label\n" + "".join(f'{a:.3f},{i},"{word}"\n' for i, (a, word) in enum
 JSONL = "".join(f'{{"x": [{a:.3f}, {i}], "label": "{word}"}}\n' for i, (a, word) in enumerate(zip(X[:, 0], WORDS, strict=True)))
 
 
-@pytest.fixture(params=["packed.npz", "plain.npz", "a.csv.gz", "a.csv", "a.jsonl"])
+def parquet(**options):
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"x": list(X), "flag": X[:, 0] > 0, "label": WORDS}), buffer, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture(params=["packed.npz", "plain.npz", "a.csv.gz", "a.csv", "a.jsonl", "packed.parquet", "plain.parquet"])
 def sound(request, npz):
     """The name and bytes of a good file of each kind."""
     contents = {
@@ -25,6 +34,8 @@ def sound(request, npz):
         "a.csv.gz": lambda: gzip.compress(CSV.encode(), mtime=0),
         "a.csv": CSV.encode,
         "a.jsonl": JSONL.encode,
+        "packed.parquet": lambda: parquet(compression="zstd", row_group_size=13, data_page_version="2.0"),
+        "plain.parquet": lambda: parquet(compression="none", use_dictionary=False, store_schema=False, write_statistics=False),
     }
     return request.param, contents[request.param]()
 
@@ -79,7 +90,7 @@ def test_a_stretch_overwritten_anywhere(upload, sound):
         broken = bytearray(content)
         place = choice.randrange(len(content))
         stretch = choice.choice(
-            [b"\xff" * 8, b"\0" * 8, choice.randbytes(6), b'"', b"\n", b",,", b"PK\x01\x02", b"PK\x05\x06", b"-9", b"]", b"{"]
+            [b"\xff" * 8, b"\0" * 8, choice.randbytes(6), b'"', b"\n", b",,", b"PK\x01\x02", b"PK\x05\x06", b"PAR1", b"-9", b"]", b"{"]
         )
         broken[place : place + len(stretch)] = stretch
         read_or_refuse(upload, name, bytes(broken))

@@ -6,7 +6,7 @@ from contract.errors import InvalidData
 from datafiles import FORMATS, Limits, read
 
 
-@pytest.mark.parametrize("name", ["digits", "digits.parquet", "digits.txt", "npz", ".gz", "digits.csv.zip", "digits.npz ", ""])
+@pytest.mark.parametrize("name", ["digits", "digits.feather", "digits.txt", "npz", ".gz", "digits.csv.zip", "digits.npz ", ""])
 def test_an_unknown_ending_is_refused_with_the_known_ones(refusal, name):
     detail = refusal(name, b"whatever")
     assert f"`{name}`" in detail
@@ -18,7 +18,7 @@ def test_a_name_with_escape_codes_is_shown_harmlessly(refusal):
     assert r"`\x1b[2Ja.exe`" in refusal("\x1b[2Ja.exe", b"")
 
 
-@pytest.mark.parametrize("name", ["a.npz", "a.csv", "a.jsonl", "a.csv.gz"])
+@pytest.mark.parametrize("name", ["a.npz", "a.csv", "a.jsonl", "a.parquet", "a.csv.gz"])
 def test_an_empty_file_is_refused(refusal, name):
     assert refusal(name, b"") == "the file is empty (0 bytes)"
 

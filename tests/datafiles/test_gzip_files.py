@@ -1,10 +1,13 @@
-"""Files packed with gzip: every text format may be, within the same limits."""
+"""Files packed with gzip: every format may be, within the same limits."""
 
 import gzip
+import io
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from datafiles import Limits
+from datafiles import FORMATS, Limits
 
 CSV = b"a,label\n1,x\n2,y\n"
 
@@ -16,9 +19,26 @@ def test_a_packed_file_reads_like_the_plain_one(upload, name):
     assert data.splits["train"].columns["a"].tolist() == [1, 2]
 
 
-def test_packed_json_lines_and_arrays(upload, npz):
-    assert upload("a.jsonl.gz", gzip.compress(b'{"a": 1}\n')).splits["train"].rows == 1
-    assert upload("a.npz.gz", gzip.compress(npz(x=[1, 2]))).splits["train"].rows == 2
+def parquet():
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"a": [1, 2], "label": ["x", "y"]}), buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_may_be_packed(upload, npz, format):
+    contents = {
+        "npz": lambda: npz(a=[1, 2], label=["x", "y"]),
+        "csv": lambda: CSV,
+        "jsonl": lambda: b'{"a": 1, "label": "x"}\n{"a": 2, "label": "y"}\n',
+        "parquet": parquet,
+    }
+    plain = contents[format]()
+    data = upload(f"a.{format}.gz", gzip.compress(plain))
+    assert data.format == format
+    assert data.columns() == upload(f"a.{format}", plain).columns()
+    assert data.splits["train"].columns["a"].tolist() == [1, 2]
+    assert data.classes() == ["x", "y"]
 
 
 def test_several_gzip_parts_are_one_file(upload):

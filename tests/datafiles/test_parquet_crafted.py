@@ -90,11 +90,11 @@ def test_encrypted_files_are_refused(refusal, plaintext_footer):
 
 
 def test_a_footer_that_makes_light_of_a_list_is_refused(refusal):
-    """300 bytes that say they hold 150 million numbers, and make Arrow unpack 200 million of them."""
-    content = altered(parquet({"x": [np.zeros(200_000_000, dtype=np.int64)]}), 200_000_000, 150_000_000, "footer")
+    """300 bytes that say they hold 15 million numbers, and make Arrow unpack 20 million of them; it could be two thousand million."""
+    content = altered(parquet({"x": [np.zeros(20_000_000, dtype=np.int64)]}), 20_000_000, 15_000_000, "footer")
     assert len(content) < 400
     said = refusal("a.parquet", content, Limits(max_expansion=10**9))
-    assert said == "the Parquet file is damaged: column `x`: declared are 150,000,000 values, but its pages hold 200,000,000"
+    assert said == "the Parquet file is damaged: column `x`: declared are 15,000,000 values, but its pages hold 20,000,000"
 
 
 def test_a_repetitive_file_may_grow_only_so_far(refusal, upload):
@@ -105,7 +105,7 @@ def test_a_repetitive_file_may_grow_only_so_far(refusal, upload):
 
 @pytest.mark.parametrize("encoding", ["DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])
 def test_text_that_shares_its_beginnings_is_refused(refusal, encoding):
-    """A megabyte, and then 500 times a few bytes that say "the same again": Arrow would write them all out."""
+    """100 kB, and then 49 times a few bytes that say "the same again": Arrow would write them all out."""
     content = parquet({"t": ["x" * 100_000] * 50}, use_dictionary=False, column_encoding={"t": encoding})
     assert f"column `t` is written as {encoding}" in refusal("a.parquet", content)
 
@@ -118,6 +118,20 @@ def test_headers_of_pages_that_make_no_sense_are_refused(refusal):
     for header in (b"\xff" * 30, b"\x15\x01" * 3, b"\x19\x00", b"\x1c" * 30, b"\x05\x02\x00\x05\x02\x00"):
         broken = content[:start] + header + content[start + len(header) :]
         assert "damaged: column `x`: " in refusal("a.parquet", broken)
+
+
+def test_text_that_its_dictionary_lacks_is_refused(refusal):
+    content = parquet({"t": ["a", "b"]})
+    assert content.count(b"L\x15\x04") == 1  # the header of the dictionary: two values
+    assert "column `t` has text that its dictionary lacks" in refusal("a.parquet", content.replace(b"L\x15\x04", b"L\x15\x00"))
+
+
+def test_bad_text_in_a_dictionary_is_refused_also_where_no_row_uses_it(refusal):
+    content = parquet({"t": pa.array(["good", "caff", "good"])}).replace(b"caff", b"caf\xe9")
+    assert "row 2, column `t` holds text that is not UTF-8" in refusal("a.parquet", content)
+    unused = pa.DictionaryArray.from_arrays([0, 0], pa.array(["good", "caff"]))
+    content = parquet({"t": unused}).replace(b"caff", b"caf\xe9")
+    assert "column `t` has text that no row uses" in refusal("a.parquet", content)
 
 
 def test_a_file_of_countless_pages_is_refused(refusal, monkeypatch):
@@ -144,17 +158,21 @@ def test_flipped_values_are_found_where_the_writer_left_checksums(refusal):
 CHILD = """
 import sys
 from pathlib import Path
+import pyarrow.parquet
 from datafiles import read
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) // 1024
+before = peak()
 read(Path(sys.argv[1]), "a.parquet")
-print(next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if line.startswith("VmHWM")))
+print(peak() - before)
 """
 
 
 def test_reading_takes_little_more_than_the_arrays(tmp_path: Path):
-    """One row group of 225 MiB, in a process of its own: there is one copy of the values, and a batch."""
-    values = np.random.default_rng(0).integers(0, 255, 225 * 2**20, dtype=np.uint8)
+    """One row group of 100 MiB, in a process of its own: one copy of the values, and a batch with what Arrow needs for it."""
+    values = np.random.default_rng(0).integers(0, 255, 100 * 2**20, dtype=np.uint8)
     path = tmp_path / "stored"
     lists = pa.FixedSizeListArray.from_arrays(pa.array(values), 16)
     pq.write_table(pa.table({"x": lists}), path, row_group_size=len(lists), compression="none")
     result = subprocess.run([sys.executable, "-c", CHILD, str(path)], capture_output=True, text=True, check=True)
-    assert int(result.stdout) < 225 + 300
+    assert int(result.stdout) < 100 + 120

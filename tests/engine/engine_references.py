@@ -1,5 +1,7 @@
 """The losses once more in float64 numpy, written from their formulas: nothing here is torch's, nothing is shared with distill."""
 
+# ruff: noqa: N803 - T is the temperature in every formula
+
 from collections.abc import Callable
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Which rows a step sees: every row once in each epoch, in an order that seed and epoch alone decide."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 import torch
@@ -44,7 +46,7 @@ def test_every_row_is_seen_once_in_each_epoch(engine, npz, seen, rows, batch, si
     assert [len(labels) for labels in seen] == sizes * 3
     for epoch in range(3):
         labels = seen[epoch * len(sizes) : (epoch + 1) * len(sizes)]
-        assert sorted(sum(labels, [])) == list(range(rows))
+        assert sorted(chain.from_iterable(labels)) == list(range(rows))
     assert {event.total_steps for event in ran.of(Step)} == {len(sizes) * 3}
     assert ran.of(CheckpointSaved)[-1].step == len(sizes) * 3
 
@@ -54,7 +56,11 @@ def test_the_order_changes_with_the_epoch_and_the_seed_and_with_nothing_else(eng
     for student in ([4], [9]):
         for seed in (1, 2):
             torch.rand(7)
-            engine.run(numbered(npz, 20, epochs=2, batch_size=20, seed=seed).model_copy(update={"student": small(student={"arch": "mlp", "hidden": student, "dropout": 0.2}).student}))
+            engine.run(
+                numbered(npz, 20, epochs=2, batch_size=20, seed=seed).model_copy(
+                    update={"student": small(student={"arch": "mlp", "hidden": student, "dropout": 0.2}).student}
+                )
+            )
     first, second, other, other_second, again, again_second, *_ = seen
     assert len({tuple(first), tuple(second), tuple(other), tuple(other_second), tuple(range(20))}) == 5
     assert (first, second) == (again, again_second)

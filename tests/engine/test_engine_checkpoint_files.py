@@ -103,9 +103,8 @@ def test_a_full_disk_ends_the_job_and_keeps_the_last_good_checkpoint(engine, mon
     def fsync(path):
         nonlocal calls
         calls += 1
-        if calls > 6:  # four files and the manifest of the first, and its folder
-            if calls == 6 + call:
-                raise OSError(errno.ENOSPC, "No space left on device")
+        if calls == 6 + call:  # four files and the manifest of the first, and its folder
+            raise OSError(errno.ENOSPC, "No space left on device")
         real(path)
 
     monkeypatch.setattr(checkpoint, "_fsync", fsync)

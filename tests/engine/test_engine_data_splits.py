@@ -32,7 +32,9 @@ def numbered(npz):
     return made
 
 
-@pytest.mark.parametrize(("rows", "share", "held"), [(100, 0.1, 10), (100, 0.5, 50), (7, 0.1, 1), (33, 0.25, 8), (2, 0.01, 1), (1000, 0.999, 999)])
+@pytest.mark.parametrize(
+    ("rows", "share", "held"), [(100, 0.1, 10), (100, 0.5, 50), (7, 0.1, 1), (33, 0.25, 8), (2, 0.01, 1), (1000, 0.999, 999)]
+)
 def test_validation_is_its_share_and_no_row_is_in_both(numbered, rows, share, held):
     """A row that trains and validates makes every student look better than it is."""
     data = numbered(rows, validation=share)
@@ -70,7 +72,10 @@ def test_a_share_that_leaves_nothing_to_train_on_is_refused(numbered):
 
 def test_max_train_samples_takes_the_first_rows_and_only_of_train(npz):
     path = npz(
-        x_train=np.arange(50, dtype=np.float32)[:, None], y_train=np.arange(50) % 2, x_test=np.zeros((20, 1), dtype=np.float32), y_test=np.zeros(20, dtype=int)
+        x_train=np.arange(50, dtype=np.float32)[:, None],
+        y_train=np.arange(50) % 2,
+        x_test=np.zeros((20, 1), dtype=np.float32),
+        y_test=np.zeros(20, dtype=int),
     )
     data = {"train": {"path": path}, "max_train_samples": 30, "validation": 0.1}
     found = read(small(task="tabular-classification", data=data))
@@ -93,7 +98,7 @@ def test_the_first_rows_may_lack_a_class_that_the_file_has(npz):
 @given(st.integers(2, 1437), st.floats(0.01, 0.5))
 def test_digits_of_any_size_are_whole(count, share):
     data = read(small(data={"max_train_samples": count, "validation": share}))
-    features, labels = digits()["train"]
+    _, labels = digits()["train"]
     assert len(data.train) + len(data.validation) == count
     both = np.concatenate([data.train.labels.numpy(), data.validation.labels.numpy()])
     assert np.array_equal(np.bincount(both, minlength=10), np.bincount(labels[:count], minlength=10))

@@ -11,16 +11,15 @@ from distill import evaluate
 
 @pytest.fixture
 def scripted(monkeypatch):
-    """scripted("accuracy", [.1, .5, …]) makes these the validation results of the epochs, and keeps the weights at each."""
+    """scripted([…]) makes these the validation results of the epochs, and keeps the weights at each."""
     weights = []
 
-    def script(metric, values):
-        left = iter(values)
+    def script(results):
+        left = iter(results)
 
         def quick(network, config, rows):
             weights.append({name: value.clone() for name, value in network.state_dict().items()})
-            value = next(left)
-            return {"accuracy": 0.5, "loss": 1.0} | {metric: value}
+            return {"accuracy": 0.5, "loss": 1.0} | next(left)
 
         monkeypatch.setattr(evaluate, "quick", quick)
         return weights
@@ -30,6 +29,10 @@ def scripted(monkeypatch):
 
 def stopping(epochs=12, **rule):
     return small(training={"epochs": epochs, "early_stopping": rule})
+
+
+def of(metric, *values):
+    return [{metric: value} for value in values]
 
 
 def same(student, weights):
@@ -51,7 +54,7 @@ def same(student, weights):
     ids=["equal is no gain", "patience starts again", "loss falls", "first was best", "min_delta", "min_delta of the loss", "never right"],
 )
 def test_it_stops_after_patience_epochs_without_gain_and_hands_out_the_best(engine, scripted, rule, metric, values, epochs, best):
-    weights = scripted(metric, values)
+    weights = scripted(of(metric, *values))
     ran = engine.run(stopping(**rule))
     assert len(weights) == epochs
     assert ran.of(CheckpointSaved)[-1].step == epochs * 6
@@ -62,7 +65,7 @@ def test_it_stops_after_patience_epochs_without_gain_and_hands_out_the_best(engi
 
 def test_without_a_stop_the_best_is_handed_out_all_the_same(engine, scripted):
     """Patience that never runs out still asked for the best epoch's weights, not the last one's."""
-    weights = scripted("accuracy", [0.2, 0.9, 0.4])
+    weights = scripted(of("accuracy", 0.2, 0.9, 0.4))
     ran = engine.run(stopping(epochs=3, patience=50))
     assert ran.of(Step)[-1].step == STEPS
     assert same(ran.student, weights[1])
@@ -70,7 +73,7 @@ def test_without_a_stop_the_best_is_handed_out_all_the_same(engine, scripted):
 
 
 def test_nobody_asked_so_the_last_weights_are_handed_out(engine, scripted):
-    weights = scripted("accuracy", [0.2, 0.9, 0.4])
+    weights = scripted(of("accuracy", 0.2, 0.9, 0.4))
     assert same(engine.run(small()).student, weights[2])
 
 
@@ -87,9 +90,20 @@ def test_it_watches_validation_rows_and_never_the_test_rows(engine, monkeypatch)
     assert sizes == [10, 10, 10]  # the 10 held out of 100; the test rows are 360
 
 
+def test_the_validation_metrics_in_the_report_are_those_of_the_weights_handed_out(engine, scripted):
+    """They choose between seeds: the accuracy of another epoch than the one in the file would choose wrongly."""
+    results = [{"accuracy": 0.3, "loss": 2.0}, {"accuracy": 0.4, "loss": 1.0}, {"accuracy": 0.9, "loss": 3.0}]
+    scripted(results)
+    stopped = engine.run(stopping(epochs=3, patience=9, metric="loss"))
+    assert stopped.report["validation"] == results[1]
+    scripted(results)
+    assert engine.run(small()).report["validation"] == results[2]
+    assert engine.run(small(data={"validation": None})).report["validation"] is None
+
+
 def test_the_reported_metrics_are_those_of_the_weights_handed_out(engine, scripted, monkeypatch):
     """The report must not speak of the last epoch when the best one is in the file."""
-    scripted("accuracy", [0.9, 0.1, 0.1])
+    scripted(of("accuracy", 0.9, 0.1, 0.1))
     spec = stopping(epochs=3, patience=2)
     ran = engine.run(spec)
     monkeypatch.undo()

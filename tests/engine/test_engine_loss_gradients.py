@@ -1,5 +1,7 @@
 """What a student learns from is the gradient: each against central differences of the float64 reference, and closed forms."""
 
+# ruff: noqa: N803 - T is the temperature in every formula
+
 from functools import partial
 
 import engine_references as reference
@@ -44,9 +46,7 @@ def test_kl_pulls_by_t_times_the_difference_of_softened_probabilities(batch, T):
 @given(tiny, temperatures, st.booleans())
 def test_soft_cross_entropy(batch, T, t_squared):
     z_s, z_t, _ = batch
-    expected = numeric_gradient(
-        lambda z: reference.soft_cross_entropy(z, z_t.astype(np.float64), T, t_squared), z_s.astype(np.float64)
-    )
+    expected = numeric_gradient(lambda z: reference.soft_cross_entropy(z, z_t.astype(np.float64), T, t_squared), z_s.astype(np.float64))
     close(gradient(partial(losses.soft_cross_entropy, z_t=torch.from_numpy(z_t), temperature=T, t_squared=t_squared), z_s), expected, T)
 
 

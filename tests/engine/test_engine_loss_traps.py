@@ -1,5 +1,7 @@
 """The mistakes that published distillation code makes, one test each (design: distillation.md, Traps)."""
 
+# ruff: noqa: N803 - T is the temperature in every formula
+
 import numpy as np
 import pytest
 import torch

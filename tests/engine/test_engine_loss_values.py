@@ -1,5 +1,7 @@
 """Each loss equals a float64 reference written from its formula, over shapes, temperatures and magnitudes."""
 
+# ruff: noqa: N803 - T is the temperature in every formula
+
 import numpy as np
 import pytest
 import torch

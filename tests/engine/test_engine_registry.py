@@ -77,14 +77,19 @@ def test_logistic_has_the_parameters_the_api_quotes(shape, classes):
 
 
 @some
-@given(st.lists(widths, min_size=1, max_size=5), dropout, st.lists(st.integers(1, 6), min_size=1, max_size=3).map(tuple), st.integers(2, 12))
+@given(
+    st.lists(widths, min_size=1, max_size=5), dropout, st.lists(st.integers(1, 6), min_size=1, max_size=3).map(tuple), st.integers(2, 12)
+)
 def test_mlp_has_the_parameters_the_api_quotes(hidden, share, shape, classes):
     counts(Mlp(hidden=hidden, dropout=share), shape, classes)
 
 
 @some
 @given(
-    st.lists(st.integers(1, 8), min_size=1, max_size=6), widths, dropout, st.tuples(st.sampled_from([1, 3]), st.integers(1, 17), st.integers(1, 17))
+    st.lists(st.integers(1, 8), min_size=1, max_size=6),
+    widths,
+    dropout,
+    st.tuples(st.sampled_from([1, 3]), st.integers(1, 17), st.integers(1, 17)),
 )
 def test_cnn_has_the_parameters_the_api_quotes_down_to_images_of_one_pixel(channels, hidden, share, shape):
     """Pooling stops when a side would vanish: more convolutions than an image can be halved are no error."""
@@ -92,7 +97,12 @@ def test_cnn_has_the_parameters_the_api_quotes_down_to_images_of_one_pixel(chann
 
 
 @some
-@given(st.lists(st.integers(1, 8), min_size=1, max_size=4), st.integers(1, 3), st.integers(1, 3), st.tuples(st.integers(0, 9), st.integers(0, 9)))
+@given(
+    st.lists(st.integers(1, 8), min_size=1, max_size=4),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.tuples(st.integers(0, 9), st.integers(0, 9)),
+)
 def test_resnet_has_the_parameters_the_api_quotes_down_to_its_smallest_image(channels, blocks, colours, more):
     smallest = 2 ** len(channels)
     architecture, shape = Resnet(channels=channels, blocks=blocks), (colours, smallest + more[0], smallest + more[1])

@@ -3,10 +3,12 @@
 import json
 import math
 
+import numpy as np
 import pytest
 from engine_runs import Engine, small
 
 from contract.evidence import unpack_bits
+from distill.data.builtin import digits
 from distill.device import threads
 
 STATISTIC = {"mean", "std", "ci95", "values"}
@@ -32,7 +34,8 @@ def check_statistic(found, count=1):
     assert found["mean"] == pytest.approx(sum(found["values"]) / count)
     assert found["std"] == 0.0
     if found["ci95"] is not None:
-        assert found["ci95"][0] <= found["mean"] <= found["ci95"][1]
+        low, high = found["ci95"]
+        assert low <= found["mean"] <= high
 
 
 def check_arm(arm):
@@ -125,18 +128,11 @@ def test_size_is_that_of_the_file(runs):
 
 def test_a_teacher_that_is_never_right_divides_nothing_by_zero(engine, teacher, npz):
     """Accuracy 0 has no share to retain: null, and a report all the same."""
-    import numpy as np
-
-    from distill.data.builtin import digits
-    from distill.evaluate import measure
-    from distill.networks import load
-
     features, labels = digits()["test"]
     ran = engine.run(small(kind="evaluate", student={"path": str(teacher)}))
     wrong = np.flatnonzero(~np.array(unpack_bits(ran.report["arms"]["model"]["rows_right"], 360), dtype=bool))
     assert len(wrong) > 3
-    del measure, load
-    # Rows that this teacher gets wrong, as a test set of their own, in the digits' own scale.
+    # Rows that this teacher gets wrong, as a test set of their own.
     path = npz(x_train=features[wrong], y_train=labels[wrong])
     spec = small(teacher, data={"test": {"path": path, "split": "train"}})
     report = engine.run(spec).report
@@ -146,8 +142,6 @@ def test_a_teacher_that_is_never_right_divides_nothing_by_zero(engine, teacher, 
 
 
 def test_a_report_on_validation_rows_says_so(engine, npz):
-    import numpy as np
-
     path = npz(x_train=np.random.default_rng(0).random((40, 4)), y_train=np.arange(40) % 2)
     data = {"train": {"path": path}, "max_train_samples": None, "validation": 0.25}
     report = engine.run(small(task="tabular-classification", data=data)).report

@@ -3,13 +3,17 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
-from engine_runs import small
+from engine_runs import Engine, digest, small
 
 from contract.events import Resumed
+from distill import train
 from distill.checkpoint import verify
+from distill.device import threads
 from distill.errors import CheckpointInvalidError
+from distill.networks import load, save
 
 SPEC = small(student={"arch": "mlp", "hidden": [8], "dropout": 0.3}, training={"early_stopping": {"patience": 50}})
 
@@ -50,10 +54,6 @@ DAMAGE += [(harm, "manifest.json") for harm in (truncate, remove)]
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
     """Checkpoints of steps 13 and 7 of the same run, newest first, and the undisturbed student."""
-    from engine_runs import Engine
-
-    from distill.device import threads
-
     engine = Engine(tmp_path_factory.mktemp("stopped"))
     with threads(1):
         older = engine.run(SPEC, stop_after=7).checkpoints
@@ -112,16 +112,37 @@ def test_a_folder_that_is_gone_is_one_more_that_cannot_be_used(engine, candidate
 
 def test_a_vouched_for_file_that_cannot_be_read_leaves_nothing_behind(engine, candidates, stopped):
     """Found only after network and optimiser were already loaded: the fresh start must not begin with those."""
-    from distill.checkpoint import _digest
-
     for folder in candidates:
         (folder / "rng.safetensors").write_bytes(b"no random state")
         manifest = json.loads((folder / "manifest.json").read_text())
-        manifest["files"]["rng.safetensors"] = _digest(folder / "rng.safetensors")
+        manifest["files"]["rng.safetensors"] = digest(folder / "rng.safetensors")
         (folder / "manifest.json").write_text(json.dumps(manifest))
     ran = engine.run(SPEC, resume=candidates)
     assert len(ran.warnings) == 2
     assert ran.weights == stopped[1]
+
+
+def test_other_rows_or_another_teacher_behind_the_same_path_are_noticed(engine, npz, tmp_path, teacher):
+    """A path in a spec says nothing of what lies there now; going on would mix two jobs into one student."""
+    draw = np.random.default_rng(0)
+    x, y = draw.random((40, 64)), np.arange(40) % 10
+    start = shutil.copytree(teacher, tmp_path / "start")
+    spec = small(
+        start, data={"train": {"path": npz(x_train=x.reshape(40, 8, 8), y_train=y)}, "max_train_samples": None, "validation": 0.25}
+    )
+    cut = engine.run(spec, stop_after=2)
+    assert engine.run(spec, stop_after=1, resume=cut.checkpoints).of(Resumed)
+
+    for row in range(0, 40, 3):  # rows held out for validation among them
+        npz(x_train=x.reshape(40, 8, 8), y_train=np.where(np.arange(40) == row, (y + 1) % 10, y))
+        assert not engine.run(spec, stop_after=1, resume=cut.checkpoints).of(Resumed)
+
+    npz(x_train=x.reshape(40, 8, 8), y_train=y)
+    network, config = load(start)
+    with torch.no_grad():
+        network[-1].bias += 1e-3
+    save(network, config, start)
+    assert not engine.run(spec, stop_after=1, resume=cut.checkpoints).of(Resumed)
 
 
 @pytest.mark.parametrize(
@@ -154,8 +175,6 @@ def test_a_change_of_the_machine_is_said(engine, candidates):
 
 @pytest.mark.parametrize("part", ["torch", "device_name"])
 def test_so_is_another_torch_or_processor(engine, candidates, monkeypatch, part):
-    from distill import train
-
     real = train.fingerprint
     monkeypatch.setattr(train, "fingerprint", lambda device: real(device) | {part: "another"})
     (resumed,) = engine.run(SPEC, resume=candidates).of(Resumed)

@@ -1,11 +1,13 @@
 """Learning rates against their closed forms, and the loop against both."""
 
+from itertools import pairwise
 from math import cos, pi
 
 import pytest
 from engine_runs import STEPS, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from contract.events import Step
 from contract.spec import Optimizer, Schedule
@@ -47,7 +49,9 @@ def test_rates_are_positive_never_above_lr_and_rise_only_while_warming_up(total,
 @many
 @given(totals, st.floats(0.001, 0.999))
 def test_a_warmup_below_one_is_a_share_of_all_steps(total, share):
-    assert rates(total, name="cosine", warmup=share) == rates(total, name="cosine", warmup=round(share * total) if round(share * total) else 0)
+    assert rates(total, name="cosine", warmup=share) == rates(
+        total, name="cosine", warmup=round(share * total) if round(share * total) else 0
+    )
 
 
 def test_one_is_one_step_and_not_all_of_them():
@@ -73,12 +77,10 @@ def test_the_optimiser_is_given_the_rate_of_its_step(engine, name, schedule):
 
 def test_clipping_bounds_the_step_and_the_curve_shows_the_norm_before_it(engine):
     """With sgd of lr 1 and no momentum a step is the clipped gradient itself."""
-    from safetensors.torch import load_file
-
     plain = {"optimizer": {"name": "sgd", "lr": 1.0, "momentum": 0.0}, "checkpoint_every_seconds": 0, "keep": {"last": 1000}}
     ran = engine.run(small(training=plain | {"clip_norm": 0.01}))
     states = [load_file(ran.checkpoint(step) / "model.safetensors") for step in range(1, STEPS + 1)]
-    for before, after in zip(states, states[1:], strict=False):
+    for before, after in pairwise(states):
         moved = sum(((after[name] - before[name]) ** 2).sum() for name in before) ** 0.5
         assert moved.item() == pytest.approx(0.01, rel=1e-3)
     norms = [event.metrics["gradient_norm"] for event in ran.of(Step) if "gradient_norm" in event.metrics]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from engine_runs import Engine, small
+from safetensors.torch import load_file, save_file
 
 from contract.model import ModelConfig
 from distill.device import threads
@@ -47,8 +48,6 @@ assert not ours, ours
 
 def test_the_lines_on_the_card_rebuild_every_architecture_without_potstill(students):
     """The promise of a student: a folder that outlives this project. Its logits must be those the report was made of."""
-    from safetensors.torch import load_file, save_file
-
     x = torch.from_numpy(np.random.default_rng(0).random((5, 1, 8, 8), dtype=np.float32))
     for folder in students.values():
         save_file({"x": x}, folder / "x.safetensors")

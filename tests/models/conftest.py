@@ -20,7 +20,8 @@ MakeUrl = Callable[[str], str]
 @pytest.fixture(scope="session")
 def new_postgres(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
     """Makes empty databases on the server that POTSTILL_TEST_DATABASE names, else on one that the tests start."""
-    server = os.environ.get("POTSTILL_TEST_DATABASE") or request.getfixturevalue("postgres_server")
+    given = os.environ.get("POTSTILL_TEST_DATABASE")
+    server = given or request.getfixturevalue("postgres_server")
     url = make_url(server).set(drivername="postgresql+psycopg")
     admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 5})
     made: list[str] = []
@@ -41,7 +42,7 @@ def new_postgres(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
     except sa.exc.OperationalError as error:
         pytest.skip(f"no PostgreSQL at {url.render_as_string()}: {str(error.orig).splitlines()[0]}")
     yield make
-    for name in made:
+    for name in made if given else ():  # a server of our own goes as a whole
         run(f"DROP DATABASE {name} WITH (FORCE)")
     admin.dispose()
 
@@ -77,10 +78,29 @@ def world(store: World) -> Iterator[World]:
     store.clear()
 
 
-@pytest.fixture(params=BACKENDS)
-def empty_url(request: pytest.FixtureRequest, make_url_of: MakeUrl) -> str:
-    """A database without tables."""
-    return make_url_of(request.param)
+@pytest.fixture(scope="session", params=BACKENDS)
+def reused_urls(request: pytest.FixtureRequest, make_url_of: MakeUrl) -> list[str]:
+    return [make_url_of(request.param) for _ in range(2)]
+
+
+@pytest.fixture
+def empty_urls(reused_urls: list[str]) -> list[str]:
+    """Two databases of one kind, without tables."""
+    for url in reused_urls:
+        database = Database(url)
+        if database.dialect == "sqlite":
+            Path(database.engine.url.database or "").unlink(missing_ok=True)
+        else:
+            with database.engine.begin() as connection:
+                connection.execute(sa.text("DROP SCHEMA public CASCADE"))
+                connection.execute(sa.text("CREATE SCHEMA public"))
+        database.dispose()
+    return reused_urls
+
+
+@pytest.fixture
+def empty_url(empty_urls: list[str]) -> str:
+    return empty_urls[0]
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 from store_world import S, World, at_once
 
-from models import lifecycle
+from models import claims, lifecycle
 
 
 def error_of(world: World, job_id: str) -> tuple[str, str]:
@@ -46,18 +46,12 @@ def test_a_job_fails_with_what_it_needs(world, ended):
     else:
         world.cancel(claim.job_id)
         assert world.status(student) is S.WAITING  # the teacher may still get away with it
-        world.by(lifecycle_give_back, claim)
+        world.by(claims.give_back, claim, "asked to stop")
     assert world.status(student) is S.FAILED
     word = "failed" if ended is S.FAILED else "was cancelled"
     assert error_of(world, student) == ("dependency_failed", f"{claim.job_id}, which this job needs, {word}.")
     assert world.events(student)[-1].data["error"]["code"] == "dependency_failed"
     assert world.job(student).finished_at is not None
-
-
-def lifecycle_give_back(session, claim):
-    from models import claims
-
-    return claims.give_back(session, claim, "asked to stop")
 
 
 @pytest.mark.parametrize("ended", [S.FAILED, S.CANCELLED])
@@ -194,9 +188,9 @@ ROUNDS = 8
 def test_two_teachers_that_finish_at_the_same_moment_queue_their_student_once(world):
     """Each commit sees the other's or neither does: both would queue it, or none."""
     for _ in range(ROUNDS):
-        claims = [world.run() for _ in range(2)]
-        student = world.submit(*[claim.job_id for claim in claims])
-        results = at_once(*[lambda claim=claim: world.finish(claim) for claim in claims])
+        held = [world.run() for _ in range(2)]
+        student = world.submit(*[claim.job_id for claim in held])
+        results = at_once(*[lambda claim=claim: world.finish(claim) for claim in held])
         assert results == [None, None]
         assert world.path(student) == ["waiting", "queued"]
         world.cancel(student)
@@ -204,10 +198,10 @@ def test_two_teachers_that_finish_at_the_same_moment_queue_their_student_once(wo
 
 def test_four_teachers_of_which_one_fails_at_the_same_moment_fail_their_student_once(world):
     for _ in range(ROUNDS):
-        claims = [world.run() for _ in range(4)]
-        student = world.submit(*[claim.job_id for claim in claims])
-        ends = [lambda claim=claim: world.finish(claim) for claim in claims[1:]]
-        assert at_once(lambda first=claims[0]: world.fail(first), *ends) == [None] * 4
+        held = [world.run() for _ in range(4)]
+        student = world.submit(*[claim.job_id for claim in held])
+        ends = [lambda claim=claim: world.finish(claim) for claim in held[1:]]
+        assert at_once(lambda first=held[0]: world.fail(first), *ends) == [None] * 4
         assert world.path(student) == ["waiting", "failed"]
 
 
@@ -225,10 +219,10 @@ def test_a_student_submitted_while_its_teacher_finishes_is_never_left_waiting(wo
 
 def test_a_student_resumed_while_its_teachers_finish_is_never_left_waiting(world):
     for _ in range(ROUNDS):
-        claims = [world.run() for _ in range(2)]
-        student = world.submit(*[claim.job_id for claim in claims])
+        held = [world.run() for _ in range(2)]
+        student = world.submit(*[claim.job_id for claim in held])
         world.pause(student)
-        ends = [lambda claim=claim: world.finish(claim) for claim in claims]
+        ends = [lambda claim=claim: world.finish(claim) for claim in held]
         assert at_once(lambda s=student: world.resume(s), *ends) == [None] * 3
         assert world.status(student) is S.QUEUED
         world.cancel(student)
