@@ -48,6 +48,8 @@ class Database:
             with Session(engine, expire_on_commit=False) as session:
                 yield session
         except OperationalError as error:
+            if "no such" in str(error.orig):  # SQLite's word for a missing table or column: our mistake, no outage
+                raise
             raise _unavailable(error) from error
         except DBAPIError as error:
             if error.connection_invalidated:
