@@ -41,7 +41,10 @@ format: $(VENV)/.dev  ## Put the code in order.
 bench: $(VENV)/.dev  ## Measure the service: submission to first step, the API's size, training throughput.
 	@$(BIN)/python -m benchmarks
 
+results: $(VENV)/.dev  ## Run the comparisons of docs/results.md that are missing, and write the page. Needs POTSTILL_TEST_DATA.
+	@$(BIN)/python -m benchmarks.results
+
 clean:  ## Remove .venv and caches.
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help install demo serve test lint format bench clean
+.PHONY: help install demo serve test lint format bench results clean

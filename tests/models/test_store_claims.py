@@ -123,7 +123,9 @@ def test_a_claim_that_is_not_committed_never_was(world):
     assert world.status(job_id) is S.RUNNING
 
 
-@pytest.mark.parametrize(("kind", "arm", "expected"), [("train", None, "model"), ("distill", None, "student"), ("train", "control", "control")])
+@pytest.mark.parametrize(
+    ("kind", "arm", "expected"), [("train", None, "model"), ("distill", None, "student"), ("train", "control", "control")]
+)
 def test_the_arm_of_a_run_is_its_own_or_what_its_kind_is_called(world, kind, arm, expected):
     world.submit(kind=kind, arm=arm)
     assert world.take().arm == expected

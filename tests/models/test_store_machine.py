@@ -1,0 +1,231 @@
+"""One job's life, asked everything in any order, against a model of a few lines.
+
+The model knows nothing of SQL: it says what the protocol's page says. Whatever order Hypothesis finds, store and model agree
+on status, attempt, crashes and history, a lost claim writes nothing, and at most one completion is accepted.
+"""
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from store_world import S, World, file
+
+from contract.errors import Conflict
+from contract.status import TRANSITIONS
+from models import claims
+from models.base import now
+from models.claims import Claim, LeaseLostError
+
+RELEASED = {S.RUNNING: S.QUEUED, S.PAUSING: S.PAUSED, S.CANCELLING: S.CANCELLED}
+
+
+class Life:
+    """What one job's row should be."""
+
+    def __init__(self) -> None:
+        self.path = [S.QUEUED, S.QUEUED]
+        self.attempt = self.crashes = 0
+        self.delayed = self.expired = False
+        self.steps: set[int] = set()
+
+    @property
+    def status(self) -> S:
+        return self.path[-1]
+
+    def go(self, to: S) -> None:
+        assert to in TRANSITIONS[self.status]
+        self.path.append(to)
+        self.delayed = False
+
+    def release(self) -> None:
+        self.go(RELEASED[self.status])
+
+    def crash(self) -> None:
+        self.crashes += 1
+        if self.status is S.RUNNING and self.crashes >= 3:
+            self.go(S.FAILED)
+            return
+        self.release()
+        self.delayed = self.status is S.QUEUED and self.crashes > 1
+
+
+class Machine(RuleBasedStateMachine):
+    """Each rule is done to the store and to the model; `world` is set by the test."""
+
+    world: World
+    held = Bundle("held")  # every claim ever made: most are lost
+
+    @initialize()
+    def submit(self) -> None:
+        self.world.begin()
+        self.life = Life()
+        self.job_id = self.world.submit()
+        self.ended: list[tuple[str, Life]] = []
+
+    def teardown(self) -> None:
+        self.world.clear()
+
+    # ---- workers
+
+    @rule(target=held)
+    def claim(self) -> object:
+        claim = self.world.claim()
+        if self.life.status is not S.QUEUED or self.life.delayed:
+            assert claim is None
+            return multiple()
+        assert claim is not None
+        self.life.go(S.RUNNING)
+        self.life.attempt += 1
+        self.life.expired = False
+        assert (claim.job_id, claim.attempt) == (self.job_id, self.life.attempt)
+        return claim
+
+    def holds(self, claim: Claim) -> bool:
+        return claim.job_id == self.job_id and claim.attempt == self.life.attempt and self.life.status.active
+
+    def write(self, claim: Claim, call: object, *arguments: object) -> bool:
+        """Does a fenced write; whether it was accepted, which is whether the claim holds."""
+        if self.holds(claim):
+            call(*arguments)  # type: ignore[operator]
+            return True
+        before = self.world.rows()
+        with pytest.raises(LeaseLostError):
+            call(*arguments)  # type: ignore[operator]
+        assert self.world.rows() == before
+        return False
+
+    @rule(claim=held)
+    def renew(self, claim: Claim) -> None:
+        holds = self.holds(claim)
+        assert self.world.renew(claim) == [self.life.status if holds else None]
+        if holds:
+            self.life.expired = False
+
+    @rule(claim=held)
+    def checkpoint(self, claim: Claim) -> None:
+        step = len(self.life.steps) + 1
+        if self.write(claim, self.world.checkpoint, claim, step, [file(f"checkpoints/{step}/model")]):
+            self.life.crashes = 0
+            self.life.steps.add(step)
+
+    @rule(claim=held)
+    def finish(self, claim: Claim) -> None:
+        if self.write(claim, self.world.finish, claim):
+            self.life.go(S.SUCCEEDED)
+
+    @rule(claim=held)
+    def fail(self, claim: Claim) -> None:
+        if self.write(claim, self.world.fail, claim):
+            self.life.go(S.FAILED)
+
+    @rule(claim=held)
+    def crash(self, claim: Claim) -> None:
+        if self.write(claim, self.world.crash, claim):
+            self.life.crash()
+
+    @rule(claim=held)
+    def give_back(self, claim: Claim) -> None:
+        if self.write(claim, self.world.by, claims.give_back, claim, "asked to stop"):
+            self.life.release()
+
+    # ---- time
+
+    @precondition(lambda self: self.life.delayed)
+    @rule()
+    def back_off_passes(self) -> None:
+        self.world.set(self.job_id, due_at=now(-1))
+        self.life.delayed = False
+
+    @precondition(lambda self: self.life.status.active)
+    @rule()
+    def lease_runs_out(self) -> None:
+        self.world.set(self.job_id, lease_until=now(-1))
+        self.life.expired = True
+
+    @rule(dead=st.booleans())
+    def reap(self, dead: bool) -> None:
+        taken = self.world.reap(*(["wrk_1"] if dead else []))
+        if self.life.status.active and (dead or self.life.expired):
+            self.life.release()
+            assert taken == ([self.job_id] if self.life.status is S.QUEUED else [])
+        else:
+            assert taken == []
+
+    # ---- people
+
+    def ask(self, call: object, outcomes: dict[S, S], same: set[S]) -> None:
+        if self.life.status in outcomes:
+            call(self.job_id)  # type: ignore[operator]
+            self.life.go(outcomes[self.life.status])
+        elif self.life.status in same:
+            call(self.job_id)  # type: ignore[operator]
+        else:
+            with pytest.raises(Conflict, match=f"is {self.life.status} and cannot"):
+                call(self.job_id)  # type: ignore[operator]
+
+    @rule()
+    def cancel(self) -> None:
+        there = {S.QUEUED: S.CANCELLED, S.PAUSED: S.CANCELLED, S.RUNNING: S.CANCELLING, S.PAUSING: S.CANCELLING}
+        self.ask(self.world.cancel, there, {S.CANCELLING, S.CANCELLED})
+
+    @rule()
+    def pause(self) -> None:
+        self.ask(self.world.pause, {S.QUEUED: S.PAUSED, S.RUNNING: S.PAUSING}, {S.PAUSING, S.PAUSED})
+
+    @rule()
+    def resume(self) -> None:
+        self.ask(self.world.resume, {S.PAUSED: S.QUEUED}, {S.QUEUED, S.RUNNING})
+
+    @rule(fresh=st.booleans())
+    def retry(self, fresh: bool) -> None:
+        if self.life.status not in (S.FAILED, S.CANCELLED):
+            with pytest.raises(Conflict, match="cannot be retried"):
+                self.world.retry(self.job_id, fresh)
+            return
+        again = self.world.retry(self.job_id, fresh)
+        job = self.world.job(again)
+        assert (job.retry_of, job.retry_fresh) == (self.job_id, fresh)
+        self.ended.append((self.job_id, self.life))
+        self.job_id, self.life = again, Life()
+
+    # ---- always
+
+    @invariant()
+    def the_row_is_what_the_model_says(self) -> None:
+        for job_id, life in [*self.ended, (self.job_id, self.life)]:
+            job = self.world.job(job_id)
+            assert (job.status, job.attempt, job.crashes) == (life.status, life.attempt, life.crashes)
+            assert (job.worker_id == "wrk_1") == (job.lease_until is not None) == life.status.active
+            assert (job.finished_at is not None) == life.status.final
+            assert (job.due_at is not None) <= (life.status is S.QUEUED)
+            assert (job.report is not None) == (life.status is S.SUCCEEDED)
+            assert (job.error is not None) == (life.status is S.FAILED)
+
+    @invariant()
+    def the_history_tells_it_without_a_gap(self) -> None:
+        events = self.world.events(self.job_id)
+        assert [event.seq for event in events] == list(range(1, len(events) + 1))
+        assert [event.data["to"] for event in events if event.type == "status"] == self.life.path
+        assert {event.data["step"] for event in events if event.type == "checkpoint"} == self.life.steps
+        assert self.life.path.count(S.SUCCEEDED) <= 1
+
+
+def test_no_order_of_requests_and_failures_confuses_the_store(store):
+    """`make chaos` has the long form; these are the examples of every day."""
+    machine = type("Machine", (Machine,), {"world": store})
+    examples = 60 if store.database.dialect == "sqlite" else 20
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        ),
+    )
