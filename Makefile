@@ -38,6 +38,9 @@ format: $(VENV)/.dev  ## Put the code in order.
 	@$(BIN)/ruff check --fix -q .
 	@$(BIN)/ruff format -q .
 
+docs: $(VENV)/.dev  ## Write docs/reference from the code.
+	@$(BIN)/python tools/reference.py
+
 bench: $(VENV)/.dev  ## Measure the service: submission to first step, the API's size, training throughput.
 	@$(BIN)/python -m benchmarks
 

@@ -13,14 +13,12 @@ FEATURES = ("teacher", "logit-mse", "kl")
 
 
 def primer() -> None:
-    runner.run("primer", PRIMER, "ds_MNIST", _mnist())
+    runner.run("primer", PRIMER, "ds_MNIST", _mnist)
 
 
 def features() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "features.npz"
-        gradients.write(_mnist(), path)
-        runner.run("features", FEATURES, "ds_FEATURES", path)
+        runner.run("features", FEATURES, "ds_FEATURES", lambda: gradients.write(_mnist(), Path(folder) / "features.npz"))
 
 
 def page() -> None:

@@ -35,18 +35,20 @@ def _block(images: Array) -> Array:
     of_pixel = np.stack([np.where(bins == b, length, 0) for b in range(BINS)], axis=1)  # [N, 12, 28, 28]
     windows = sliding_window_view(of_pixel, (SIDE, SIDE), axis=(2, 3))[:, :, ::STRIDE, ::STRIDE]  # [N, 12, 8, 8, 7, 7]
     found = windows.sum(axis=(4, 5)).reshape(len(images), -1)
-    return np.rint(found / found.max(axis=1, keepdims=True) * 255).astype(np.uint8)
+    scaled: Array = np.rint(found / found.max(axis=1, keepdims=True) * 255).astype(np.uint8)
+    return scaled
 
 
-def write(mnist: Path, out: Path) -> None:
+def write(mnist: Path, out: Path) -> Path:
     """The archive with x_train, y_train, x_test, y_test; rows in MNIST's order."""
-    members = {}
+    members: dict[str, Array] = {}
     with np.load(mnist) as archive:
         for split in ("train", "test"):
             labels = archive[f"y_{split}"]
             chosen = np.isin(labels, DIGITS)
             members |= {f"x_{split}": histograms(archive[f"x_{split}"][chosen]), f"y_{split}": labels[chosen]}
-    np.savez_compressed(out, **members)
+    np.savez_compressed(out, **members)  # type: ignore[arg-type]
+    return out
 
 
 if __name__ == "__main__":

@@ -36,10 +36,12 @@ def _head(records: Sequence[Record]) -> str:
     machines = [record["machine"] for record in records]
     told = (
         "{cpu}, {cores} cores",
-        "`potstill up` with {slots} slots, {threads} thread(s) each",
+        "`potstill up` with {slots} slots, {threads} thread{s} each",
         "Python {python}, torch {torch}, Potstill {potstill}",
     )
-    conditions = "; ".join(listed(list(dict.fromkeys(form.format(**machine) for machine in machines))) for form in told)
+    conditions = "; ".join(
+        listed(list(dict.fromkeys(form.format(**machine, s="s" * (machine["threads"] > 1)) for machine in machines))) for form in told
+    )
     dates = sorted({machine["date"] for machine in machines})
     return f"""
 # Results
@@ -88,7 +90,7 @@ def _hundred(twenty: Sequence[Row], hundred: Sequence[Row]) -> str:
 ### The same with {len(first.seeds)} other seeds
 
 With {len(twenty[0].seeds)} seeds the intervals at {listed(labels)} are {listed(widths)} points wide about their means, so a smaller gain
-would stay unseen. Both were therefore run again with seeds {first.seeds[0]} to {first.seeds[-1]}, which the table above has not used. This
+can stay unseen. Both were therefore run again with seeds {first.seeds[0]} to {first.seeds[-1]}, which the table above has not used. This
 was decided after seeing that table.
 
 {gains(hundred)}
@@ -161,7 +163,8 @@ def _cost(jobs: Sequence[Row]) -> str:
 ## What a job of many runs costs
 
 From submission to the finished report, on the service's clock. Each run is a process of its own that reads the data, trains, and
-measures on the whole test set. The teacher passes over the training rows once; later jobs with the same teacher and rows find its outputs.
+measures on the whole test set. The teacher passes over the training rows once; later jobs of the same service with the same teacher and
+rows find its outputs. Where the jobs were run in several sittings, each began with an empty service and so with a pass.
 
 {table(heads, lines)}
 

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
@@ -35,7 +35,7 @@ def gains(title: str, lines: Sequence[Line], path: Path) -> None:
         axes.scatter([100 * value for value in values], heights, s=15, color=DOT, alpha=0.75, linewidths=0, zorder=2)
         axes.plot([100 * low, 100 * high], [place + 0.14] * 2, color=colour, linewidth=4.5, solid_capstyle="butt", zorder=3)
         axes.plot([100 * mean], [place + 0.14], "o", color="white", markeredgecolor=colour, markeredgewidth=2, markersize=8, zorder=4)
-        beside = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 10}
+        beside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 10}
         axes.annotate(f"{line.label}\n{line.group}", (-0.015, place), ha="right", **beside)
         said = f"{points(mean)}  ({points(low)} to {points(high)})\n{judged}"
         axes.annotate(said, (1.015, place), color=colour, **beside)

@@ -17,19 +17,19 @@ class Row(NamedTuple):
     record: Record
 
     @property
-    def report(self) -> dict[str, Any]:
+    def report(self) -> Any:
         return self.record["report"]
 
     @property
     def gain(self) -> Statistic:
-        return self.report["gain"]
+        return dict(self.report["gain"])
 
     @property
     def seeds(self) -> list[int]:
-        return self.report["seeds"]
+        return list(self.report["seeds"])
 
     def accuracy(self, arm: str) -> Statistic:
-        return self.report["arms"][arm]["metrics"]["accuracy"]
+        return dict(self.report["arms"][arm]["metrics"]["accuracy"])
 
 
 def needed(name: str) -> Record:

@@ -6,7 +6,7 @@ The teacher is trained anew each time; training is exact, so it must end with th
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ WEIGHTS = "student/model.safetensors"
 SECONDS = 3600.0
 
 
-def run(part: str, names: Sequence[str], placeholder: str, dataset: Path) -> None:
-    """Runs examples/<part>/<name>.yaml for each name; the first is the teacher. placeholder: what the specs call the dataset."""
+def run(part: str, names: Sequence[str], placeholder: str, dataset: Callable[[], Path]) -> None:
+    """Runs examples/<part>/<name>.yaml for each name; the first is the teacher. placeholder: what the specs call the dataset,
+    which is asked for only if there is something to run."""
     specs = {name: load(EXAMPLES / part / f"{name}.yaml") for name in names}
     teacher, *others = names
     known = store.read(f"{part}-{teacher}")
@@ -34,9 +35,9 @@ def run(part: str, names: Sequence[str], placeholder: str, dataset: Path) -> Non
     if not pending:
         print(f"{part}: all there; delete files in {store.DATA} to run them again", flush=True)
         return
-    load_before = os.getloadavg()[0]
+    file, load_before = dataset(), os.getloadavg()[0]
     with running(slots=store.SLOTS) as (client, _):
-        view = client.datasets.upload(dataset)
+        view = client.datasets.upload(file)
         taught = _submit(client, specs[teacher], {placeholder: view.id})
         weights = _weights(taught)
         if known is not None and kept and known["weights_sha256"] != weights:

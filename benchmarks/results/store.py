@@ -13,7 +13,7 @@ from worker.settings import Settings
 DATA = Path(__file__).parent / "data"
 SLOTS = 2
 
-Record = dict[str, Any]
+Record = dict[str, Any]  # JSON, with the report as the service gave it
 
 
 def read(name: str) -> Record | None:

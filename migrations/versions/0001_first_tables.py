@@ -2,8 +2,8 @@
 
 import sqlalchemy as sa
 from alembic import op
-from models.base import Json
-from models.base import UtcTime
+
+from models.base import Json, UtcTime
 
 revision = "0001"
 down_revision = None

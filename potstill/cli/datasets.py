@@ -17,7 +17,7 @@ DatasetId = Annotated[str, typer.Argument(metavar="ID", help="A dataset's id, ds
 
 @app.command()
 def add(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help=".npz .csv .jsonl .parquet .txt, also .gz")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=".npz .csv .jsonl .parquet, also .gz")],
     name: Annotated[str | None, typer.Option(help="By default the file's name.")] = None,
     as_json: Json = False,
 ) -> None:

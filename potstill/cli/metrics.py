@@ -27,7 +27,7 @@ def metrics(
     elif found:
         table(["METRIC", "ARM", "SEED", "POINTS", "LAST", "MIN", "MAX", "CURVE"], [_row(series) for series in found])
     else:
-        note("no metrics yet")
+        note("no such metrics" if name or arm else "no metrics yet")
 
 
 def _row(series: "Series") -> tuple[object, ...]:

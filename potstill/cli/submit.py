@@ -51,7 +51,7 @@ def validate(
     if as_json:
         emit(found)
     else:
-        _verdict(spec, found)
+        _verdict("standard input" if spec == "-" else spec, found)
     if not found.valid:
         raise typer.Exit(1)
 

@@ -17,7 +17,8 @@ import psutil
 import psycopg
 import pytest
 from deploy_files import compose, dockerfile, environment, seconds
-from servers import free_port, postgres, redis, until
+from psycopg import sql
+from servers import free_port, until
 
 from potstill import Client
 
@@ -43,16 +44,15 @@ class Deployment:
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.url = f"http://127.0.0.1:{self.port}"
         self._postgres, self._redis = postgres_url, redis_url
-        self._make_database()
+        # As Postgres' image does at its first start.
+        self.administer("CREATE ROLE {user} LOGIN PASSWORD {password}", "CREATE DATABASE {name} OWNER {user}")
 
-    def _make_database(self) -> None:
-        """As Postgres' image does at its first start."""
+    def administer(self, *statements: str) -> None:
         wanted = self.services["postgres"]["environment"]
+        user, name = (sql.Identifier(wanted[variable]) for variable in ("POSTGRES_USER", "POSTGRES_DB"))
         with psycopg.connect(self._postgres, autocommit=True) as admin:
-            password = psycopg.sql.Literal(wanted["POSTGRES_PASSWORD"])
-            user, name = (psycopg.sql.Identifier(wanted[variable]) for variable in ("POSTGRES_USER", "POSTGRES_DB"))
-            admin.execute(psycopg.sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(user, password))
-            admin.execute(psycopg.sql.SQL("CREATE DATABASE {} OWNER {}").format(name, user))
+            for statement in statements:
+                admin.execute(sql.SQL(statement).format(user=user, name=name, password=sql.Literal(wanted["POSTGRES_PASSWORD"])))
 
     def environment(self, name: str) -> dict[str, str]:
         """The image's and the service's, and nothing of this process."""
@@ -87,13 +87,17 @@ class Deployment:
         kind, program, *arguments = check["test"]
         assert (kind, program) == ("CMD", "python")
         arguments = [argument.replace(":8400/", f":{self.port}/") for argument in arguments]
-        result = subprocess.run(
-            [sys.executable, *arguments], env=self.environment(name), capture_output=True, timeout=seconds(check["timeout"]), check=False
-        )
-        return result.returncode == 0
+        command, patience = [sys.executable, *arguments], seconds(check["timeout"])
+        try:
+            return subprocess.run(command, env=self.environment(name), capture_output=True, timeout=patience, check=False).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
 
     def until_healthy(self, name: str) -> None:
-        until(lambda: self.healthy(name), seconds=90, what=f"{name}: {self.said(name)}")
+        try:
+            until(lambda: self.healthy(name), seconds=90, what=name)
+        except TimeoutError:
+            raise TimeoutError(self.said(name)) from None
 
     def said(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")[-2000:]
@@ -105,19 +109,18 @@ class Deployment:
 
 
 @pytest.fixture
-def deployment(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def deployment(tmp_path: Path, postgres_server: str, redis_server: str) -> Iterator[Deployment]:
     for folder in ("home", "store"):
         (tmp_path / folder).mkdir()
-    servers = [tmp_path_factory.mktemp(name) for name in ("postgres", "redis")]
-    with postgres(servers[0]) as postgres_url, redis(servers[1]) as redis_url:
-        found = Deployment(tmp_path, postgres_url, redis_url)
-        try:
-            yield found
-        finally:
-            for process in found.running.values():
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
+    found = Deployment(tmp_path, postgres_server, redis_server)
+    try:
+        yield found
+    finally:
+        for process in found.running.values():
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        found.administer("DROP DATABASE {name} WITH (FORCE)", "DROP ROLE {user}")
 
 
 def test_deploy_services_of_compose_run_a_job_and_leave_when_asked(deployment: Deployment) -> None:

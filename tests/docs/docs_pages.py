@@ -36,6 +36,7 @@ class Command:
     text: str
     place: str
     language: str = "bash"
+    strict: bool = False  # of several lines, none may fail
     says: list[str] = field(default_factory=list)
 
 
@@ -68,7 +69,7 @@ def commands(page: Path) -> list[Command]:
     for block in blocks(page):
         if block.not_run is None:
             if block.language == "bash":
-                found.append(Command(block.text, block.place))
+                found.append(Command(block.text, block.place, strict=True))
             elif block.language == "console":
                 found += _typed(block)
             elif block.language == "python":

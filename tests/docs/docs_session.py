@@ -34,7 +34,7 @@ class Session:
     def __init__(self, folder: Path, home: Path, url: str) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("POTSTILL_")}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.environment = {**kept, "HOME": str(home), "POTSTILL_URL": url, "PATH": path, "NO_COLOR": "1"}
+        self.environment = {**kept, "HOME": str(home), "POTSTILL_URL": url, "PATH": path, "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
         self.folder, self.outputs = folder, home / "outputs"
         self.outputs.mkdir()
         self._processes: dict[str, subprocess.Popen[str]] = {}
@@ -44,17 +44,18 @@ class Session:
         if command.language == "python":
             request = json.dumps([command.text, command.place, str(out)])
         else:
-            request = f"{{ {command.text}\n}} </dev/null >{out} 2>&1; echo $?"
+            strict, loose = ("set -e -o pipefail", "set +e +o pipefail") if command.strict else ("", "")
+            request = f"{strict}\n{{ {command.text}\n}} </dev/null >{out} 2>&1; echo $?\n{loose}"
         process = self._process(command.language)
         assert process.stdin and process.stdout
         process.stdin.write(request + "\n")
         process.stdin.flush()
         ready, _, _ = select.select([process.stdout], [], [], SECONDS)
+        status = process.stdout.readline().strip() if ready else ""
         said = out.read_text("utf-8", "replace") if out.exists() else ""
         assert ready, f"{command.place}: no end within {SECONDS} s\n{command.text}\n{said}"
-        status = process.stdout.readline().strip()
-        assert status, f"{command.place}: this ended the shell\n{command.text}"
-        return int(status), out.read_text("utf-8", "replace")
+        assert status, f"{command.place}: this failed\n{command.text}\n{said}"
+        return int(status), said
 
     def _process(self, language: str) -> "subprocess.Popen[str]":
         if language not in self._processes:

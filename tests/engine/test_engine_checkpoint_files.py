@@ -84,15 +84,15 @@ def test_a_short_run_leaves_one_checkpoint_of_its_end(engine, minutes):
 
 def test_every_file_reaches_the_disk_before_the_name_and_the_name_before_the_event(engine, monkeypatch):
     """A power cut after the rename must not leave a folder of the right name with empty files in it."""
-    done = []
-    monkeypatch.setattr(checkpoint, "_fsync", lambda path: done.append((path.name, sorted(p.name for p in path.parent.parent.iterdir()))))
+    done, folder = [], engine.home / "attempt-1" / "checkpoints" / str(STEPS)
+    monkeypatch.setattr(checkpoint, "_fsync", lambda path: done.append((path.name, folder.exists())))
     engine.run(small(), emit=lambda event: done.append(event.type))
     (event,) = [i for i, what in enumerate(done) if what == "checkpoint"]
     *files, parent = [what for what in done[:event] if isinstance(what, tuple)]
     written = {"model.safetensors", "optimizer.safetensors", "rng.safetensors", "state.json", "manifest.json"}
     assert {name for name, _ in files} == written
-    assert all(there == [f".{STEPS}.tmp"] for _, there in files)  # not yet renamed
-    assert parent[0] == "checkpoints"
+    assert not any(renamed for _, renamed in files)
+    assert parent == ("checkpoints", True)
 
 
 @pytest.mark.parametrize("call", range(1, 7))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from engine_runs import small
+from safetensors.torch import load_file
 
 from distill import train
 
@@ -56,6 +57,17 @@ def test_names_and_the_clock_do_not_matter_but_the_seed_does(engine):
     assert engine.run(small(name="another", metadata={"a": "b"}, priority=7)).weights == plain
     assert engine.run(small(training={"checkpoint_every_seconds": 0})).weights == plain
     assert engine.run(small(training={"seed": 43})).weights != plain
+
+
+def test_the_seed_decides_the_initial_weights_and_the_arm_does_not(engine, teacher):
+    """Seeds that shared their start would understate every spread; arms that did not could not be paired."""
+
+    def start(seed, *teachers):  # at this rate nothing moves
+        spec = small(*teachers, training={"seed": seed, "epochs": 1, "optimizer": {"name": "sgd", "lr": 1e-30}})
+        return load_file(engine.run(spec).student / "model.safetensors")["1.weight"]
+
+    assert start(1).equal(start(1, teacher))
+    assert (start(1) - start(2)).abs().mean() > 0.01
 
 
 def test_measuring_on_validation_rows_changes_nothing_in_training(engine, monkeypatch):

@@ -124,20 +124,18 @@ def test_a_vouched_for_file_that_cannot_be_read_leaves_nothing_behind(engine, ca
 
 def test_other_rows_or_another_teacher_behind_the_same_path_are_noticed(engine, npz, tmp_path, teacher):
     """A path in a spec says nothing of what lies there now; going on would mix two jobs into one student."""
-    draw = np.random.default_rng(0)
-    x, y = draw.random((40, 64)), np.arange(40) % 10
+    x, y = np.random.default_rng(0).random((40, 8, 8)), np.arange(40) % 10
     start = shutil.copytree(teacher, tmp_path / "start")
-    spec = small(
-        start, data={"train": {"path": npz(x_train=x.reshape(40, 8, 8), y_train=y)}, "max_train_samples": None, "validation": 0.25}
-    )
+    data = {"train": {"path": npz(x_train=x, y_train=y, x_test=x, y_test=y)}, "max_train_samples": None, "validation": 0.25}
+    spec = small(start, data=data)
     cut = engine.run(spec, stop_after=2)
     assert engine.run(spec, stop_after=1, resume=cut.checkpoints).of(Resumed)
 
     for row in range(0, 40, 3):  # rows held out for validation among them
-        npz(x_train=x.reshape(40, 8, 8), y_train=np.where(np.arange(40) == row, (y + 1) % 10, y))
+        npz(x_train=x, y_train=np.where(np.arange(40) == row, (y + 1) % 10, y), x_test=x, y_test=y)
         assert not engine.run(spec, stop_after=1, resume=cut.checkpoints).of(Resumed)
 
-    npz(x_train=x.reshape(40, 8, 8), y_train=y)
+    npz(x_train=x, y_train=y, x_test=x, y_test=y)
     network, config = load(start)
     with torch.no_grad():
         network[-1].bias += 1e-3

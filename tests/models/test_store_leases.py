@@ -5,6 +5,7 @@ import time
 import pytest
 from store_world import S, at_once, clock
 
+from models import claims
 from models.ids import new_id
 from models.service import Worker
 
@@ -132,8 +133,6 @@ def test_a_flood_of_lost_jobs_is_taken_back_a_hundred_at_a_time(world):
 
 
 def test_given_back_jobs_are_due_at_once_and_cost_no_crash(world):
-    from models import claims
-
     world.submit()
     for _ in range(5):
         claim = world.take()

@@ -10,8 +10,9 @@ ARMS = [("student", 1), ("control", 1), ("student", 2)]
 
 def parent_of(world: World, *needs: str, arms: list[tuple[str, int]] = ARMS) -> tuple[str, list[str]]:
     with world.database.write() as session:
+        parent = world.new(kind="distill", priority=-1)
         runs = [world.new(arm=arm, seed=seed, resolved_spec={"training": {"seed": seed}}) for arm, seed in arms]
-        parent = lifecycle.create(session, world.new(kind="distill", priority=-1), needs, runs)
+        lifecycle.create(session, parent, needs, runs)
         return parent.id, [run.id for run in runs]
 
 

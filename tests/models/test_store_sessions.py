@@ -123,6 +123,22 @@ def test_a_server_that_is_not_there_is_unavailable(kind):
     database.dispose()
 
 
+def test_a_socket_that_is_not_there_is_unavailable(tmp_path):
+    database = Database(f"postgresql://postgres@/postgres?host={tmp_path}")
+    with pytest.raises(Unavailable, match="did not answer"):
+        database.ping()
+    database.dispose()
+
+
+def test_a_missing_table_is_our_mistake_and_no_outage(empty_url):
+    """Asking again in a few seconds would not help."""
+    database = Database(empty_url)
+    with pytest.raises(sa.exc.DBAPIError), database.read() as session:
+        session.get(Job, "job_0")
+    database.ping()
+    database.dispose()
+
+
 @on_postgres
 def test_a_database_that_is_not_there_is_unavailable(world):
     url = sa.make_url(world.url).set(database="no_such_database")

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from store_world import S, World, file
 
-from models import teardown
+from models import lifecycle, teardown
 from models.blobs import Blobs
 from models.dataset import Dataset
 from models.ids import new_id
@@ -36,8 +36,6 @@ def full_job(world: World, **hashes: str) -> str:
     """A succeeded job with rows in every table that knows jobs."""
     teacher = world.in_status(S.SUCCEEDED)
     with world.database.write() as session:
-        from models import lifecycle
-
         job_id = lifecycle.create(session, world.new(priority=2000), [teacher]).id
     claim = world.take()
     assert claim.job_id == job_id
@@ -134,8 +132,6 @@ def test_a_deletion_that_fails_deletes_nothing(world):
     job_id = full_job(world, a=A)
     before = world.rows()
     with pytest.raises(RuntimeError), world.database.write() as session:
-        from models import lifecycle
-
         teardown.delete_job(session, lifecycle.locked(session, job_id))
         raise RuntimeError
     assert world.rows() == before
