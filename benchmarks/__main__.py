@@ -92,9 +92,8 @@ def api_size() -> None:
             finally:
                 process.terminate()
                 process.wait(20)
-    print(
-        f"API, 5 starts: ready after {median(starts):.2f} s (max {max(starts):.2f}), resident {median(sizes):.0f} MiB (max {max(sizes):.0f})"
-    )
+    resident = f"resident {median(sizes):.0f} MiB (max {max(sizes):.0f})"
+    print(f"API, 5 starts: ready after {median(starts):.2f} s (max {max(starts):.2f}), {resident}")
 
 
 def _answers(url: str) -> bool:

@@ -37,9 +37,8 @@ def up(
 
 def api(host: Host = None, port: Port = None) -> None:
     """Run the API alone. It reads POTSTILL_DATABASE_URL, POTSTILL_BROKER_URL, POTSTILL_ARTIFACTS_URL."""
-    from api.serve import serve
-
     import migrations
+    from api.serve import serve
     from api.settings import Settings
 
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
