@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -25,6 +24,7 @@ from models.results import Model
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 TEXTS = (CARD, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "vocab.txt", "merges.txt")
 FLOATS = frozenset({"F32", "F16", "BF16", "F64"})
+BUFFERS = frozenset({"running_mean", "running_var", "num_batches_tracked"})  # of batch normalisation: saved, but no parameters
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,11 @@ def _check(files: dict[str, Part]) -> ModelConfig:
             _text(part.path, name)
     config = _config(files[CONFIG].path)
     tensors = read_header(files[WEIGHTS].path)
-    odd = next((tensor for tensor in tensors if tensor.dtype not in FLOATS), None)
+    weights = [tensor for tensor in tensors if tensor.name.rpartition(".")[2] not in BUFFERS]
+    odd = next((tensor for tensor in weights if tensor.dtype not in FLOATS), None)
     if odd is not None:
         raise invalid(f"tensor {odd.name[:60]!r} holds {odd.dtype}; weights are {', '.join(sorted(FLOATS))}")
-    count = sum(tensor.values for tensor in tensors)
+    count = sum(tensor.values for tensor in weights)
     if count != config.parameters:
         raise invalid(f"it holds {count:,} weights, and the {config.arch} described in {CONFIG} has {config.parameters:,}")
     return config
@@ -98,7 +99,7 @@ def _check(files: dict[str, Part]) -> ModelConfig:
 def _config(path: Path) -> ModelConfig:
     try:
         config = ModelConfig.model_validate(storable(parse_mapping(path.read_bytes())))
-        architecture = config.architecture
+        flaw = config.flaw()
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -110,16 +111,10 @@ def _config(path: Path) -> ModelConfig:
     shape = tuple(config.shape)
     if any(size < 1 or size > 2**24 for size in shape) or input_shape(config.task, shape) != shape:
         raise invalid(f"shape: {config.shape} is not what {config.task} sees", CONFIG)
-    reason = architecture.refuses(shape)
-    if reason:
-        raise invalid(f"shape: {reason}", CONFIG)
+    if flaw:
+        raise invalid(flaw, CONFIG)
     if len(set(config.classes)) != len(config.classes):
         raise invalid("classes: one is named twice", CONFIG)
-    for field, value in (("subtract", config.input.subtract), ("divide", config.input.divide)):
-        if isinstance(value, list) and len(value) != prod(shape):
-            raise invalid(f"input.{field}: {len(value)} numbers for {prod(shape)} features", CONFIG)
-    if 0 in (config.input.divide if isinstance(config.input.divide, list) else [config.input.divide]):
-        raise invalid("input.divide: it holds a zero", CONFIG)
     return config
 
 

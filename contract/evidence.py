@@ -94,7 +94,7 @@ def _distilled(students: dict[int, Report], controls: dict[int, Report]) -> Repo
         "seeds": list(students),
         "arms": arms,
         "agreement": statistic([report["agreement"]["mean"] for report in students.values()], first["agreement"].get("ci95")),
-        "retained": statistic([k for k in kept if k is not None]) if all(k is not None for k in kept) else None,
+        "retained": _retained(kept, student["metrics"][metric], of_teacher, higher),
         "gain": None,
         "gap_recovered": None,
         "gap_recovered_reason": "no control arm was run",
@@ -176,6 +176,15 @@ def _outputs(students: dict[int, Report]) -> dict[str, Any]:
         return made[0]
     passes = sum(outputs["cache"] == "built" for outputs in made)
     return {**made[0], "cache": "built" if passes else "hit", "passes": passes}
+
+
+def _retained(kept: list[float | None], student: Statistic, of_teacher: float, higher_is_better: bool) -> Statistic | None:
+    """Of one seed, the interval is the student's own over rows, as a share of the teacher's value."""
+    known = [share for share in kept if share is not None]
+    if len(known) < len(kept):
+        return None
+    shares = [_share(bound, of_teacher, higher_is_better) for bound in student["ci95"] or []]
+    return statistic(known, sorted(share for share in shares if share is not None) or None)
 
 
 def _share(value: float, of_teacher: float, higher_is_better: bool) -> float | None:
