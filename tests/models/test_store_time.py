@@ -40,14 +40,14 @@ def test_the_clock_goes_on_within_a_transaction(world):
         assert clock(session) > first
 
 
-@pytest.mark.parametrize("seconds", [-86_400, -30, -1, -0.01, 0.5, 1, 30, 86_400])
+@pytest.mark.parametrize("seconds", [-86_400, -30, -1, -0.01, 5, 30, 86_400])
 def test_a_stored_deadline_compares_with_the_clock(world, seconds):
     job_id = world.submit()
     world.set(job_id, due_at=now(seconds))
     assert due(world, Job.due_at <= now()) == (seconds < 0)
     assert due(world, Job.due_at > now()) == (seconds > 0)
     assert due(world, Job.due_at < now(seconds + 0.5))
-    assert due(world, Job.due_at > now(seconds - 5))
+    assert due(world, Job.due_at > now(seconds - 30))
 
 
 @pytest.mark.parametrize("hours", [-11, -1, 0, 5.5, 14])
@@ -55,7 +55,7 @@ def test_a_time_of_another_zone_is_the_same_moment(world, hours):
     """Text compares well only where every time is written in one zone."""
     zone = timezone(timedelta(hours=hours))
     job_id = world.submit()
-    for seconds in (-5, 5):
+    for seconds in (-5, 30):
         moment = datetime.now(zone) + timedelta(seconds=seconds)
         world.set(job_id, due_at=moment)
         assert due(world, Job.due_at <= now()) == (seconds < 0)
@@ -67,9 +67,10 @@ def test_a_time_of_another_zone_is_the_same_moment(world, hours):
 
 def test_a_deadline_passes(world):
     job_id = world.submit()
-    world.set(job_id, due_at=now(0.2))
+    world.set(job_id, due_at=now(30))
     assert not due(world, Job.due_at <= now())
-    time.sleep(0.25)
+    world.set(job_id, due_at=now(0.05))
+    time.sleep(0.1)
     assert due(world, Job.due_at <= now())
 
 
