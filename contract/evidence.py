@@ -123,7 +123,12 @@ def _against_control(students: list[Report], controls: list[Report]) -> Report:
     lead = statistic([sign * (of_teacher - c) for _, c in pairs], _over_rows(students[0], controls[0], "teacher"))
     found: Report = {"gain": gain, "gap": lead, "gap_recovered": None}
     if lead["ci95"] is None or lead["ci95"][0] <= 0.0:
-        reason = "the teacher's lead over the student alone is not certain: its interval contains zero"
+        behind = lead["ci95"] is not None and lead["ci95"][1] < 0.0
+        reason = (
+            "the teacher is no better than the student alone"
+            if behind
+            else "the teacher's lead over the student alone is not certain: its interval contains zero"
+        )
         return {**found, "gap_recovered_reason": reason}
     return {**found, "gap_recovered": statistic([gain["mean"] / lead["mean"]]), "gap_recovered_reason": None}
 
