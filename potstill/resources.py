@@ -53,7 +53,7 @@ class Datasets(Resource):
     """`client.datasets`."""
 
     def upload(self, path: str | Path, name: str | None = None) -> DatasetView:
-        """An .npz, .csv, .jsonl, .parquet or .txt file, also .gz. The same bytes give the same dataset."""
+        """An .npz, .csv, .jsonl or .parquet file, also .gz. The same bytes give the same dataset."""
         path = Path(path)
         with path.open("rb") as file:
             body = self.transport.call(

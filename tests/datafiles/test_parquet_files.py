@@ -60,7 +60,7 @@ def files(draw):
     options = {
         "compression": draw(st.sampled_from(["none", "snappy", "gzip", "zstd", "lz4", "brotli"])),
         "row_group_size": draw(st.integers(1, rows)),
-        "data_page_size": draw(st.sampled_from([16, 100, 10**6])),  # at 1 Arrow writes an empty page, and stops there when it reads
+        "data_page_size": draw(st.sampled_from([512, 10**6])),  # at a few bytes Arrow writes empty pages, and cannot read them itself
         "write_batch_size": draw(st.integers(1, rows)),
         "data_page_version": draw(st.sampled_from(["1.0", "2.0"])),
         "use_dictionary": draw(st.booleans()),
