@@ -19,6 +19,8 @@ from models.lifecycle import switch
 from models.results import Artifact, Model
 from models.session import Database
 
+CARD = "student/README.md"
+
 
 def put_together(database: Database, blobs: Blobs, claim: Claim, folder: Path) -> None:
     """Succeeded if every run did. With a failed run the job fails and says which and why; if it was cancelled it stays so.
@@ -28,6 +30,9 @@ def put_together(database: Database, blobs: Blobs, claim: Claim, folder: Path) -
         results = [_result(row) for row in rows]
     report = evidence.combine(results)
     report_file = _stored_report(blobs, report, folder) if report is not None else None
+    seed = evidence.best_seed(results)
+    chosen = next((row for row in rows if row.seed == seed and row.arm in ("student", "model")), None)
+    card = _card(database, blobs, chosen, report["verdict"], folder) if chosen is not None and report is not None else None
     with database.write() as session:
         job = claims.fenced(session, claim)
         job.report = report
@@ -39,7 +44,7 @@ def put_together(database: Database, blobs: Blobs, claim: Claim, folder: Path) -
         elif failed:
             switch(session, job, JobStatus.FAILED, error=_error(failed, len(rows)))
         else:
-            _hand_out(session, job, claim, rows, evidence.best_seed(results))
+            _hand_out(session, job, claim, chosen, card)
             switch(session, job, JobStatus.SUCCEEDED, report["verdict"] if report else None)
 
 
@@ -68,14 +73,37 @@ def _stored_report(blobs: Blobs, report: Report, folder: Path) -> StoredFile:
     return StoredFile("report.json", "report", sha256, size)
 
 
-def _hand_out(session: Session, job: Job, claim: Claim, rows: list[Job], seed: int | None) -> None:
+def _card(database: Database, blobs: Blobs, chosen: Job, verdict: str, folder: Path) -> StoredFile | None:
+    """The chosen student's card, with what all runs together showed in place of what its own did."""
+    with database.read() as session:
+        found = session.scalar(select(Artifact).where(Artifact.job_id == chosen.id, Artifact.path == CARD))
+    if found is None or chosen.report is None:
+        return None
+    with blobs.open(found.sha256) as file:
+        text = file.read().decode()
+    path = folder / "README.md"
+    path.write_text(
+        text.replace(chosen.report["verdict"], f"{verdict}\n\nThese files are of seed {chosen.seed}; its own figures are below.")
+    )
+    sha256, size = blobs.put(path)
+    return StoredFile(CARD, "student", sha256, size)
+
+
+def _hand_out(session: Session, job: Job, claim: Claim, chosen: Job | None, card: StoredFile | None) -> None:
     """The files of the chosen run's student, and a model made of them, in the parent's name."""
-    chosen = next(row for row in rows if row.seed == seed and row.arm in ("student", "model"))
-    files = session.scalars(select(Artifact).where(Artifact.job_id == chosen.id, Artifact.kind == "student")).all()
-    claims.add_files(session, job, [StoredFile(f.path, f.kind, f.sha256, f.size_bytes) for f in files])
+    if chosen is None:
+        return
+    rows = session.scalars(select(Artifact).where(Artifact.job_id == chosen.id, Artifact.kind == "student")).all()
+    files = [StoredFile(f.path, f.kind, f.sha256, f.size_bytes) for f in rows if card is None or f.path != card.path]
+    files += [card] if card is not None else []
+    claims.add_files(session, job, files)
     made = session.get(Model, chosen.model_id) if chosen.model_id else None
     if made is not None:
-        copied = {name: getattr(made, name) for name in ("task", "config", "files", "parameters", "size_bytes")}
-        model = Model(id=new_id("mdl"), project_id=job.project_id, name=claim.name, job_id=job.id, meta={}, **copied)
+        copied = {name: getattr(made, name) for name in ("task", "config", "parameters")}
+        kept = {f.path.removeprefix("student/"): {"sha256": f.sha256, "size_bytes": f.size_bytes} for f in files}
+        size = sum(f.size_bytes for f in files)
+        model = Model(
+            id=new_id("mdl"), project_id=job.project_id, name=claim.name, job_id=job.id, meta={}, files=kept, size_bytes=size, **copied
+        )
         session.add(model)
         job.model_id = model.id

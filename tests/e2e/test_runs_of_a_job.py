@@ -1,6 +1,7 @@
 """Jobs of several runs: control arm and seeds, one report, one teacher pass, and what happens to the runs happens to the job."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,7 +64,7 @@ def test_alpha_zero_is_the_control_arm_is_training_alone(client: Client, teacher
     assert job.report["gain"]["mean"] == 0.0
 
 
-def test_seeds_and_control_make_one_report_with_one_teacher_pass(client: Client, teacher: str) -> None:
+def test_seeds_and_control_make_one_report_with_one_teacher_pass(client: Client, teacher: str, tmp_path: Path) -> None:
     job = client.jobs.submit(student(teacher, evaluation={"control": True, "seeds": 4}))
     assert job.status == "waiting"
     assert len(runs(client, job)) == 8
@@ -84,6 +85,9 @@ def test_seeds_and_control_make_one_report_with_one_teacher_pass(client: Client,
     series = {(one.arm, one.seed) for one in client.jobs.metrics(job.id, name="train/loss")}
     assert len(series) == 8
     assert weights(client, job.id) in {weights(client, run.id) for run in runs(client, job)}
+    card = (job.pull(tmp_path / "student") / "README.md").read_text()
+    assert report["verdict"] in card
+    assert "One run" not in card
 
 
 def test_a_failed_run_fails_the_job_keeps_the_rest_and_is_repeated_alone(client: Client, teacher: str) -> None:
