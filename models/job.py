@@ -47,7 +47,10 @@ class Job(Base):
     worker_id: Mapped[str | None] = mapped_column(String(40))
     lease_until: Mapped[datetime | None]
     due_at: Mapped[datetime | None]  # not before: back-off after crashes
-    crashes: Mapped[int] = mapped_column(default=0)  # since the last new checkpoint
+    crashes: Mapped[int] = mapped_column(default=0)  # of its trainer, since the last new checkpoint
+    losses: Mapped[int] = mapped_column(default=0)  # of its worker, since the last new checkpoint
+    accepted: Mapped[int] = mapped_column(default=0)  # events of this attempt that are written: what is offered twice is taken once
+    logged: Mapped[int] = mapped_column(default=0)  # log lines and warnings kept, of all attempts
 
     # What the run says of itself.
     event_seq: Mapped[int] = mapped_column(default=0)

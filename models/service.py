@@ -33,3 +33,4 @@ class Worker(Base):
     slots: Mapped[int]
     started_at: Mapped[datetime] = mapped_column(default=now())
     last_heartbeat_at: Mapped[datetime] = mapped_column(default=now())
+    deaf_since: Mapped[datetime | None]  # since when it has not heard its own ring; it goes on by looking

@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("slots", sa.Integer(), nullable=False),
         sa.Column("started_at", UtcTime(), nullable=False),
         sa.Column("last_heartbeat_at", UtcTime(), nullable=False),
+        sa.Column("deaf_since", UtcTime(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workers")),
     )
     with op.batch_alter_table("workers", schema=None) as batch_op:
@@ -94,6 +95,9 @@ def upgrade() -> None:
         sa.Column("lease_until", UtcTime(), nullable=True),
         sa.Column("due_at", UtcTime(), nullable=True),
         sa.Column("crashes", sa.Integer(), nullable=False),
+        sa.Column("losses", sa.Integer(), nullable=False),
+        sa.Column("accepted", sa.Integer(), nullable=False),
+        sa.Column("logged", sa.Integer(), nullable=False),
         sa.Column("event_seq", sa.Integer(), nullable=False),
         sa.Column("progress", Json, nullable=False),
         sa.Column("latest", Json, nullable=False),
