@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from contract.errors import ErrorBody, ErrorCode, PotstillError
@@ -20,7 +20,9 @@ from models.lifecycle import S, add_event, locked, switch
 from models.results import Artifact, Checkpoint, Model
 from models.service import Worker
 
-CRASH_BUDGET = 3
+CRASH_BUDGET = 3  # deaths of the trainer without a new checkpoint in between
+LOSS_BUDGET = 10  # disappearances of its worker: mostly no fault of the job's, but one that takes its machine down is not to go on for ever
+DECLINED_SECONDS = 30.0
 LOG_TAIL = 10
 
 
@@ -29,6 +31,7 @@ class Claim:
     """One attempt at one job: the fencing token of everything it writes."""
 
     job_id: str
+    worker_id: str
     project_id: str
     name: str
     attempt: int
@@ -61,6 +64,7 @@ def claim(session: Session, worker_id: str, lease_seconds: float) -> Claim | Non
     if job is None:
         return None
     job.attempt += 1
+    job.accepted = 0
     job.worker_id = worker_id
     job.lease_until = now(lease_seconds)
     if job.status == S.QUEUED:
@@ -69,6 +73,7 @@ def claim(session: Session, worker_id: str, lease_seconds: float) -> Claim | Non
     training = job.resolved_spec.get("training", {})
     return Claim(
         job_id=job.id,
+        worker_id=worker_id,
         project_id=job.project_id,
         name=job.name,
         attempt=job.attempt,
@@ -83,16 +88,23 @@ def claim(session: Session, worker_id: str, lease_seconds: float) -> Claim | Non
 
 def fenced(session: Session, claim: Claim) -> Job:
     """The claimed row, locked; LeaseLostError when this attempt no longer holds it."""
-    query = (
-        select(Job)
-        .where(Job.id == claim.job_id, Job.attempt == claim.attempt, Job.status.in_(ACTIVE))
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
+    query = select(Job).where(*_held(claim)).with_for_update().execution_options(populate_existing=True)
     job = session.scalar(query)
     if job is None:
         raise LeaseLostError(f"attempt {claim.attempt} no longer holds {claim.job_id}")
     return job
+
+
+def _held(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    """The fence. The worker is part of it because a database restored from a backup counts attempts a second time."""
+    return Job.id == claim.job_id, Job.attempt == claim.attempt, Job.worker_id == claim.worker_id, Job.status.in_(ACTIVE)
+
+
+def ended(session: Session, claim: Claim) -> JobStatus | None:
+    """How this attempt ended, if it did and no later one has begun: for a writer who cannot tell whether its last commit
+    went through. None when the job is another attempt's or still runs."""
+    job = session.get(Job, claim.job_id)
+    return JobStatus(job.status) if job is not None and job.attempt == claim.attempt and not JobStatus(job.status).active else None
 
 
 def renew(session: Session, worker_id: str, claims: Iterable[Claim], lease_seconds: float) -> dict[Claim, JobStatus | None]:
@@ -100,13 +112,7 @@ def renew(session: Session, worker_id: str, claims: Iterable[Claim], lease_secon
     session.execute(update(Worker).where(Worker.id == worker_id).values(last_heartbeat_at=now()))
     answers: dict[Claim, JobStatus | None] = {}
     for held in sorted(claims, key=lambda c: c.job_id):
-        query = (
-            update(Job)
-            .where(Job.id == held.job_id, Job.attempt == held.attempt, Job.status.in_(ACTIVE))
-            .values(lease_until=now(lease_seconds))
-            .returning(Job.status)
-        )
-        status = session.scalar(query)
+        status = session.scalar(update(Job).where(*_held(held)).values(lease_until=now(lease_seconds)).returning(Job.status))
         answers[held] = JobStatus(status) if status else None
     return answers
 
@@ -123,30 +129,51 @@ def _release(session: Session, job: Job, reason: str) -> JobStatus:
     return to
 
 
+def decline(session: Session, claim: Claim, reason: str) -> None:
+    """This worker cannot do the job, another one may: back to the queue, for a moment not to be had."""
+    job = fenced(session, claim)
+    if _release(session, job, reason) is S.QUEUED:
+        job.due_at = now(DECLINED_SECONDS)
+    session.flush()
+
+
+def suspend(session: Session, claim: Claim, reason: str) -> JobStatus:
+    """The run cannot go on before somebody has helped, with a full disk say: paused, and the reason tells what to do."""
+    job = fenced(session, claim)
+    if job.status != S.RUNNING:
+        return _release(session, job, reason)
+    switch(session, job, S.PAUSED, reason)
+    return S.PAUSED
+
+
 def crashed(session: Session, claim: Claim, reason: str) -> JobStatus:
     """The trainer died without a word. Requeued at once the first time, then later and later; after three in a row it fails."""
-    return _count_crash(session, fenced(session, claim), reason)
-
-
-def _count_crash(session: Session, job: Job, reason: str) -> JobStatus:
+    job = fenced(session, claim)
     job.crashes += 1
     if job.status == S.RUNNING and job.crashes >= CRASH_BUDGET:
-        tail = session.scalars(
-            select(Event.message).where(Event.job_id == job.id, Event.type == "log").order_by(Event.seq.desc()).limit(LOG_TAIL)
-        ).all()
-        body = ErrorBody(
-            code=ErrorCode.CRASH_LOOP,
-            message=f"The trainer died {job.crashes} times in a row without a new checkpoint: {reason}.",
-            hint="Last log lines: " + (" | ".join(reversed(tail)) if tail else "none") + ". See `potstill logs`.",
-        )
-        switch(session, job, S.FAILED, error=body)
-        return S.FAILED
+        return _crash_loop(session, job, f"The trainer died {job.crashes} times in a row without a new checkpoint: {reason}.")
     to = _release(session, job, reason)
     if to is S.QUEUED and job.crashes > 1:
         wait = min(10 * 2 ** (job.crashes - 2), 300) * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, guards nothing
         job.due_at = now(wait)
     session.flush()
     return to
+
+
+def _lost(session: Session, job: Job, reason: str) -> JobStatus:
+    """Its worker vanished. That is no crash of the job's, so it does not wait and has a larger budget."""
+    job.losses += 1
+    if job.status == S.RUNNING and job.losses >= LOSS_BUDGET:
+        return _crash_loop(session, job, f"Its worker vanished {job.losses} times in a row without a new checkpoint: {reason}.")
+    return _release(session, job, reason)
+
+
+def _crash_loop(session: Session, job: Job, what: str) -> JobStatus:
+    query = select(Event.message).where(Event.job_id == job.id, Event.type == "log").order_by(Event.seq.desc()).limit(LOG_TAIL)
+    tail = " | ".join(reversed(session.scalars(query).all()))
+    hint = f"Last log lines: {tail or 'none'}. See `potstill logs {job.id}`; `potstill retry` starts again from the last checkpoint."
+    switch(session, job, S.FAILED, error=ErrorBody(code=ErrorCode.CRASH_LOOP, message=what, hint=hint))
+    return S.FAILED
 
 
 def fail(session: Session, claim: Claim, error: ErrorBody) -> None:
@@ -194,7 +221,7 @@ def add_checkpoint(
     session.merge(
         Checkpoint(job_id=job.id, arm=claim.arm, seed=claim.seed, step=step, metrics=metrics, size_bytes=size, attempt=job.attempt)
     )
-    job.crashes = 0
+    job.crashes = job.losses = 0
     for old in dropped:
         session.execute(delete(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.step == old))
         gone = select(Artifact).where(Artifact.job_id == job.id, Artifact.path.startswith(f"checkpoints/{old}/", autoescape=True))
@@ -227,7 +254,20 @@ def reap(session: Session, dead_workers: Sequence[str] = ()) -> list[str]:
     taken = []
     for job_id in session.scalars(query).all():
         job = locked(session, job_id)
-        # A worker that vanished with its host is no fault of the job's; only its own trainer's death counts as a crash.
-        if _release(session, job, f"worker {job.worker_id} vanished") is S.QUEUED:
+        if _lost(session, job, f"worker {job.worker_id} vanished") is S.QUEUED:
             taken.append(job_id)
     return taken
+
+
+def strays(session: Session, worker_id: str, held: Iterable[str]) -> list[str]:
+    """Takes back what the database says this worker holds and the worker does not know of: a claim whose commit went through
+    while its answer was lost. Returns the ids that are due."""
+    query = select(Job.id).where(Job.status.in_(ACTIVE), Job.worker_id == worker_id, Job.id.not_in(list(held))).order_by(Job.id)
+    lost = session.scalars(query).all()
+    return [id_ for id_ in lost if _release(session, locked(session, id_), "the worker never heard of its claim") is S.QUEUED]
+
+
+def forgive(session: Session, outage_seconds: float, lease_seconds: float) -> None:
+    """Leases that ran out while nobody could renew them are as good as new: the database was away, not their workers."""
+    held = Job.status.in_(ACTIVE), Job.lease_until > now(-outage_seconds)
+    session.execute(update(Job).where(*held).values(lease_until=now(lease_seconds)))

@@ -111,7 +111,8 @@ def _tell_parent(session: Session, run: Job, to: JobStatus) -> None:
         if to is S.RUNNING and parent.started_at is None:
             parent.started_at = now()
         data = {"run": run.id, "arm": run.arm, "seed": run.seed, "to": to}
-        add_event(session, parent, "log", f"{run.arm}, seed {run.seed}: {to}", data=data)
+        why = f" ({run.status_reason})" if to is S.PAUSED and run.status_reason else ""
+        add_event(session, parent, "log", f"{run.arm}, seed {run.seed}: {to}{why}", data=data)
         if to.final:
             progress = parent.view().progress.model_dump(exclude={"phase", "epoch"})
             add_event(session, parent, "metrics", f"{run.arm}, seed {run.seed} has ended", data={**progress, "metrics": {}})
@@ -221,12 +222,13 @@ def pause(session: Session, job: Job) -> None:
 
 
 def resume(session: Session, job: Job) -> None:
-    if job.status in (S.WAITING, S.QUEUED, S.RUNNING):
-        return
-    if job.status != S.PAUSED:
+    if job.status not in (S.WAITING, S.QUEUED, S.RUNNING, S.PAUSED):
         raise _invalid(job, "be resumed", "Wait until it is paused." if job.status == S.PAUSING else None)
-    for run in _open_runs(session, job):
-        resume(session, run)
+    for run in _open_runs(session, job):  # also of a parent that waits: one of its runs may have been paused by a full disk
+        if run.status in (S.PAUSED, S.PAUSING):
+            resume(session, run)
+    if job.status != S.PAUSED:
+        return
     if _ready(job):
         switch(session, job, S.QUEUED, "resumed by request")
     else:

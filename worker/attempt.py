@@ -1,139 +1,167 @@
 """One attempt at one job, from its order to its end: start the trainer, pass its news on, decide what its leaving means."""
 
 import contextlib
-import os
+import errno
 import shutil
-import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 import structlog
+from pydantic import ValidationError
 
-from contract.errors import JobError, Unavailable
-from contract.events import RUN_EVENT, Failed, Finished, Outcome, RunEvent, Stopped
+from contract.errors import ErrorCode, JobError, Unavailable
+from contract.events import RUN_EVENT, Failed, Finished, Outcome, Stopped
 from contract.model import ModelConfig
 from contract.status import JobStatus
 from models import claims
 from models.blobs import Blobs
-from models.claims import Claim, LeaseLostError
+from models.claims import Claim, LeaseLostError, StoredFile
 from models.ids import new_id
 from models.results import Model
 from models.session import Database
 from worker import parents, trainer
+from worker.backlog import Backlog
+from worker.hold import Hold
 from worker.inputs import gather
 from worker.settings import Settings
 from worker.sink import Sink, store_folder
 
 log = structlog.get_logger()
-OUTAGE_SECONDS = 60.0  # how long an outcome is offered to a database that does not answer; the lease decides in the end
+T = TypeVar("T")
+OFFER_SECONDS = 0.5
+LOG_BYTES = 1 << 20
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class Attempt:
-    """Runs in a thread of its own. Other threads may call beat, stop, freeze, thaw and kill."""
+class Attempt(Hold):
+    """Runs in a thread of its own, and offers every write to the database until it is taken or refused: as long as the fence
+    holds, nothing that was computed is thrown away because of an outage."""
 
     def __init__(
         self, settings: Settings, database: Database, blobs: Blobs, context: ForkServerContext, claim: Claim, device: str | None
     ) -> None:
-        self.settings, self.database, self.blobs, self.context = settings, database, blobs, context
-        self.claim, self.device = claim, device
+        super().__init__(settings, log.bind(job=claim.job_id, attempt=claim.attempt))
+        self.database, self.blobs, self.context, self.claim, self.device = database, blobs, context, claim, device
         self.folder = settings.work_folder() / claim.job_id / f"attempt-{claim.attempt}"
-        self.renewed_at = time.monotonic()
-        self.stop_reason: str | None = None
-        self.log = log.bind(job=claim.job_id, attempt=claim.attempt)
-        self._stop_by: float | None = None
-        self._process: ForkServerProcess | None = None
-        self._control: Connection | None = None
-        self._frozen = False
-        self._lock = threading.Lock()
+        self.settled = False  # its end is written, or somebody else's to write
 
     def run(self) -> None:
         try:
-            self._run()
+            self._guarded()
+            self.settled = True
         except LeaseLostError as error:
-            self.log.warning("lease lost", reason=str(error))
+            self.settled = True
+            self._say_why(error)
         except Exception:  # the lease runs out and the job is taken up again; this thread's end must not be silent
-            self.log.exception("attempt ended by an error of ours")
+            self.log.exception("the end of the attempt could not be written")
         finally:
             self.kill()
             shutil.rmtree(self.folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self.folder.parent.rmdir()
+
+    def _guarded(self) -> None:
+        """Whatever goes wrong here is written down too: what nobody expected counts as a crash."""
+        try:
+            self._run()
+        except LeaseLostError:
+            raise
+        except JobError as error:
+            outcome = Failed(error=error.body())
+            self._offer(lambda: self._settle(outcome))
+        except Exception as error:
+            self.kill()
+            if isinstance(error, OSError) and error.errno in FULL:
+                reason = f"the disk of {self.settings.home_path()} is full; free some space, then resume the job"
+                self._offer(lambda: self._with_session(claims.suspend, reason))
+                self.log.warning("paused", reason=reason)
+                return
+            self.log.exception("attempt ended by an error of ours")
+            reason = f"{type(error).__name__} in the worker: {error}"
+            self._offer(lambda: self._with_session(claims.crashed, reason))
 
     def _run(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         if self.claim.runs:
-            _through_outages(lambda: parents.put_together(self.database, self.blobs, self.claim, self.folder))
+            self._offer(lambda: parents.put_together(self.database, self.blobs, self.claim, self.folder))
             return
         try:
-            order = gather(self.database, self.blobs, self.claim, self.folder, self.settings, self.device)
-        except JobError as error:
-            with self.database.write() as session:
-                claims.fail(session, self.claim, error.body())
+            order = self._offer(lambda: gather(self.database, self.blobs, self.claim, self.folder, self.settings, self.device))
+        except ValidationError as error:
+            place = ".".join(map(str, error.errors()[0]["loc"]))
+            reason = f"worker {self.claim.worker_id} does not understand this spec ({place}); is it older than the API?"
+            self._offer(lambda: self._with_session(claims.decline, reason))
+            self.log.warning("declined", reason=reason)
             return
-        sink = Sink(self.database, self.blobs, self.claim)
-        outcome = self._follow(self._start(order), sink)
-        _through_outages(sink.flush)
-        _through_outages(lambda: self._settle(outcome))
+        backlog = Backlog(self.folder / "events.spill")
+        sink = Sink(self.database, self.blobs, self.claim, backlog)
+        self._start(order, backlog)
+        self._follow(backlog, sink)
+        self._offer(sink.flush)
+        self._offer(lambda: self._settle(backlog.outcome))
 
-    def _start(self, order: trainer.Order) -> "SimpleQueue[RunEvent | None]":
-        """Starts the trainer; its events come through the queue, None at their end. A thread of its own drains the pipe, so
-        that a slow database never makes a training step wait."""
+    def _start(self, order: trainer.Order, backlog: Backlog) -> None:
+        """Starts the trainer. A thread of its own drains the pipe, so that a slow database never makes a training step wait."""
         events, events_out = self.context.Pipe(duplex=False)
         control_in, control = self.context.Pipe(duplex=False)
         process = self.context.Process(target=trainer.main, args=(order.model_dump_json(), events_out, control_in))
         process.start()
         events_out.close()
         control_in.close()
-        with self._lock:
-            self._process, self._control = process, control
-        queue: SimpleQueue[RunEvent | None] = SimpleQueue()
-        threading.Thread(target=_drain, args=(events, queue), daemon=True, name=f"drain-{self.claim.job_id[-6:]}").start()
-        return queue
+        self.hold(process, control)
+        threading.Thread(target=_drain, args=(events, backlog), daemon=True, name=f"drain-{self.claim.job_id[-6:]}").start()
 
-    def _follow(self, queue: "SimpleQueue[RunEvent | None]", sink: Sink) -> Outcome | None:
-        """Passes events on until the trainer is gone; returns its last word, None when it died without one."""
-        outcome: Outcome | None = None
-        while True:
-            with contextlib.suppress(Empty):
-                event = queue.get(timeout=0.05)
-                if event is None:
-                    break
-                if isinstance(event, Finished | Stopped | Failed):
-                    outcome = event
-                else:
-                    sink.add(event)
+    def _follow(self, backlog: Backlog, sink: Sink) -> None:
+        """Passes events on until the trainer is gone."""
+        while backlog.wait(0.05):
             if sink.due():
-                with contextlib.suppress(Unavailable):  # it keeps them and tries again
+                with contextlib.suppress(Unavailable):  # the backlog keeps them
                     sink.flush()
             if sink.status in (JobStatus.CANCELLING, JobStatus.PAUSING):
                 self.stop(sink.status)
-            if self._stop_by is not None and time.monotonic() > self._stop_by:
-                self.kill()
-        assert self._process is not None
-        self._process.join(10)
-        return outcome
+        self.join()
 
     def _settle(self, outcome: Outcome | None) -> None:
         """What the trainer's end means for the job; one transaction, refused when the lease is lost."""
         if isinstance(outcome, Finished):
             self._finish(outcome)
-            return
+        elif isinstance(outcome, Stopped):
+            status = self._with_session(claims.give_back, f"stopped at step {outcome.step:,}: {self.stop_reason or 'asked to'}")
+            self.log.info("gave back", step=outcome.step, status=status)
+        elif isinstance(outcome, Failed) and outcome.error.code == ErrorCode.DISK_FULL:
+            self._with_session(claims.suspend, f"{outcome.error.message} {outcome.error.hint or ''}".strip())
+            self.log.warning("paused", reason=outcome.error.message)
+        elif isinstance(outcome, Failed) and not outcome.retryable:
+            self._with_session(claims.fail, outcome.error, self._log())
+            self.log.info("failed", code=outcome.error.code)
+        elif outcome is None and self.was_killed is not None:  # by this worker, for reasons that are not the job's
+            status = self._with_session(claims.give_back, self.was_killed)
+            self.log.warning("gave back", reason=self.was_killed, status=status)
+        else:
+            status = self._with_session(claims.crashed, self._last_words(outcome), self._log())
+            self.log.warning("trainer died", status=status)
+
+    def _with_session(self, call: Callable[..., JobStatus | None], about: object, files: Sequence[StoredFile] = ()) -> JobStatus | None:
         with self.database.write() as session:
-            if isinstance(outcome, Stopped):
-                status = claims.give_back(session, self.claim, f"stopped at step {outcome.step:,}: {self.stop_reason or 'asked to'}")
-                self.log.info("given back", status=status, step=outcome.step)
-            elif isinstance(outcome, Failed) and not outcome.retryable:
-                claims.fail(session, self.claim, outcome.error)
-                self.log.info("failed", code=outcome.error.code)
-            elif self._stop_by is not None and outcome is None:  # it was asked to stop and had to be killed
-                claims.give_back(session, self.claim, "stopped without a last checkpoint")
-            else:
-                status = claims.crashed(session, self.claim, self._last_words(outcome))
-                self.log.warning("trainer died", status=status)
+            claims.add_files(session, claims.fenced(session, self.claim), files)
+            return call(session, self.claim, about)
+
+    def _log(self) -> list[StoredFile]:
+        """What libraries printed before the end, as an artifact: the end of it, where the reason stands."""
+        path = self.folder / "trainer.log"
+        with contextlib.suppress(FileNotFoundError):
+            text = path.read_bytes()[-LOG_BYTES:]
+            if text.strip():
+                path.write_bytes(text)
+                sha256, size = self.blobs.put(path)
+                return [StoredFile(f"logs/attempt-{self.claim.attempt}.log", "log", sha256, size)]
+        return []
 
     def _finish(self, outcome: Finished) -> None:
         folder = Path(outcome.folder)
@@ -161,73 +189,33 @@ class Attempt:
     def _last_words(self, outcome: Outcome | None) -> str:
         if isinstance(outcome, Failed):
             return outcome.error.message
-        assert self._process is not None
-        code = self._process.exitcode
-        how = f"killed by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        how = self.how_it_ended()
         with contextlib.suppress(OSError):
             lines = (self.folder / "trainer.log").read_text(errors="replace").strip().splitlines()
             if lines:
                 return f"{how}; last line: {lines[-1][:300]}"
         return how
 
-    # ---- called from the supervisor's threads
+    def _offer(self, write: Callable[[], T]) -> T:
+        """Offers a write again until the database takes it or the fence refuses it."""
+        while True:
+            try:
+                return write()
+            except Unavailable:
+                time.sleep(OFFER_SECONDS)
 
-    def beat(self, sent_at: float) -> None:
-        """The lease was renewed; `sent_at` is from before it was asked for, on this machine's monotonic clock."""
-        self.renewed_at = sent_at
-        self.thaw()
-        self._tell(trainer.BEAT)
-
-    def stop(self, reason: str) -> None:
-        """Asks the trainer to leave at the next step boundary; it is killed when it has not within stop_seconds."""
-        if self._stop_by is None:
-            self.stop_reason = reason
-            self._stop_by = time.monotonic() + self.settings.stop_seconds
-        self._tell(trainer.STOP)
-
-    def freeze(self) -> None:
-        if not self._frozen:
-            self._frozen = True
-            self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        if self._frozen:
-            self._frozen = False
-            self._signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        self._signal(signal.SIGKILL)
-
-    def _tell(self, word: bytes) -> None:
-        with self._lock, contextlib.suppress(OSError):
-            if self._control is not None:
-                self._control.send_bytes(word)
-
-    def _signal(self, number: int) -> None:
-        with self._lock, contextlib.suppress(ProcessLookupError, PermissionError):
-            process = self._process
-            if process is not None and process.pid is not None and process.exitcode is None:
-                if os.getpgid(process.pid) == process.pid:
-                    os.killpg(process.pid, number)
-                else:  # it has not got as far as setsid
-                    os.kill(process.pid, number)
+    def _say_why(self, error: LeaseLostError) -> None:
+        """The fence also refuses to write an end a second time, after a commit that went through and whose answer was lost."""
+        with contextlib.suppress(Unavailable), self.database.read() as session:
+            status = claims.ended(session, self.claim)
+            if status is not None and status.final:
+                self.log.info("its end is written already", status=status)
+                return
+        self.log.warning("lease lost", reason=str(error))
 
 
-def _drain(events: Connection, queue: "SimpleQueue[RunEvent | None]") -> None:
+def _drain(events: Connection, backlog: Backlog) -> None:
     with contextlib.suppress(EOFError, OSError):
         while True:
-            queue.put(RUN_EVENT.validate_json(events.recv_bytes()))
-    queue.put(None)
-
-
-def _through_outages(write: Callable[[], None]) -> None:
-    """Offers a write again while the database is away. Whether the first try went through does not matter: the fence refuses
-    a second one."""
-    end = time.monotonic() + OUTAGE_SECONDS
-    while True:
-        try:
-            return write()
-        except Unavailable:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.5)
+            backlog.put(RUN_EVENT.validate_json(events.recv_bytes()))
+    backlog.end()

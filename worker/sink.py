@@ -1,25 +1,35 @@
-"""The run's news on their way into the database: batched, fenced, and the answer says whether somebody wants it to stop."""
+"""The run's news on their way into the database: in order, in batches, each batch once, under the fence. The answer says
+whether somebody wants the run to stop."""
 
+import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import delete
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from contract.events import CheckpointSaved, PhaseChanged, Resumed, RunEvent, Step, news
+from contract.events import CheckpointSaved, LogLine, PhaseChanged, Resumed, RunEvent, Step, news
 from contract.status import JobStatus
 from models import claims, teardown
 from models.base import now
 from models.blobs import Blobs
 from models.claims import Claim, StoredFile
-from models.job import Job
+from models.job import Event, Job
 from models.lifecycle import add_event
 from models.results import MetricPoint
 from models.session import Database
+from worker.backlog import Backlog
 
 FLUSH_SECONDS = 0.25
+BATCH = 500  # events in one transaction
 ROWS = 500  # metric points in one INSERT
+MESSAGE = 10_000  # characters
+LOG_LINES = 10_000  # log lines and warnings kept for a job
+HISTORY = 20_000  # progress and checkpoint events older than this many are forgotten; points and checkpoints have rows of their own
+FORGET_EVERY = 1000
 
 
 def store_folder(blobs: Blobs, folder: Path, prefix: str, kind: str) -> list[StoredFile]:
@@ -32,53 +42,80 @@ def store_folder(blobs: Blobs, folder: Path, prefix: str, kind: str) -> list[Sto
 
 
 class Sink:
-    """Collects events of one attempt and writes them a few times a second. Every write may raise LeaseLostError."""
+    """Writes one attempt's events down. Every write may raise LeaseLostError, and Unavailable, after which nothing is lost:
+    the events stay in the backlog, and the job's row knows how many of them it has, so that a commit whose answer got lost
+    is not repeated."""
 
-    def __init__(self, database: Database, blobs: Blobs, claim: Claim) -> None:
-        self.database, self.blobs, self.claim = database, blobs, claim
+    def __init__(self, database: Database, blobs: Blobs, claim: Claim, backlog: Backlog) -> None:
+        self.database, self.blobs, self.claim, self.backlog = database, blobs, claim, backlog
         self.status = JobStatus.RUNNING  # as of the last write
-        self._waiting: list[RunEvent] = []
-        self._flushed_at = 0.0
+        self._position = 0  # events taken out of the backlog
+        self._tried_at = 0.0
         self._stepped = False
-
-    def add(self, event: RunEvent) -> None:
-        if isinstance(event, CheckpointSaved):
-            self.flush()
-            self._checkpoint(event)
-        else:
-            self._waiting.append(event)
 
     def due(self) -> bool:
         """A few times a second; at once for the first step, which somebody is waiting to see."""
-        first_step = not self._stepped and any(isinstance(event, Step) for event in self._waiting)
-        return first_step or (bool(self._waiting) and time.monotonic() - self._flushed_at >= FLUSH_SECONDS)
+        if not len(self.backlog):
+            return False
+        if time.monotonic() - self._tried_at >= FLUSH_SECONDS:
+            return True
+        return not self._stepped and any(isinstance(event, Step) for event in self.backlog.first(BATCH))
 
     def flush(self) -> None:
-        if not self._waiting:
-            return
+        """Writes all there is."""
+        self._tried_at = time.monotonic()
+        while events := self._batch():
+            last = events[-1]
+            files = self._stored(last) if isinstance(last, CheckpointSaved) else []
+            loose = self._commit(events, files)
+            self._position += len(events)
+            self.backlog.drop(len(events))
+            self._stepped = self._stepped or any(isinstance(event, Step) for event in events)
+            if isinstance(last, CheckpointSaved):
+                shutil.rmtree(last.folder, ignore_errors=True)  # the store has it; a second link would keep dropped bytes alive
+            with self.database.read() as session:
+                unused = teardown.unreferenced(session, loose) if loose else []
+            teardown.free(self.blobs, unused)
+
+    def _batch(self) -> list[RunEvent]:
+        """The next events, up to a checkpoint, whose files have to be stored before its row."""
+        events = self.backlog.first(BATCH)
+        stop = next((i + 1 for i, event in enumerate(events) if isinstance(event, CheckpointSaved)), len(events))
+        return events[:stop]
+
+    def _stored(self, event: CheckpointSaved) -> list[StoredFile]:
+        return store_folder(self.blobs, Path(event.folder), f"checkpoints/{event.step}/", "checkpoint")
+
+    def _commit(self, events: list[RunEvent], files: Sequence[StoredFile]) -> list[str]:
+        """One transaction; returns blobs that may now be unused."""
+        loose: list[str] = []
         with self.database.write() as session:
             job = claims.fenced(session, self.claim)
-            self._write(session, job, self._waiting)
+            seq = job.event_seq
+            fresh = events[job.accepted - self._position :]
+            if fresh:
+                self._write(session, job, fresh)
+                if isinstance(fresh[-1], CheckpointSaved):
+                    saved = fresh[-1]
+                    loose = claims.add_checkpoint(session, self.claim, saved.step, saved.metrics, files, saved.dropped)
+                job.accepted = self._position + len(events)
+                if job.event_seq // FORGET_EVERY > seq // FORGET_EVERY:
+                    _forget(session, job)
             self.status = JobStatus(job.status)
-        self._waiting = []
-        self._flushed_at = time.monotonic()
+        return loose
 
     def _write(self, session: Session, job: Job, events: list[RunEvent]) -> None:
         steps = [event for event in events if isinstance(event, Step)]
         progress: dict[str, Any] = dict(job.progress)
         for event in events:
-            told = news(event)
-            if told is None or isinstance(event, Step):
+            if isinstance(event, Step | CheckpointSaved):
                 continue
-            add_event(session, job, told.type, told.message, level=told.level, data=told.data)
-            if told.type == "warning":
-                job.warnings = [*job.warnings, told.message]
+            self._tell(session, job, event)
             if isinstance(event, PhaseChanged):
                 progress["phase"] = event.phase
             elif isinstance(event, Resumed) and event.inexact is not None:
                 job.resumed_inexactly = True
         if steps:
-            self._stepped = True
             metrics = {name: value for step in steps for name, value in step.metrics.items()}
             last = steps[-1]
             timed = next((step for step in reversed(steps) if step.steps_per_second), last)
@@ -89,19 +126,37 @@ class Sink:
             self._points(session, steps)
         job.progress = progress
 
+    def _tell(self, session: Session, job: Job, event: RunEvent) -> None:
+        told = news(event)
+        if told is None:
+            return
+        if isinstance(event, LogLine):
+            job.logged += 1
+            if job.logged == LOG_LINES + 1:
+                limit = f"{LOG_LINES:,} log lines are kept for a job; later ones are left out"
+                add_event(session, job, "warning", limit, level="warning")
+                job.warnings = [*job.warnings, limit]
+            if job.logged > LOG_LINES:
+                return
+        message = told.message
+        if len(message) > MESSAGE:
+            message = f"{message[:MESSAGE]} … ({len(message) - MESSAGE:,} more characters)"
+        add_event(session, job, told.type, message, level=told.level, data=told.data)
+        if told.type == "warning" and message not in job.warnings:
+            job.warnings = [*job.warnings, message][-100:]
+
     def _points(self, session: Session, steps: list[Step]) -> None:
         key = {"job_id": self.claim.job_id, "arm": self.claim.arm, "seed": self.claim.seed}
-        rows = [{**key, "name": name, "step": step.step, "value": value} for step in steps for name, value in step.metrics.items()]
+        points = {(name, step.step): value for step in steps for name, value in step.metrics.items()}  # one row is inserted once
+        rows = [{**key, "name": name, "step": step, "value": value} for (name, step), value in points.items()]
         insert = postgresql.insert if self.database.dialect == "postgresql" else sqlite.insert
         for start in range(0, len(rows), ROWS):
             statement = insert(MetricPoint).values(rows[start : start + ROWS])
             repeated = {"value": statement.excluded.value, "time": now()}
             session.execute(statement.on_conflict_do_update(index_elements=list(MetricPoint.__table__.primary_key), set_=repeated))
 
-    def _checkpoint(self, event: CheckpointSaved) -> None:
-        files = store_folder(self.blobs, Path(event.folder), f"checkpoints/{event.step}/", "checkpoint")
-        with self.database.write() as session:
-            loose = claims.add_checkpoint(session, self.claim, event.step, event.metrics, files, event.dropped)
-        with self.database.read() as session:
-            unused = teardown.unreferenced(session, loose) if loose else []
-        teardown.free(self.blobs, unused)
+
+def _forget(session: Session, job: Job) -> None:
+    """Old progress goes: its numbers are metric points. Statuses, warnings and log lines stay."""
+    old = Event.job_id == job.id, Event.seq <= job.event_seq - HISTORY, Event.type.in_(("metrics", "checkpoint"))
+    session.execute(delete(Event).where(*old))

@@ -1,4 +1,5 @@
-"""The worker's own threads: one claims jobs for free slots, one renews leases, one sweeps up after others."""
+"""The worker's own threads: one claims jobs for free slots, one renews leases, one looks at the clocks, one sweeps up after
+others."""
 
 import contextlib
 import threading
@@ -32,6 +33,8 @@ class Supervisor:
         self._attempts: dict[int, tuple[Attempt, threading.Thread]] = {}  # by slot
         self._lock = threading.Lock()
         self._wake, self._stopping, self._stopped = threading.Event(), threading.Event(), threading.Event()
+        self._unsure = False  # a claim may have gone through without our hearing of it
+        self._away_at: float | None = None  # when the database was last there, while it is not
         self._devices = [str(i) for i in range(torch.cuda.device_count())]
 
     # ---- life
@@ -42,7 +45,8 @@ class Supervisor:
             worker = Worker(id=self.id, host=self.settings.host_id, version=self.version, devices=names, slots=self.settings.slots)
             session.add(worker)
         self._sweep()
-        for target, name in ((self._claim_loop, "claim"), (self._renew_loop, "renew"), (self._sweep_loop, "sweep")):
+        loops = {"claim": self._claim_loop, "renew": self._renew_loop, "clock": self._clock_loop, "sweep": self._sweep_loop}
+        for name, target in loops.items():
             threading.Thread(target=target, name=name, daemon=True).start()
 
     def look(self) -> None:
@@ -68,6 +72,8 @@ class Supervisor:
             self._wake.wait(self.settings.poll_seconds)
             self._wake.clear()
             with _survived("claiming"):
+                if self._unsure:
+                    self._take_strays_back()
                 while self._fill_a_slot():
                     pass
 
@@ -77,8 +83,12 @@ class Supervisor:
         if slot is None or self._stopping.is_set():
             return False
         sent_at = time.monotonic()
-        with self.database.write() as session:
-            claim = claims.claim(session, self.id, self.settings.lease_seconds)
+        try:
+            with self.database.write() as session:
+                claim = claims.claim(session, self.id, self.settings.lease_seconds)
+        except Unavailable:
+            self._unsure = True
+            raise
         if claim is None:
             return False
         device = self._devices[slot % len(self._devices)] if self._devices else None
@@ -99,7 +109,17 @@ class Supervisor:
         finally:
             with self._lock:
                 del self._attempts[slot]
+            self._unsure = self._unsure or not attempt.settled
             self._wake.set()
+
+    def _take_strays_back(self) -> None:
+        """Jobs that the database says are here and that are not. Only the thread that claims may ask: nobody else adds to them."""
+        held = [attempt.claim.job_id for attempt, _ in self._running()]
+        with self.database.write() as session:
+            taken = claims.strays(session, self.id, held)
+        self._unsure = False
+        if taken:
+            log.warning("took back what was claimed unheard", jobs=taken)
 
     def _running(self) -> list[tuple[Attempt, threading.Thread]]:
         with self._lock:
@@ -108,23 +128,20 @@ class Supervisor:
     # ---- leases
 
     def _renew_loop(self) -> None:
-        """Every second it looks at the clocks; every renew_seconds it renews. Silence freezes trainers, then kills them, before
-        the lease can pass to somebody else."""
-        next_renewal = 0.0
-        while not self._stopped.wait(min(1.0, self.settings.renew_seconds / 2)):
-            attempts = [attempt for attempt, _ in self._running()]
-            if time.monotonic() >= next_renewal:
-                next_renewal = time.monotonic() + self.settings.renew_seconds
-                try:
-                    self._renew(attempts)
-                except Exception as error:  # noqa: BLE001 - whatever it is, the clocks below decide
-                    log.warning("renewal failed", error=str(error))
-            for attempt in attempts:
-                silent = time.monotonic() - attempt.renewed_at
-                if silent >= self.settings.kill_after:
-                    attempt.kill()
-                elif silent >= self.settings.freeze_after:
-                    attempt.freeze()
+        wait = 0.0
+        while not self._stopped.wait(wait):
+            try:
+                self._renew([attempt for attempt, _ in self._running()])
+                wait = self.settings.renew_seconds
+            except Exception as error:  # noqa: BLE001 - whatever it is, the clocks decide what it means
+                log.warning("renewal failed", error=str(error))
+                wait = min(1.0, self.settings.renew_seconds)
+
+    def _clock_loop(self) -> None:
+        """Apart from the renewals, because one of those may hang for as long as a network lets it."""
+        while not self._stopped.wait(min(0.5, self.settings.renew_seconds / 2)):
+            for attempt, _ in self._running():
+                attempt.tick()
 
     def _renew(self, attempts: list[Attempt]) -> None:
         by_claim: dict[Claim, Attempt] = {attempt.claim: attempt for attempt in attempts}
@@ -150,14 +167,29 @@ class Supervisor:
     def _sweep(self) -> None:
         """Leases that ran out, on any host, and jobs of this host's dead workers. Nobody needs to be rung: idle workers look
         every poll_seconds."""
-        dead = self.neighbours.dead(self.database)
-        with self.database.write() as session:
-            taken = claims.reap(session, dead)
+        started = time.monotonic()
+        try:
+            self._forgive_outage()
+            dead = self.neighbours.dead(self.database)
+            with self.database.write() as session:
+                taken = claims.reap(session, dead)
+        except Unavailable:
+            self._away_at = self._away_at or started
+            raise
         if dead:
             self.neighbours.bury(self.database, dead)
         if taken:
             log.warning("took jobs back", jobs=taken)
             self._wake.set()
+
+    def _forgive_outage(self) -> None:
+        if self._away_at is None:
+            return
+        outage = time.monotonic() - self._away_at + self.settings.sweep_seconds
+        with self.database.write() as session:
+            claims.forgive(session, outage, self.settings.lease_seconds)
+        self._away_at = None
+        log.info("the database is back; leases that ran out meanwhile are extended", seconds=round(outage, 1))
 
 
 @contextlib.contextmanager

@@ -61,7 +61,7 @@ def test_the_third_crash_fails_the_job_with_the_last_lines_of_its_log(world):
     assert job.error["code"] == ErrorCode.CRASH_LOOP
     assert "died 3 times in a row without a new checkpoint: signal 11" in job.error["message"]
     lines = " | ".join(f"line {i}" for i in range(5, 15))
-    assert job.error["hint"] == f"Last log lines: {lines}. See `potstill logs`."
+    assert job.error["hint"].startswith(f"Last log lines: {lines}. See `potstill logs {claim.job_id}`")
     assert world.events(job.id)[-1].data["error"] == job.error
     assert world.path(job.id) == ["queued", "queued", "running", "queued", "running", "queued", "running", "failed"]
 

@@ -21,6 +21,7 @@ from models.claims import Claim, LeaseLostError
 # One draw for each step, weighted by hand: left to chance, half of the steps ask of an ended job what it refuses.
 ACTIONS = ["claim"] * 5 + ["crash"] * 4 + ["checkpoint", "give_back", "pause", "resume", "back_off_passes", "reap"] * 2
 ACTIONS += ["renew", "finish", "fail", "cancel", "retry", "retry_fresh", "lease_runs_out", "reap_the_dead"]
+ACTIONS += ["decline", "suspend", "strays", "known", "forgive"]
 STARTS = [
     "",
     "claim",
@@ -33,10 +34,15 @@ STARTS = [
     "claim fail retry",
     "claim lease_runs_out reap claim",
     "claim crash claim checkpoint crash",
+    "claim suspend resume",
+    "claim strays " * 3,
+    "claim lease_runs_out forgive reap",
+    "claim reap_the_dead " * 9,
+    "claim reap_the_dead " * 9 + "claim checkpoint reap_the_dead",
 ]
 AGES = 3600.0
 WHICH = [0, 0, 0, 0, 1, 2, 5]  # how many claims back: mostly the newest, which may be lost as well
-WRITES = {"renew", "checkpoint", "finish", "fail", "crash", "give_back"}
+WRITES = {"renew", "checkpoint", "finish", "fail", "crash", "give_back", "decline", "suspend"}
 RELEASED = {S.RUNNING: S.QUEUED, S.PAUSING: S.PAUSED, S.CANCELLING: S.CANCELLED}
 
 
@@ -45,7 +51,7 @@ class Life:
 
     def __init__(self) -> None:
         self.path = [S.QUEUED, S.QUEUED]
-        self.attempt = self.crashes = 0
+        self.attempt = self.crashes = self.losses = 0
         self.delayed = self.expired = False
         self.steps: set[int] = set()
 
@@ -68,6 +74,13 @@ class Life:
             return
         self.release()
         self.delayed = self.status is S.QUEUED and self.crashes > 1
+
+    def lose(self) -> None:
+        self.losses += 1
+        if self.status is S.RUNNING and self.losses >= 10:
+            self.go(S.FAILED)
+        else:
+            self.release()
 
 
 class Machine(RuleBasedStateMachine):
@@ -133,7 +146,7 @@ class Machine(RuleBasedStateMachine):
     def checkpoint(self, claim: Claim) -> None:
         step = len(self.life.steps) + 1
         if self.write(claim, self.world.checkpoint, step, [file(f"checkpoints/{step}/model")]):
-            self.life.crashes = 0
+            self.life.crashes = self.life.losses = 0
             self.life.steps.add(step)
 
     def finish(self, claim: Claim) -> None:
@@ -155,6 +168,17 @@ class Machine(RuleBasedStateMachine):
         if self.write(claim, lambda claim: self.world.by(claims.give_back, claim, "asked to stop")):
             self.life.release()
 
+    def decline(self, claim: Claim) -> None:
+        if self.write(claim, lambda claim: self.world.by(claims.decline, claim, "too new for me")):
+            self.life.release()
+            self.life.delayed = self.life.status is S.QUEUED
+            if self.life.delayed:
+                self.world.set(self.job_id, due_at=now(AGES))
+
+    def suspend(self, claim: Claim) -> None:
+        if self.write(claim, lambda claim: self.world.by(claims.suspend, claim, "the disk is full")):
+            self.life.go(S.PAUSED if self.life.status is S.RUNNING else RELEASED[self.life.status])
+
     # ---- time
 
     def back_off_passes(self) -> None:
@@ -167,13 +191,28 @@ class Machine(RuleBasedStateMachine):
             self.world.set(self.job_id, lease_until=now(-1))
             self.life.expired = True
 
+    def forgive(self) -> None:
+        self.world.by(claims.forgive, 60.0, AGES)
+        self.life.expired = False
+
+    def strays(self) -> None:
+        taken = self.world.by(claims.strays, "wrk_1", [])
+        if self.life.status.active:
+            self.life.release()
+            assert taken == ([self.job_id] if self.life.status is S.QUEUED else [])
+        else:
+            assert taken == []
+
+    def known(self) -> None:
+        assert self.world.by(claims.strays, "wrk_1", [self.job_id]) == []
+
     def reap_the_dead(self) -> None:
         self.reap(dead=True)
 
     def reap(self, dead: bool = False) -> None:
         taken = self.world.reap(*(["wrk_1"] if dead else []))
         if self.life.status.active and (dead or self.life.expired):
-            self.life.release()
+            self.life.lose()
             assert taken == ([self.job_id] if self.life.status is S.QUEUED else [])
         else:
             assert taken == []
@@ -220,7 +259,8 @@ class Machine(RuleBasedStateMachine):
     def the_row_is_what_the_model_says(self) -> None:
         for job_id, life in [*self.ended, (self.job_id, self.life)]:
             job = self.world.job(job_id)
-            assert (job.status, job.attempt, job.crashes) == (life.status, life.attempt, life.crashes)
+            assert (job.status, job.attempt) == (life.status, life.attempt)
+            assert (job.crashes, job.losses) == (life.crashes, life.losses)
             assert (job.worker_id == "wrk_1") == (job.lease_until is not None) == life.status.active
             assert (job.finished_at is not None) == life.status.final
             assert job.due_at is not None or not life.delayed
