@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from servers import postgres, redis
 
+pytest_plugins = ["stores"]
+
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:

@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from pathlib import Path
+from typing import IO
 
 from contract.events import RUN_EVENT, Outcome, RunEvent
 
@@ -16,6 +17,7 @@ class Backlog:
     def __init__(self, spill: Path, in_memory: int = IN_MEMORY) -> None:
         self._path, self._limit = spill, in_memory
         self._memory: deque[RunEvent] = deque()
+        self._file: IO[bytes] | None = None
         self._in_file = self._read_to = self._written_to = 0  # lines, bytes, bytes
         self._changed = threading.Condition()
         self._ended = False
@@ -65,9 +67,11 @@ class Backlog:
     def _spill(self, event: RunEvent) -> bool:
         line = event.model_dump_json().encode() + b"\n"
         try:
-            with self._path.open("r+b" if self._written_to else "wb") as file:
-                file.seek(self._written_to)  # over what a full disk left of a line before
-                file.write(line)
+            if self._file is None:
+                self._file = self._path.open("w+b", buffering=0)
+            self._file.seek(self._written_to)  # over what a full disk left of a line before
+            if self._file.write(line) != len(line):
+                return False
         except OSError:
             return False
         self._written_to += len(line)
@@ -84,6 +88,8 @@ class Backlog:
                 self._memory.append(RUN_EVENT.validate_json(line))
                 self._read_to += len(line)
                 self._in_file -= 1
-        if self._in_file == 0:
+        if self._in_file == 0 and self._file is not None:
+            self._file.close()
+            self._file = None
             self._path.unlink()
             self._read_to = self._written_to = 0
