@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +82,12 @@ def _listens(port: int) -> bool:
 class Process:
     """One of our commands in a process of its own, its output in a file."""
 
-    def __init__(self, folder: Path, *command: str, cwd: Path | None = None, **environment: str) -> None:
+    def __init__(self, folder: Path, *command: str, cwd: Path | None = None, program: Sequence[str] = CLI, **environment: str) -> None:
         self.command = command
         self.log = folder / f"{command[0]}-{time.monotonic_ns()}.log"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("POTSTILL_")}
         with self.log.open("wb") as log:
-            self.popen = subprocess.Popen([*CLI, *command], env={**kept, **environment}, stdout=log, stderr=log, cwd=cwd or folder)
+            self.popen = subprocess.Popen([*program, *command], env={**kept, **environment}, stdout=log, stderr=log, cwd=cwd or folder)
         self.ps = psutil.Process(self.popen.pid)
 
     def said(self) -> str:
@@ -118,8 +118,8 @@ class Process:
 class Service:
     """`potstill up` on a home of its own."""
 
-    def __init__(self, home: Path, slots: int = 1, cwd: Path | None = None, **environment: str) -> None:
-        self.cwd = cwd
+    def __init__(self, home: Path, slots: int = 1, cwd: Path | None = None, program: Sequence[str] = CLI, **environment: str) -> None:
+        self.cwd, self.program = cwd, program
         self.home, self.port, self.slots, self.environment = home, free_port(), slots, environment
         home.mkdir(parents=True, exist_ok=True)
         self.url = f"http://127.0.0.1:{self.port}"
@@ -127,7 +127,7 @@ class Service:
 
     def start(self) -> None:
         command = ["up", "--home", str(self.home), "--port", str(self.port), "--slots", str(self.slots)]
-        self.process = Process(self.home, *command, cwd=self.cwd, POTSTILL_HOME=str(self.home), **self.environment)
+        self.process = Process(self.home, *command, cwd=self.cwd, program=self.program, POTSTILL_HOME=str(self.home), **self.environment)
         try:
             until(self._ready, seconds=60, what="the service")
         except TimeoutError:
