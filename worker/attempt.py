@@ -5,7 +5,7 @@ import errno
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -18,7 +18,7 @@ from contract.errors import ErrorCode, JobError, Unavailable
 from contract.events import RUN_EVENT, Failed, Finished, Outcome, Stopped
 from contract.model import ModelConfig
 from contract.status import JobStatus
-from models import claims
+from models import claims, teardown
 from models.blobs import Blobs
 from models.claims import Claim, LeaseLostError, StoredFile
 from models.ids import new_id
@@ -138,53 +138,55 @@ class Attempt(Hold):
             self._with_session(claims.suspend, f"{outcome.error.message} {outcome.error.hint or ''}".strip())
             self.log.warning("paused", reason=outcome.error.message)
         elif isinstance(outcome, Failed) and not outcome.retryable:
-            self._with_session(claims.fail, outcome.error, self._log())
+            self._with_log(claims.fail, outcome.error)
             self.log.info("failed", code=outcome.error.code)
         elif outcome is None and self.was_killed is not None:  # by this worker, for reasons that are not the job's
             status = self._with_session(claims.give_back, self.was_killed)
             self.log.warning("gave back", reason=self.was_killed, status=status)
         else:
-            status = self._with_session(claims.crashed, self._last_words(outcome), self._log())
+            status = self._with_log(claims.crashed, self._last_words(outcome))
             self.log.warning("trainer died", status=status)
 
-    def _with_session(self, call: Callable[..., JobStatus | None], about: object, files: Sequence[StoredFile] = ()) -> JobStatus | None:
+    def _with_session(self, call: Callable[..., JobStatus | None], about: object) -> JobStatus | None:
         with self.database.write() as session:
-            claims.add_files(session, claims.fenced(session, self.claim), files)
             return call(session, self.claim, about)
 
-    def _log(self) -> list[StoredFile]:
-        """What libraries printed before the end, as an artifact: the end of it, where the reason stands."""
+    def _with_log(self, call: Callable[..., JobStatus | None], about: object) -> JobStatus | None:
+        """The same, with what libraries printed before the end as an artifact: the last of it, where the reason stands."""
         path = self.folder / "trainer.log"
-        with contextlib.suppress(FileNotFoundError):
-            text = path.read_bytes()[-LOG_BYTES:]
-            if text.strip():
-                path.write_bytes(text)
-                sha256, size = self.blobs.put(path)
-                return [StoredFile(f"logs/attempt-{self.claim.attempt}.log", "log", sha256, size)]
-        return []
+        printed = path.read_bytes()[-LOG_BYTES:] if path.exists() else b""
+        if not printed.strip():
+            return self._with_session(call, about)
+        path.write_bytes(printed)
+        with teardown.storing(self.database, self.blobs) as put:
+            log = StoredFile(f"logs/attempt-{self.claim.attempt}.log", "log", *put(path))
+            with self.database.write() as session:
+                claims.add_files(session, claims.fenced(session, self.claim), [log])
+                return call(session, self.claim, about)
 
     def _finish(self, outcome: Finished) -> None:
         folder = Path(outcome.folder)
-        student = store_folder(self.blobs, folder / "student", "student/", "student") if outcome.model else []
-        (report_file,) = [f for f in store_folder(self.blobs, folder, "", "report") if f.path == "report.json"]
-        model = None
-        if outcome.model is not None:
-            config = ModelConfig.model_validate(outcome.model)
-            model = Model(
-                id=new_id("mdl"),
-                project_id=self.claim.project_id,
-                name=self.claim.name,
-                task=config.task,
-                job_id=self.claim.job_id,
-                config=outcome.model,
-                files={f.path.removeprefix("student/"): {"sha256": f.sha256, "size_bytes": f.size_bytes} for f in student},
-                parameters=config.parameters,
-                size_bytes=sum(f.size_bytes for f in student),
-                meta={},
-            )
-        with self.database.write() as session:
-            claims.finish(session, self.claim, outcome.report, [*student, report_file], model)
+        with teardown.storing(self.database, self.blobs) as put:
+            student = store_folder(put, folder / "student", "student/", "student") if outcome.model else []
+            (report,) = [f for f in store_folder(put, folder, "", "report") if f.path == "report.json"]
+            model = self._model(ModelConfig.model_validate(outcome.model), student) if outcome.model else None
+            with self.database.write() as session:
+                claims.finish(session, self.claim, outcome.report, [*student, report], model)
         self.log.info("succeeded")
+
+    def _model(self, config: ModelConfig, files: list[StoredFile]) -> Model:
+        return Model(
+            id=new_id("mdl"),
+            project_id=self.claim.project_id,
+            name=self.claim.name,
+            task=config.task,
+            job_id=self.claim.job_id,
+            config=config.model_dump(mode="json"),
+            files={f.path.removeprefix("student/"): {"sha256": f.sha256, "size_bytes": f.size_bytes} for f in files},
+            parameters=config.parameters,
+            size_bytes=sum(f.size_bytes for f in files),
+            meta={},
+        )
 
     def _last_words(self, outcome: Outcome | None) -> str:
         if isinstance(outcome, Failed):

@@ -24,6 +24,7 @@ from models.session import Database
 from worker.backlog import Backlog
 
 FLUSH_SECONDS = 0.25
+AGAIN_SECONDS = 1.0  # after a try that failed
 BATCH = 500  # events in one transaction
 ROWS = 500  # metric points in one INSERT
 MESSAGE = 10_000  # characters
@@ -32,11 +33,11 @@ HISTORY = 20_000  # progress and checkpoint events older than this many are forg
 FORGET_EVERY = 1000
 
 
-def store_folder(blobs: Blobs, folder: Path, prefix: str, kind: str) -> list[StoredFile]:
+def store_folder(put: teardown.Put, folder: Path, prefix: str, kind: str) -> list[StoredFile]:
     """Puts every file below `folder` into the blob store; their paths start with `prefix`."""
     found = []
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        sha256, size = blobs.put(path)
+        sha256, size = put(path)
         found.append(StoredFile(prefix + path.relative_to(folder).as_posix(), kind, sha256, size))
     return found
 
@@ -52,30 +53,29 @@ class Sink:
         self._position = 0  # events taken out of the backlog
         self._tried_at = 0.0
         self._stepped = False
+        self._failed = False
 
     def due(self) -> bool:
         """A few times a second; at once for the first step, which somebody is waiting to see."""
         if not len(self.backlog):
             return False
-        if time.monotonic() - self._tried_at >= FLUSH_SECONDS:
+        if time.monotonic() - self._tried_at >= (AGAIN_SECONDS if self._failed else FLUSH_SECONDS):
             return True
-        return not self._stepped and any(isinstance(event, Step) for event in self.backlog.first(BATCH))
+        return not self._stepped and not self._failed and any(isinstance(event, Step) for event in self.backlog.first(BATCH))
 
     def flush(self) -> None:
         """Writes all there is."""
-        self._tried_at = time.monotonic()
+        self._tried_at, self._failed = time.monotonic(), True
         while events := self._batch():
             last = events[-1]
-            files = self._stored(last) if isinstance(last, CheckpointSaved) else []
-            loose = self._commit(events, files)
+            if isinstance(last, CheckpointSaved):
+                self._checkpoint(last, events)
+            else:
+                self._commit(events, [])
             self._position += len(events)
             self.backlog.drop(len(events))
             self._stepped = self._stepped or any(isinstance(event, Step) for event in events)
-            if isinstance(last, CheckpointSaved):
-                shutil.rmtree(last.folder, ignore_errors=True)  # the store has it; a second link would keep dropped bytes alive
-            with self.database.read() as session:
-                unused = teardown.unreferenced(session, loose) if loose else []
-            teardown.free(self.blobs, unused)
+        self._failed = False
 
     def _batch(self) -> list[RunEvent]:
         """The next events, up to a checkpoint, whose files have to be stored before its row."""
@@ -83,8 +83,13 @@ class Sink:
         stop = next((i + 1 for i, event in enumerate(events) if isinstance(event, CheckpointSaved)), len(events))
         return events[:stop]
 
-    def _stored(self, event: CheckpointSaved) -> list[StoredFile]:
-        return store_folder(self.blobs, Path(event.folder), f"checkpoints/{event.step}/", "checkpoint")
+    def _checkpoint(self, event: CheckpointSaved, events: list[RunEvent]) -> None:
+        """Files first, then the row, then those it replaced; no file waits inside a transaction."""
+        folder = Path(event.folder)
+        with teardown.storing(self.database, self.blobs) as put:
+            loose = self._commit(events, store_folder(put, folder, f"checkpoints/{event.step}/", "checkpoint"))
+        shutil.rmtree(folder, ignore_errors=True)  # the store has it; a second link would keep the bytes of dropped ones alive
+        teardown.release(self.database, self.blobs, loose)
 
     def _commit(self, events: list[RunEvent], files: Sequence[StoredFile]) -> list[str]:
         """One transaction; returns blobs that may now be unused."""
