@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: submission to first step, the API's start and size."""
+"""`python -m benchmarks`: what a checkpoint costs, submission to first step, the API's start and size."""
 
 import os
 import platform
@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.checkpoints import checkpoint_overhead
 from benchmarks.service import CLI, running
 from potstill import Client
 from potstill.job import Job
@@ -116,6 +117,7 @@ if __name__ == "__main__":
     import torch
 
     print(f"{os.cpu_count()} cores, {platform.platform()}, Python {platform.python_version()}, torch {torch.__version__}")
+    checkpoint_overhead()
     api_size()
     submission_to_first_step()
     slots_beside_each_other()

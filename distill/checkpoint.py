@@ -1,182 +1,106 @@
 """Checkpoints: everything the loop needs to go on as if nothing had happened, in safetensors and JSON.
 
-Written to a temporary folder, fsynced, named in a manifest with the SHA-256 of each file, then renamed: a folder with a
-manifest is whole. Reading verifies it.
+Written to a temporary folder, fsynced, named in a manifest, then renamed. Read as if a stranger had written it: all of it is
+checked before any of it is used, so one that is refused has changed nothing.
 """
 
 import json
-import os
 import random
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from hashlib import file_digest
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from contract.spec import Keep
+from distill import disk, manifest, optim, rng
+from distill.device import derived_seed
 from distill.errors import CheckpointInvalidError
+from distill.state import Identity, Progress, State
 
-MANIFEST = "manifest.json"
-
-
-@dataclass
-class Progress:
-    """Where the loop stands, apart from tensors."""
-
-    step: int = 0
-    best: float | None = None
-    best_step: int = 0
-    best_validation: dict[str, float] = field(default_factory=dict)
-    epochs_without_gain: int = 0
-    stopped_early: bool = False
-    first_loss: float | None = None
-    sums: dict[str, float] = field(default_factory=dict)  # metrics since the last point
-    summed_steps: int = 0
-    validation: dict[str, float] = field(default_factory=dict)  # the latest validation's metrics
-    saved: dict[str, float | None] = field(default_factory=dict)  # kept checkpoints: step → validation metric
+BEST = "best"
 
 
 @dataclass
-class State:
-    """All that changes while training."""
+class _Document:
+    """state.json."""
 
-    network: nn.Module
-    optimizer: torch.optim.Optimizer
     progress: Progress
-    best_weights: dict[str, Tensor] | None = None
+    identity: Identity
+    python_random: tuple[int, tuple[int, ...], float | None] | None = None
 
 
-def save(folder: Path, state: State, identity: dict[str, Any]) -> None:
-    """Writes the checkpoint to `folder`, whole or not at all. `identity` is what must be equal for an exact resume."""
+_DOCUMENT = TypeAdapter(_Document)
+
+
+def save(folder: Path, state: State, identity: Identity) -> None:
+    """Writes the checkpoint to `folder`, whole or not at all. JobError when the disk is full."""
+    for left in folder.parent.glob(".*.tmp"):  # by a crash; there may be one for each
+        shutil.rmtree(left, ignore_errors=True)
+    groups = {"model": state.network.state_dict(), "optimizer": optim.moments(state.optimizer), "rng": rng.tensors()}
+    if state.best_weights is not None:
+        groups[BEST] = state.best_weights
+    document = json.dumps({"progress": asdict(state.progress), "identity": asdict(identity), "python_random": random.getstate()})
+    size = len(document) + sum(tensor.nbytes for group in groups.values() for tensor in group.values())
     temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    optimizer = state.optimizer.state_dict()
-    moments = {f"{index}.{name}": value for index, slots in optimizer["state"].items() for name, value in slots.items()}
-    tensors = {
-        "model": state.network.state_dict(),
-        "optimizer": {name: value for name, value in moments.items() if isinstance(value, Tensor)},
-        "rng": _random_state(),
-        **({"best": state.best_weights} if state.best_weights is not None else {}),
-    }
-    for name, group in tensors.items():
-        save_file({key: value.detach().cpu().contiguous() for key, value in group.items()}, temporary / f"{name}.safetensors")
-    document = {
-        "progress": asdict(state.progress),
-        "optimizer_groups": optimizer["param_groups"],
-        "optimizer_numbers": {name: value for name, value in moments.items() if isinstance(value, int | float)},
-        "python_random": random.getstate(),
-        "identity": identity,
-    }
-    (temporary / "state.json").write_text(json.dumps(document))
-    files = {path.name: _digest(path) for path in sorted(temporary.iterdir())}
-    (temporary / MANIFEST).write_text(json.dumps({"files": files}, indent=1))
-    for path in temporary.iterdir():
-        _fsync(path)
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
-    _fsync(folder.parent)
+    with disk.writing(f"The checkpoint of step {state.progress.step}", temporary, size):
+        temporary.mkdir(parents=True)
+        for name, group in groups.items():
+            save_file({key: value.detach().cpu().contiguous() for key, value in group.items()}, temporary / f"{name}.safetensors")
+        (temporary / "state.json").write_text(document)
+        manifest.write(temporary)
+        disk.settle(temporary)
+        shutil.rmtree(folder, ignore_errors=True)  # only one that was refused can be in the way
+        temporary.rename(folder)
+        disk.fsync(folder.parent)
 
 
-def restore(folder: Path, state: State, identity: dict[str, Any]) -> str | None:
+def restore(folder: Path, state: State, identity: Identity) -> str | None:
     """Puts the checkpoint into `state` and the global random states. Returns why the resume is not exact, or None when it is.
-    Raises CheckpointInvalidError when files are missing, changed or for another job."""
-    verify(folder)
+    Raises CheckpointInvalidError, with nothing changed, when files are missing, changed, nonsense or for another job."""
+    manifest.verify(folder)
     try:
-        document = json.loads((folder / "state.json").read_text())
-        if document["identity"]["job"] != identity["job"]:
+        document = _DOCUMENT.validate_json(manifest.read(folder / "state.json"), strict=True)
+        if document.identity.job != identity.job:
             raise CheckpointInvalidError(f"{folder.name} belongs to another spec, other data or another model")
-        state.network.load_state_dict(load_file(folder / "model.safetensors"))
-        state.optimizer.load_state_dict(_optimizer_state(folder, document))
-        state.progress = Progress(**document["progress"])
-        best = folder / "best.safetensors"
-        device = next(state.network.parameters()).device
-        state.best_weights = {k: v.to(device) for k, v in load_file(best).items()} if best.exists() else None
-        complete = _restore_random(load_file(folder / "rng.safetensors"), document["python_random"])
-    except (KeyError, TypeError, ValueError, SafetensorError, RuntimeError, OSError) as error:
-        raise CheckpointInvalidError(f"{folder.name} cannot be read: {error}") from None
-    was, is_ = document["identity"]["fingerprint"], identity["fingerprint"]
-    changed = [f"{name} {was.get(name)} → {value}" for name, value in is_.items() if was.get(name) != value]
-    if not complete:
-        changed.append("the GPU's random state is missing")
-    return ", ".join(changed) or None
+        progress = document.progress
+        _check(progress, state)
+        found = {path.stem: load_file(path) for path in folder.glob("*.safetensors")}
+        weights = state.network.state_dict()
+        _check_tensors("model", found["model"], weights, finite=True)
+        _check_tensors("optimizer", found["optimizer"], optim.moments_expected(state.optimizer))
+        best = found[BEST] if state.keeps_best and progress.best is not None else None
+        if best is not None:
+            _check_tensors(BEST, best, weights, finite=True)
+        seed = derived_seed("resumed", progress.step)
+        restore_random, missing = rng.prepared(found.get("rng", {}), document.python_random, seed)
+    except (LookupError, TypeError, ValueError, ArithmeticError, SafetensorError, RuntimeError, OSError) as error:
+        raise CheckpointInvalidError(f"{folder.name} cannot be read: {str(error)[:500]}") from None
+    state.network.load_state_dict(found["model"])
+    optim.set_moments(state.optimizer, found["optimizer"])
+    state.progress = progress
+    device = next(state.network.parameters()).device
+    state.best_weights = {name: value.to(device) for name, value in best.items()} if best is not None else None
+    restore_random()
+    was, is_ = document.identity.fingerprint, identity.fingerprint
+    changed = [f"{name} {was.get(name)} → {is_.get(name)}" for name in {**is_, **was} if was.get(name) != is_.get(name)]
+    return ", ".join(changed + [f"the random state of {name} is missing" for name in missing]) or None
 
 
-def verify(folder: Path) -> None:
-    """Raises CheckpointInvalidError unless the manifest names every file there is and each is what it was."""
-    try:
-        files: dict[str, str] = json.loads((folder / MANIFEST).read_text())["files"]
-        wrong = [name for name, sha256 in files.items() if _digest(folder / name) != sha256]
-        unnamed = {path.name for path in folder.iterdir()} - files.keys() - {MANIFEST}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        raise CheckpointInvalidError(f"{folder.name} is not complete") from None
-    if unnamed:
-        raise CheckpointInvalidError(f"{folder.name}: {', '.join(sorted(unnamed))} not named in its manifest")
-    if wrong:
-        raise CheckpointInvalidError(f"{folder.name}: {', '.join(wrong)} changed since it was written")
+def _check(progress: Progress, state: State) -> None:
+    """ValueError for figures that no run of this length can have."""
+    step = progress.step
+    kept = [int(name) for name in progress.saved]
+    if not 1 <= step <= state.total_steps or max([*kept, progress.best_step, progress.summed_steps]) > step or step not in kept:
+        raise ValueError(f"it cannot be of a run of {state.total_steps} steps")
 
 
-def retain(saved: dict[str, float | None], keep: Keep, higher_is_better: bool) -> list[int]:
-    """Takes steps out of `saved` until only the newest `keep.last` and the best `keep.best` are left; returns those dropped."""
-    steps = sorted(map(int, saved))
-    keepers = set(steps[-keep.last :])
-    judged = [step for step in steps if saved[str(step)] is not None]
-    judged.sort(key=lambda step: (saved[str(step)] or 0.0) * (-1 if higher_is_better else 1))
-    keepers |= set(judged[: keep.best])
-    dropped = [step for step in steps if step not in keepers]
-    for step in dropped:
-        del saved[str(step)]
-    return dropped
-
-
-def _optimizer_state(folder: Path, document: dict[str, Any]) -> dict[str, Any]:
-    state: dict[int, dict[str, Any]] = {}
-    for name, value in [*load_file(folder / "optimizer.safetensors").items(), *document["optimizer_numbers"].items()]:
-        index, slot = name.split(".", 1)
-        state.setdefault(int(index), {})[slot] = value
-    return {"state": state, "param_groups": document["optimizer_groups"]}
-
-
-def _random_state() -> dict[str, Tensor]:
-    kind, keys, position, has_gauss, cached = np.random.get_state()
-    assert kind == "MT19937"
-    found = {
-        "torch": torch.get_rng_state(),
-        "numpy": torch.from_numpy(np.asarray(keys, dtype=np.int64)),
-        "numpy_position": torch.tensor([float(position), float(has_gauss), float(cached)], dtype=torch.float64),
-    }
-    if torch.cuda.is_available():
-        found["cuda"] = torch.cuda.get_rng_state()
-    return found
-
-
-def _restore_random(found: dict[str, Tensor], python: Sequence[Any]) -> bool:
-    torch.set_rng_state(found["torch"])
-    position, has_gauss, cached = found["numpy_position"].tolist()
-    np.random.set_state(("MT19937", found["numpy"].numpy().astype(np.uint32), int(position), int(has_gauss), cached))
-    random.setstate((python[0], tuple(python[1]), python[2]))
-    if torch.cuda.is_available():
-        if "cuda" not in found:
-            return False
-        torch.cuda.set_rng_state(found["cuda"])
-    return True
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _check_tensors(what: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor], finite: bool = False) -> None:
+    """ValueError unless both have the same names, shapes and types, and numbers one can train on."""
+    if {n: (t.shape, t.dtype) for n, t in found.items()} != {n: (t.shape, t.dtype) for n, t in expected.items()}:
+        raise ValueError(f"its {what} has other tensors than this run")
+    if any((~tensor.isfinite() if finite else tensor.isnan()).any() for tensor in found.values()):
+        raise ValueError(f"its {what} holds numbers that are not finite")

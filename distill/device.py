@@ -2,11 +2,17 @@
 
 import contextlib
 import platform
+import re
 from collections.abc import Iterator
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import torch
+
+CPUINFO = Path("/proc/cpuinfo")
+PROCESSOR = ("model name", "cpu family", "model", "CPU implementer", "CPU part")  # x86 has the first three, Arm the others
+LIBRARIES = {"blas": r"BLAS_INFO=(\w+)", "mkl": r"Math Kernel Library Version ([\w.]+)", "onednn": r"MKL-DNN v([\w.]+)"}
 
 
 def pick_device() -> torch.device:
@@ -25,15 +31,31 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 
 
 def fingerprint(device: torch.device) -> dict[str, Any]:
-    """Two runs with equal fingerprints compute the same bits. Threads count: they change the order of sums."""
-    return {
+    """Two runs with equal fingerprints compute the same bits. Threads count: they change the order of sums. So does a processor:
+    libraries choose their kernels by its model and its vector instructions."""
+    common = {
         "torch": torch.__version__,
         "device": device.type,
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
         "cuda": torch.version.cuda,
         "threads": torch.get_num_threads(),
         "world_size": 1,
     }
+    if device.type == "cuda":
+        cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+        return {**common, "device_name": torch.cuda.get_device_name(device), "cudnn": cudnn}
+    built = torch.__config__.show()
+    libraries = {name: found[1] if (found := re.search(pattern, built)) else None for name, pattern in LIBRARIES.items()}
+    return {**common, "device_name": _processor(), "vectors": torch.backends.cpu.get_cpu_capability(), **libraries}
+
+
+def _processor() -> str:
+    """The first processor's model, with the numbers by which libraries know it where virtual machines all have one name."""
+    try:
+        lines = [line.partition(":") for line in CPUINFO.read_text().split("\n\n")[0].splitlines()]
+    except OSError:
+        lines = []
+    said = {name.strip(): value.strip() for name, _, value in lines}
+    return " ".join([platform.machine(), *(said[name] for name in PROCESSOR if said.get(name))])
 
 
 def derived_seed(purpose: str, *parts: int) -> int:

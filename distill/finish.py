@@ -11,7 +11,7 @@ from contract.events import Finished, PhaseChanged, RunEvent
 from contract.model import ModelConfig
 from contract.spec import JobSpec
 from contract.status import Phase
-from distill import card, evaluate, networks, report
+from distill import card, disk, evaluate, networks, report
 from distill.data import Data, Split
 from distill.errors import diverged
 from distill.networks.files import CARD, WEIGHTS
@@ -33,20 +33,21 @@ def trained(
 ) -> Finished:
     emit(PhaseChanged(phase=Phase.EVALUATING, message=f"{len(data.test):,} {data.test_name} rows"))
     folder = workdir / "result"
-    networks.save(network, config, folder / "student")
-    size = (folder / "student" / WEIGHTS).stat().st_size
-    test = data.test.to(next(network.parameters()).device)
-    student = _measured(network, config, test), evaluate.cost(network, config, test, size)
-    about = (spec.task, data.test_name, len(test), test.digest(), spec.training.seed)
-    if teacher is None or outputs is None:
-        found = report.single(*about, student, validation)
-    else:
-        cost = evaluate.cost(teacher.network, teacher.config, test, teacher.size_bytes)
-        measured = evaluate.measure(teacher.outputs(test).logits, test), cost
-        found = report.distilled(*about, measured, student, validation, outputs.summary())
-    emit(PhaseChanged(phase=Phase.SAVING))
-    (folder / "student" / CARD).write_text(card.write(network, config, found))
-    return _finished(folder, found, config)
+    with disk.writing("The result", folder, sum(tensor.nbytes for tensor in network.state_dict().values())):
+        networks.save(network, config, folder / "student")
+        size = (folder / "student" / WEIGHTS).stat().st_size
+        test = data.test.to(next(network.parameters()).device)
+        student = _measured(network, config, test), evaluate.cost(network, config, test, size)
+        about = (spec.task, data.test_name, len(test), test.digest(), spec.training.seed)
+        if teacher is None or outputs is None:
+            found = report.single(*about, student, validation)
+        else:
+            cost = evaluate.cost(teacher.network, teacher.config, test, teacher.size_bytes)
+            measured = evaluate.measure(teacher.outputs(test).logits, test), cost
+            found = report.distilled(*about, measured, student, validation, outputs.summary())
+        emit(PhaseChanged(phase=Phase.SAVING))
+        (folder / "student" / CARD).write_text(card.write(network, config, found))
+        return _finished(folder, found, config)
 
 
 def evaluated(spec: JobSpec, workdir: Path, emit: Emit, network: nn.Sequential, config: ModelConfig, data: Data) -> Finished:
@@ -55,7 +56,8 @@ def evaluated(spec: JobSpec, workdir: Path, emit: Emit, network: nn.Sequential, 
     size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     model = _measured(network, config, test), evaluate.cost(network, config, test, size)
     found = report.single(spec.task, data.test_name, len(test), test.digest(), spec.training.seed, model, {})
-    return _finished(workdir / "result", found, None)
+    with disk.writing("The report", workdir / "result", 0):
+        return _finished(workdir / "result", found, None)
 
 
 def _measured(network: nn.Module, config: ModelConfig, rows: Split) -> evaluate.Measured:
@@ -68,4 +70,5 @@ def _measured(network: nn.Module, config: ModelConfig, rows: Split) -> evaluate.
 def _finished(folder: Path, found: dict[str, Any], config: ModelConfig | None) -> Finished:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(found, indent=2) + "\n")
+    disk.settle(folder)
     return Finished(folder=str(folder), report=found, model=config.model_dump(mode="json") if config else None)

@@ -1,9 +1,11 @@
 """Optimisers and learning-rate schedules. A schedule is a pure function of the step, so there is no scheduler state to lose."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import cos, pi
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import Parameter
 
 from contract.spec import Optimizer, Schedule
@@ -32,3 +34,27 @@ def learning_rate(spec: Optimizer, schedule: Schedule, step: int, total_steps: i
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
+
+
+def moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What the optimiser remembers of each parameter, as `0.exp_avg`; all else in it comes from the spec and the step."""
+    found = {f"{index}.{slot}": value for index, slots in optimizer.state_dict()["state"].items() for slot, value in slots.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def moments_expected(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Tensors of the names, shapes and types that `moments` has once a step was made."""
+    slots = ["step", "exp_avg", "exp_avg_sq"]
+    if isinstance(optimizer, torch.optim.SGD):
+        slots = ["momentum_buffer"] if optimizer.defaults["momentum"] else []
+    parameters = enumerate(parameter for group in optimizer.param_groups for parameter in group["params"])
+    scalar = torch.tensor(0.0)
+    return {f"{index}.{slot}": scalar if slot == "step" else parameter for index, parameter in parameters for slot in slots}
+
+
+def set_moments(optimizer: torch.optim.Optimizer, found: Mapping[str, Tensor]) -> None:
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in found.items():
+        index, slot = name.split(".", 1)
+        state.setdefault(int(index), {})[slot] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

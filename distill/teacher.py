@@ -4,9 +4,12 @@ The key hashes the teacher's weights and config and the rows' features. Any job 
 batches, reads the same file; anything changed is another key.
 """
 
+import contextlib
 import fcntl
 import os
+import shutil
 import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +20,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from contract.errors import JobError
 from contract.model import ModelConfig
+from distill import disk
 from distill.data import Split
 from distill.networks import digest, load, scaled
 from distill.networks.files import WEIGHTS
@@ -58,11 +63,11 @@ class Live:
 class Teacher:
     """A network in evaluation mode that no gradient reaches."""
 
-    def __init__(self, folder: Path, cache: Path, device: torch.device) -> None:
+    def __init__(self, folder: Path, cache: Path, device: torch.device, warn: Callable[[str], None]) -> None:
         self.network, self.config = load(folder)
         self.network.requires_grad_(False).to(device)
         self.device = device
-        self._cache = cache
+        self._cache, self._warn = cache, warn
         self.sha256 = digest(folder)
         self.size_bytes = (folder / WEIGHTS).stat().st_size
 
@@ -70,15 +75,29 @@ class Teacher:
         """The logits for `rows`, from the cache when this teacher has seen them before."""
         key = sha256(f"logits/1/{self.sha256}/{rows.digest()}".encode()).hexdigest()
         path = self._cache / key[:2] / f"{key}.safetensors"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.with_suffix(".lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # runs of one job start together: the second waits for the first's pass
+        with _one_at_a_time(path):
             known = _read(path, len(rows))
             if known is not None:
+                with contextlib.suppress(OSError):
+                    os.utime(path)  # what was not used for longest is the first to go
                 return Outputs(known.to(self.device), "hit")
             logits = infer(self.network, self.config, rows)
-            _write(path, logits)
+            try:
+                _write(path, logits)
+            except (JobError, OSError, SafetensorError) as error:  # it saves work, and is worth no job
+                self._warn(f"the run goes on with the teacher's outputs in memory: {error}")
             return Outputs(logits, "built")
+
+
+@contextlib.contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Runs of one job start together: the second waits for the first's pass. Where no lock can be had, each makes it."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = held.enter_context(path.with_suffix(".lock").open("a"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def infer(network: nn.Module, config: ModelConfig, rows: Split, batch: int = BATCH) -> Tensor:
@@ -106,10 +125,12 @@ def _digest(logits: Tensor) -> str:
 
 def _write(path: Path, logits: Tensor) -> None:
     """Whole or not at all: two jobs that build the same outputs at once both succeed, and write the same bytes."""
+    for left in path.parent.glob(f".{path.stem}.*"):  # by a crash; there may be one for each
+        shutil.rmtree(left, ignore_errors=True)
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}")
-    try:
-        kept = logits.cpu().contiguous()
-        save_file({"logits": kept}, temporary, metadata={"sha256": _digest(kept)})
-        os.replace(temporary, path)  # noqa: PTH105 - the atomic rename is the point
-    finally:
-        temporary.unlink(missing_ok=True)
+    kept = logits.cpu().contiguous()
+    with disk.writing("The cache of teacher outputs", temporary, kept.nbytes):
+        temporary.mkdir()
+        save_file({"logits": kept}, temporary / path.name, metadata={"sha256": _digest(kept)})
+        os.replace(temporary / path.name, path)  # noqa: PTH105 - the atomic rename is the point
+    temporary.rmdir()

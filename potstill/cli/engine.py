@@ -1,9 +1,11 @@
 """`run`: the engine on this machine alone. The same code that a worker runs, without service, database or queue."""
 
+import contextlib
 import json
 import shutil
 import signal
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -55,30 +57,56 @@ def run(
 
 def _one(job: "JobSpec", folder: Path, inputs: "Inputs", stop: threading.Event, as_json: bool) -> None:
     """One run into `folder`; goes on from its checkpoints, leaves one when stopped."""
-    from contract.events import Finished
+    from contract.events import CheckpointSaved, Finished
     from distill.train import run as run_engine
 
     folder.mkdir(parents=True, exist_ok=True)
     with _Screen(job, as_json) as screen:
-        outcome = run_engine(job, folder, screen.show, stop.is_set, inputs=inputs, resume_from=_checkpoints(folder))
+
+        def heard(event: "RunEvent") -> None:
+            if isinstance(event, CheckpointSaved):
+                for step in event.dropped:
+                    shutil.rmtree(folder / "checkpoints" / str(step), ignore_errors=True)
+            screen.show(event)
+
+        with _no_job_to_resume():
+            outcome = run_engine(job, folder, heard, stop.is_set, inputs=inputs, resume_from=_checkpoints(folder))
     if not isinstance(outcome, Finished):
         line("!", "stopped", f"checkpoint in {folder / 'checkpoints'}; the same command goes on from it")
         raise typer.Exit(130)
     made = Path(outcome.folder)
     if (made / "student").exists():
+        shutil.rmtree(folder / "student", ignore_errors=True)  # of an attempt that was killed between these two moves
         shutil.move(made / "student", folder / "student")
     shutil.move(made / "report.json", folder / "report.json")  # last: it says that the run is complete
     made.rmdir()
 
 
+@contextlib.contextmanager
+def _no_job_to_resume() -> Iterator[None]:
+    """A full disk's hint, as it is for a run without a service."""
+    from contract.errors import ErrorCode, JobError
+
+    try:
+        yield
+    except JobError as error:
+        if error.code == ErrorCode.DISK_FULL:
+            error.hint = "Free some space, then run the same command: it goes on from the last good checkpoint."
+        raise
+
+
 def _conclude(out: Path, results: "list[RunResult]", as_json: bool) -> None:
     """Of several runs: their common report, and the best one's student at the top."""
     from contract import evidence
+    from distill import disk
 
     if len(results) > 1:
         best = out / "runs" / f"{results[0].arm}-{evidence.best_seed(results)}" / "student"
-        shutil.copytree(best, out / "student", dirs_exist_ok=True)
-        (out / "report.json").write_text(json.dumps(evidence.combine(results), indent=2) + "\n")
+        with _no_job_to_resume(), disk.writing("The best student", out / "student", sum(p.stat().st_size for p in best.iterdir())):
+            shutil.copytree(best, out / "student", dirs_exist_ok=True)
+        half = out / ".report.json"  # the whole one says that all is done, so it must not be seen half written
+        half.write_text(json.dumps(evidence.combine(results), indent=2) + "\n")
+        half.rename(out / "report.json")
     report = json.loads((out / "report.json").read_text())
     if as_json:
         emit(report, stream=True)

@@ -1,5 +1,6 @@
 """One thread for everything, a teacher trained once, an engine with a folder of its own."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,8 +8,11 @@ import numpy as np
 import pytest
 from engine_runs import Engine, small
 
-from distill import checkpoint, evaluate
+from distill import disk, evaluate
 from distill.device import threads
+
+# Some virtual machines announce AMX and then stop the process at its first instruction; bf16 alone would use it.
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_FP16")
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +28,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     say is not asked here, and where fsync matters a test looks at it."""
     timed = evaluate._timed
     monkeypatch.setattr(evaluate, "_timed", lambda *given, seconds: timed(*given, seconds=0.0))
-    monkeypatch.setattr(checkpoint, "_fsync", lambda path: None)
+    monkeypatch.setattr(disk, "fsync", lambda path: None)
 
 
 @pytest.fixture

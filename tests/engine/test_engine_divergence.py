@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 
 from contract.errors import ErrorCode, InvalidSpec, JobError
 from contract.events import CheckpointSaved, Step
-from distill import train
-from distill.checkpoint import verify
+from distill import curves, train
+from distill.manifest import verify
 from distill.networks import load, save
 
 
@@ -82,7 +82,7 @@ def test_a_stop_request_does_not_save_what_is_broken(engine):
 
 def test_between_the_points_of_a_long_curve_it_is_noticed_too(engine, monkeypatch):
     """Long runs look at the loss only once in a while; a NaN in between must not be averaged away or checkpointed."""
-    monkeypatch.setattr(train, "POINTS", 1)
+    monkeypatch.setattr(curves, "POINTS", 1)
     real = train.optim.learning_rate
     monkeypatch.setattr(train.optim, "learning_rate", lambda *given: real(*given) if given[2] != 8 else float("nan"))
     error, _ = diverging(engine, small(data={"validation": None}))

@@ -4,9 +4,12 @@ import math
 
 import pytest
 from engine_runs import STEPS, small
+from torch import nn
 
 from contract.events import RUN_EVENT, CheckpointSaved, LogLine, Step, Stopped
-from distill import train
+from distill import curves, evaluate
+from distill.curves import Curves
+from distill.state import Progress, State
 
 
 @pytest.fixture(params=["train", "distill"])
@@ -84,7 +87,7 @@ def test_the_teachers_pass_is_said_with_what_it_cost(engine, teacher):
 def test_a_long_curve_is_thinned_to_means_that_lose_nothing(engine, monkeypatch, points):
     """A million steps must not become a million events; the mean of all losses stays what it was."""
     whole = [event.metrics["train/loss"] for event in engine.run(small()).of(Step) if "train/loss" in event.metrics]
-    monkeypatch.setattr(train, "POINTS", points)
+    monkeypatch.setattr(curves, "POINTS", points)
     thinned = [event for event in engine.run(small()).of(Step) if "train/loss" in event.metrics]
     assert len(thinned) <= 2 * points + 2 or points == 1000
     assert thinned[-1].step == STEPS
@@ -92,6 +95,62 @@ def test_a_long_curve_is_thinned_to_means_that_lose_nothing(engine, monkeypatch,
     for event in thinned:
         assert event.metrics["train/loss"] == pytest.approx(sum(whole[since : event.step]) / (event.step - since), rel=1e-5)
         since = event.step
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4, 5, 9, 40])
+def test_validation_is_told_of_in_few_points_and_looked_at_every_epoch(engine, monkeypatch, epochs):
+    """A hundred thousand epochs must not become as many events; the first and the last are always among them."""
+    looked, real = [], evaluate.quick
+
+    def quick(*given):
+        looked.append(1)
+        return real(*given)
+
+    monkeypatch.setattr(curves, "POINTS", 2)
+    monkeypatch.setattr(evaluate, "quick", quick)
+    ran = engine.run(small(training={"epochs": epochs, "batch_size": 90}))
+    told = [event.epoch for event in ran.of(Step) if "validation/loss" in event.metrics]
+    assert len(looked) == epochs
+    assert len(told) <= 2 * 2 + 1
+    assert told[0] == 1
+    assert told[-1] == epochs
+    assert told == sorted(set(told))
+    assert len(told) >= min(epochs, 2)
+
+
+def test_early_stopping_sees_what_is_not_told(engine, monkeypatch):
+    """The best epoch and the one it stops at fall between the points; the last one is told of all the same."""
+    values = [0.1, 0.2, 0.3, 0.4, 0.9, 0.5, 0.5]
+
+    def run():
+        left = iter(values)
+        monkeypatch.setattr(evaluate, "quick", lambda *_: {"accuracy": next(left), "loss": 1.0})
+        return engine.run(small(training={"epochs": 40, "early_stopping": {"patience": 2}}))
+
+    def told(ran):
+        return [event.epoch for event in ran.of(Step) if "validation/loss" in event.metrics]
+
+    whole = run()
+    monkeypatch.setattr(curves, "POINTS", 10)  # every fourth epoch
+    thinned = run()
+    assert told(whole) == [1, 2, 3, 4, 5, 6, 7]
+    assert told(thinned) == [1, 4, 7]
+    assert thinned.weights == whole.weights
+    assert thinned.report["validation"] == whole.report["validation"] == {"accuracy": 0.9, "loss": 1.0}
+
+
+def test_no_curve_of_the_longest_run_has_more_than_two_thousand_points():
+    """Of every length near the borders, counted as the loop would."""
+    for epochs, steps in [(1, 1999), (1, 2001), (999, 1), (1999, 1), (2000, 1), (2001, 3), (100_000, 2), (3, 50_000)]:
+        total = epochs * steps
+        state = State(nn.Identity(), None, Progress(), total, keeps_best=False)
+        told = []
+        points = Curves(state, told.append, steps)
+        assert sum(points.speaks(step) for step in range(1, total + 1)) <= 2001
+        for epoch in range(1, epochs + 1):
+            state.progress.step = epoch * steps
+            points.validated()
+        assert min(epochs, 1000) <= len(told) <= 2001, (epochs, steps)
 
 
 def test_a_stop_is_answered_at_the_step_boundary_with_a_checkpoint(engine):

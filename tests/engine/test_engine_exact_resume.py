@@ -1,12 +1,13 @@
 """A run that was stopped and resumed, anywhere and however often, equals the undisturbed one bit for bit."""
 
 import json
+from pathlib import Path
 
 import pytest
 from engine_runs import STEPS, Ran, digest, small
 
-from contract.events import CheckpointSaved, Finished, Resumed, Stopped
-from distill import train
+from contract.events import CheckpointSaved, Finished, Resumed, Step, Stopped
+from distill import curves
 
 DROPOUT = {"arch": "mlp", "hidden": [8], "dropout": 0.3}
 # Each with something that only a complete checkpoint can carry over.
@@ -31,7 +32,7 @@ CARRIED = ("model", "optimizer", "rng")
 
 @pytest.fixture(params=RUNS, ids=RUNS)
 def spec(request, teacher, monkeypatch):
-    monkeypatch.setattr(train, "POINTS", 5)  # points of the curves are means over 3 steps: their sums cross checkpoints too
+    monkeypatch.setattr(curves, "POINTS", 5)  # points of the curves are means over 3 steps: their sums cross checkpoints too
     return small(teacher if "distilled" in request.param else None, **{"student": DROPOUT} | RUNS[request.param])
 
 
@@ -41,9 +42,11 @@ def state(folder):
     return {name: digest(folder / f"{name}.safetensors") for name in CARRIED} | {"progress": progress | {"saved": None}}
 
 
-def outcome(ran: Ran):
+def report(ran: Ran):
+    """All of it but what a clock or the cache of teacher outputs had a say in."""
     assert isinstance(ran.outcome, Finished)
-    return ran.weights, state(ran.checkpoints[0]), ran.report["arms"][list(ran.report["arms"])[-1]]["metrics"]
+    arms = {name: {k: v for k, v in arm.items() if k not in ("latency_ms", "rows_per_second")} for name, arm in ran.report["arms"].items()}
+    return {k: v for k, v in ran.report.items() if k not in ("teacher_outputs", "speedup")} | {"arms": arms}
 
 
 def test_stopped_at_every_step(engine, spec):
@@ -56,7 +59,8 @@ def test_stopped_at_every_step(engine, spec):
         resumed = engine.run(spec, resume=cut.checkpoints)
         assert resumed.of(Resumed) == [Resumed(step=step, inexact=None)]
         if step < last:
-            assert outcome(resumed) == outcome(undisturbed), f"stopped at step {step}"
+            assert state(resumed.checkpoints[0]) == state(undisturbed.checkpoints[0]), f"stopped at step {step}"
+        assert report(resumed) == report(undisturbed), f"stopped at step {step}"
         assert resumed.weights == undisturbed.weights, f"stopped at step {step}"
         assert cut.curve() + resumed.curve() == undisturbed.curve(), f"stopped at step {step}"  # no point twice, none missing
 
@@ -88,6 +92,43 @@ def test_a_checkpoint_taken_in_passing_serves_as_well(engine, spec):
     for saved in undisturbed.of(CheckpointSaved):
         resumed = engine.run(spec, resume=[undisturbed.checkpoint(saved.step)])
         assert resumed.weights == undisturbed.weights, f"from step {saved.step}"
+
+
+class KilledError(Exception):
+    """Stands for a signal: whoever gets it does nothing any more."""
+
+
+def test_killed_at_any_event_of_a_chain_of_attempts(engine, spec):
+    """Not at a step boundary and without a last checkpoint: in the middle of a step's words, right before and right after a
+    checkpoint is announced. Each attempt is killed a little later than the one before, and goes on from what the disk holds."""
+    spec = spec.model_copy(update={"training": spec.training.model_copy(update={"checkpoint_every_seconds": 0})})
+    undisturbed, said, attempts = engine.run(spec), [], 0
+    kept: list[Path] = []
+    ended = None
+    while ended is None:
+        attempts += 1
+        left = 1 + attempts % 7
+        folder = engine.home / f"attempt-{engine.attempts + 1}" / "checkpoints"
+
+        def emit(event):
+            nonlocal left
+            if isinstance(event, Step):
+                said.append((event.step, {k: v for k, v in event.metrics.items() if k != "steps_per_second"}))
+            left -= isinstance(event, Step | CheckpointSaved | Resumed)
+            if not left:
+                raise KilledError
+
+        try:
+            ended = engine.run(spec, resume=kept, emit=emit)
+        except KilledError:
+            made = sorted(folder.iterdir(), key=lambda path: -int(path.name)) if folder.exists() else []
+            kept = [*made, *kept]
+    assert attempts > 3
+    assert ended.weights == undisturbed.weights
+    assert report(ended) == report(undisturbed)
+    curve = undisturbed.curve()
+    assert all(point in curve for point in said)  # some twice, none other
+    assert all(point in said for point in curve)
 
 
 def test_the_checkpoints_after_a_resume_say_what_they_would_have_said(engine):

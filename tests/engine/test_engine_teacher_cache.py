@@ -1,6 +1,7 @@
 """Teacher outputs are computed once for the same teacher and rows, and never taken for those of others."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -168,17 +169,29 @@ def test_a_file_of_another_shape_is_built_again(tmp_path, teacher, rows, wrong):
     assert load_file(path)["logits"].equal(expected)
 
 
-def test_a_failed_write_leaves_nothing_behind(tmp_path, teacher, rows, monkeypatch):
+@pytest.mark.parametrize("end", [OSError("disk full"), KeyboardInterrupt()], ids=["error", "killed"])
+def test_a_failed_write_leaves_nothing_behind(tmp_path, teacher, rows, monkeypatch, end):
     """Half a file under a temporary name, once for each crash, would fill the disk."""
 
     def half(tensors, path, **_):
         path.write_bytes(b"half")
-        raise OSError("disk full")
+        raise end
 
-    monkeypatch.setattr(teacher_module, "save_file", half)
-    with pytest.raises(OSError, match="disk full"):
-        outputs_of(teacher, tmp_path)[1](rows)
-    assert files(tmp_path) == []
+    network, outputs = outputs_of(teacher, tmp_path)
+    network._warn = str
+    with monkeypatch.context() as patch:
+        patch.setattr(teacher_module, "save_file", half)
+        if isinstance(end, KeyboardInterrupt):  # whoever is killed cleans nothing up
+            patch.setattr(teacher_module.shutil, "rmtree", lambda *_, **__: None)
+            with pytest.raises(KeyboardInterrupt):
+                outputs(rows)
+            assert len(files(tmp_path)) == 1
+        else:
+            outputs(rows)
+            assert files(tmp_path) == []
+    assert outputs(rows).cache == "built"
+    assert len(files(tmp_path)) == 1
+    assert list(tmp_path.rglob(".*")) == []
 
 
 def test_outputs_can_be_trained_on(tmp_path, teacher, rows):
@@ -196,3 +209,13 @@ def test_a_teacher_is_asked_once_even_when_no_term_listens(engine, teacher, coun
     spec = parse_spec(SMALL | {"kind": "distill", "teacher": {"path": str(teacher)}, "objective": [{"loss": "cross_entropy"}]})
     assert engine.run(spec).report["agreement"]["mean"] > 0
     assert counted.rows == [90, 360]
+
+
+def test_a_hit_counts_as_use(tmp_path, teacher, rows):
+    """Where the cache is full, what was not used for longest goes first."""
+    outputs = outputs_of(teacher, tmp_path)[1]
+    outputs(rows)
+    (kept,) = files(tmp_path)
+    os.utime(kept, (0, 0))
+    outputs(rows)
+    assert kept.stat().st_mtime > 1e9
