@@ -41,13 +41,16 @@ format: $(VENV)/.dev  ## Put the code in order.
 docs: $(VENV)/.dev  ## Write docs/reference from the code.
 	@$(BIN)/python tools/reference.py
 
-bench: $(VENV)/.dev  ## Measure the service: submission to first step, the API's size, training throughput.
+bench: $(VENV)/.dev  ## Measure the service: submission to first step, the API's size, training throughput, checkpoints.
 	@$(BIN)/python -m benchmarks
 
 results: $(VENV)/.dev  ## Run the comparisons of docs/results.md that are missing, and write the page. Needs POTSTILL_TEST_DATA.
 	@$(BIN)/python -m benchmarks.results
 
+chaos: $(VENV)/.dev  ## Break it on purpose for as long as you like; resumable. CHAOS="--minutes 30" narrows it.
+	@$(BIN)/python tests/chaos/run.py $(CHAOS); found=$$?; $(BIN)/python tests/chaos/run.py --table && exit $$found
+
 clean:  ## Remove .venv and caches.
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help install demo serve test lint format bench results clean
+.PHONY: help install demo serve test lint format bench results chaos clean

@@ -1,19 +1,15 @@
 """Deleting jobs with their children and bytes: rows in one transaction, files after its commit."""
 
-from collections.abc import Iterable
-
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from api.uses import refuse_if_needed
 from contract.wire import FreedView
-from models.blobs import Blobs
 from models.dataset import Dataset
 from models.job import Job
 from models.lifecycle import refuse_unless_final
 from models.results import Artifact, Model
-from models.session import Database
-from models.teardown import delete_job, free, unreferenced
+from models.teardown import delete_job, unreferenced
 
 
 def family(session: Session, job: Job) -> list[Job]:
@@ -44,15 +40,6 @@ def delete(session: Session, jobs: list[Job]) -> list[str]:
     """Removes the rows; returns blobs that nothing refers to any more."""
     loose = [sha256 for job in jobs for sha256 in delete_job(session, job)]
     return unreferenced(session, loose)
-
-
-def free_bytes(database: Database, blobs: Blobs, sha256s: Iterable[str]) -> None:
-    """Looked at once more after the commit: an upload of the same bytes may have come in between."""
-    loose = list(sha256s)
-    if loose:
-        with database.read() as session:
-            loose = unreferenced(session, loose)
-        free(blobs, loose)
 
 
 def delete_model(session: Session, row: Model) -> list[str]:

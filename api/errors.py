@@ -1,5 +1,6 @@
 """Anything raised → one problem+json answer. Nothing else in the API writes an error."""
 
+import asyncio
 import traceback
 from typing import Any
 
@@ -113,6 +114,11 @@ class Answered:
             await self.app(scope, receive, watched)
         except ClientDisconnect:
             scope["state"]["disconnected"] = True  # nobody is left to answer
+        except asyncio.CancelledError:
+            if started:
+                raise
+            leaving = Unavailable("The service is shutting down.", hint="Ask again in a few seconds.", headers={"Retry-After": "5"})
+            await problem(scope, leaving)(scope, receive, send)
         except Exception as error:
             if started:
                 raise  # half an answer is out: the server closes the connection, so that nobody takes it for a whole one

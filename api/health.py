@@ -1,42 +1,56 @@
-"""Whether this process can do its work: a database that answers, with the tables this version needs; and how the broker is."""
+"""Whether this process can do its work: a database that answers, with the tables this version needs; and how broker and
+workers are."""
+
+from datetime import datetime
 
 import anyio
 from anyio import to_thread
-from sqlalchemy import inspect, text
+from sqlalchemy import select
 
 from api.queue import Bell
 from contract.errors import PotstillError, Unavailable
+from models.base import REVISION, now
+from models.schema import refuse_other
+from models.service import Worker
 from models.session import Database
 
-MIGRATE = "Run `potstill migrate`."
+SILENCE = 30.0  # seconds without a heartbeat: the lease of what it ran is over by then
+NAMED = 5  # workers in trouble that /readyz names
 
 
-def schema(database: Database) -> str | None:
-    """The revision the database is at; None where it has no tables."""
+def workers(database: Database, version: str) -> str:
+    """ "ok", or what is the matter with the workers, and what to do."""
     with database.read() as session:
-        if not inspect(session.connection()).has_table("alembic_version"):
-            return None
-        found: str | None = session.scalar(text("SELECT version_num FROM alembic_version"))
-        return found
+        moment = session.scalar(select(now()))
+        alive = session.scalars(select(Worker).where(Worker.last_heartbeat_at > now(-SILENCE)).order_by(Worker.id)).all()
+    troubles = [f"{worker.id} on host {worker.host} {trouble}" for worker in alive if (trouble := _trouble(worker, moment, version))]
+    if not alive:
+        return "none is alive; jobs wait until one starts"
+    more = [f"and {len(troubles) - NAMED} more"] if len(troubles) > NAMED else []
+    return "; ".join([*troubles[:NAMED], *more]) or "ok"
 
 
-def refuse_pending(database: Database, head: str | None) -> None:
-    """Unavailable when the database lacks tables this version of the code needs."""
-    if head is None:
-        return
-    present = schema(database)
-    if present != head:
-        raise Unavailable(f"The database is at revision {present or 'none'}; this version needs {head}.", hint=MIGRATE)
+def _trouble(worker: Worker, moment: datetime | None, version: str) -> str | None:
+    if worker.revision != REVISION:
+        older = (worker.revision or "") < REVISION
+        return f"is made for tables {worker.revision}, not {REVISION}, and takes no jobs: upgrade {'it' if older else 'the API'}"
+    if worker.version != version:
+        return f"runs version {worker.version}, the API {version}: upgrade the older one"
+    if worker.deaf_since is not None and moment is not None:
+        return f"has been deaf for {(moment - worker.deaf_since).total_seconds():.0f} s; it finds jobs by looking"
+    return None
 
 
-async def readiness(database: Database, head: str | None, bell: Bell, patience: float) -> dict[str, str]:
-    """What was checked, each with how it is. Raises Unavailable where jobs could not be taken; a silent broker is no such thing."""
+async def readiness(database: Database, head: str | None, version: str, bell: Bell, patience: float) -> dict[str, str]:
+    """What was checked, each with how it is. Raises Unavailable where jobs could not be taken; a silent broker or a worker in
+    trouble is no such thing."""
     checks = {"database": "ok", "migrations": "ok" if head is not None else "not checked", "broker": "ok"}
     answered = False
     with anyio.move_on_after(patience):
         try:
-            await to_thread.run_sync(refuse_pending, database, head, abandon_on_cancel=True)
-            await to_thread.run_sync(database.ping, abandon_on_cancel=True)
+            if head is not None:
+                await to_thread.run_sync(refuse_other, database, head, abandon_on_cancel=True)
+            checks["workers"] = await to_thread.run_sync(workers, database, version, abandon_on_cancel=True)
         except PotstillError as error:
             raise Unavailable(f"Not ready: {error.detail}", hint=error.hint, headers={"Retry-After": "2"}) from error
         answered = True

@@ -4,7 +4,6 @@ import errno
 import hashlib
 import shutil
 import tempfile
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,11 +16,11 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from contract.errors import ErrorCode, Refused, Unavailable
+from models import leftovers
 
 BATCH = 1 << 20  # bytes gathered before a thread hashes and writes them
 MAX_PARTS = 16
 MAX_FIELD = 64 * 1024
-STALE_SECONDS = 24 * 3600
 
 
 @dataclass
@@ -84,11 +83,8 @@ async def received(request: Request, uploads: Path) -> AsyncIterator[Form]:
 
 def sweep(uploads: Path) -> None:
     """Removes what a killed process left behind; younger folders may be another process's."""
-    if not uploads.is_dir():
-        return
-    for folder in uploads.glob("upload-*"):
-        if time.time() - folder.stat().st_mtime > STALE_SECONDS:
-            shutil.rmtree(folder, ignore_errors=True)
+    for folder in leftovers.uploads(uploads):
+        leftovers.remove(folder)
 
 
 def _new_folder(uploads: Path) -> Path:

@@ -1,35 +1,36 @@
 """The API as a process: checks that it can work, takes its port, says when it is ready, and leaves when asked to."""
 
 import errno
-import logging
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from api.health import refuse_pending
 from api.main import create_app
 from api.news import News
 from api.settings import Settings
 from contract.errors import PotstillError
+from models.process import leave_on_hangup, log_to_stderr
+from models.schema import refuse_other
 
 Ready = Callable[[str], None]
 
 
 def serve(settings: Settings, ready: Ready | None = None, schema_head: str | None = None) -> None:
     """Serves until SIGTERM or SIGINT, then returns. `ready` is told the address once requests are answered."""
-    _log_to_stderr(settings)
+    log_to_stderr(settings)
     app = create_app(settings, schema_head)
     services = app.state.services
     services.database.ping()
-    refuse_pending(services.database, schema_head)
+    if schema_head is not None:
+        refuse_other(services.database, schema_head)
     listener = bind(settings.host, settings.port)
     with listener:
-        Server(app, settings, listener, ready).run([listener])
+        server = Server(app, settings, listener, ready)
+        leave_on_hangup(server.handle_exit)
+        server.run([listener])
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -91,24 +92,3 @@ class Server(uvicorn.Server):
 
 def _address(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _log_to_stderr(settings: Settings) -> None:
-    """One line for each event; uvicorn's few go the same way."""
-    plain = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback) if plain else structlog.processors.JSONRenderer()
-    )
-    shared: list[structlog.typing.Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        *([] if plain else [structlog.processors.format_exc_info]),
-    ]
-    structlog.configure(processors=[*shared, renderer], logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer], foreign_pre_chain=shared
-        )
-    )
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -1,8 +1,5 @@
 """What the API process can be told from outside."""
 
-from pathlib import Path
-from typing import Literal
-
 from pydantic import Field
 
 from models.settings import StoreSettings
@@ -17,10 +14,6 @@ class Settings(StoreSettings):
     port: int = Field(default=8400, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     max_body_bytes: int = Field(default=MIB, ge=1024, description="Largest JSON or YAML body.")
     max_upload_bytes: int = Field(default=2048 * MIB, ge=1024, description="Largest multipart body: a dataset or a model.")
-    uploads: Path | None = Field(
-        default=None,
-        description="Folder for uploads while they arrive; home/uploads when not said. On the disk of the artifacts they move by link.",
-    )
     shutdown_seconds: int = Field(default=3, ge=0, description="How long running requests may take once the process was asked to stop.")
     stream_poll_seconds: float = Field(default=0.2, gt=0, le=5, description="How often the database is asked for news of streamed jobs.")
     keepalive_seconds: float = Field(default=10, gt=0, description="Longest silence on an event stream; then a comment is sent.")
@@ -28,12 +21,6 @@ class Settings(StoreSettings):
         default=0.5, gt=0, description="Longest wait for the broker when ringing; workers look by themselves too."
     )
     database_timeout_seconds: float = Field(default=2, gt=0, description="Longest wait for the database in /readyz.")
-    log_format: Literal["auto", "console", "json"] = Field(
-        default="auto", description="auto: console on a terminal, else one JSON line each."
-    )
-
-    def uploads_path(self) -> Path:
-        return (self.uploads or self.home_path() / "uploads").expanduser()
 
     @property
     def loopback(self) -> bool:

@@ -169,6 +169,8 @@ class WorkerView(BaseModel):
     running: list[WorkerJob]
     last_heartbeat_at: Time
     alive: bool
+    revision: str | None = Field(default=None, description="Of the database's tables it was made for; with others it takes no jobs.")
+    deaf_since: Time | None = Field(default=None, description="Since when the broker's messages do not reach it; it finds jobs by looking.")
 
 
 class ValidateView(BaseModel):

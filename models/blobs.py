@@ -4,14 +4,22 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from fsspec.core import url_to_fs
 
+from contract.errors import PotstillError
+
 CHUNK = 1 << 20
+ASIDE = "aside"  # folder of blobs that are being deleted: models/teardown.py decides what becomes of them
+T = TypeVar("T")
+
+
+class DamagedError(PotstillError):
+    """The bytes in the store are not those that were put there."""
 
 
 def sha256_of(path: Path) -> str:
@@ -20,20 +28,23 @@ def sha256_of(path: Path) -> str:
 
 
 class Blobs:
-    """`put` is idempotent and atomic: a blob is either whole or not there."""
+    """`put` is idempotent and atomic: a blob is either whole or not there. Nothing deletes a blob where it lies: it is laid aside
+    first, and whoever asks for it meanwhile still finds it."""
 
     def __init__(self, url: str) -> None:
         fs, root = url_to_fs(url)
         self.fs: Any = fs
+        self.fs.dircache.use_listings_cache = False  # others write to the store too
         self.root = str(root).rstrip("/")
         self.local = Path(self.root) if "file" in _protocols(fs) else None
 
     def put(self, source: Path, sha256: str | None = None) -> tuple[str, int]:
-        """Stores the file's bytes; returns (sha256, size in bytes). Local stores link instead of copying where they can."""
+        """Stores the file's bytes; returns (sha256, size in bytes). Local stores link instead of copying where they can, and look
+        into a blob that is there already: a damaged one is replaced."""
         sha256 = sha256 or sha256_of(source)
         size = source.stat().st_size
-        target = self._path(sha256)
-        if self._size(target) == size:
+        target = self.path(sha256)
+        if self._holds(target, sha256, size):
             return sha256, size
         if self.local is None:
             self.fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
@@ -42,33 +53,26 @@ class Blobs:
         folder = Path(target).parent
         folder.mkdir(parents=True, exist_ok=True)
         with _whole_or_not(Path(target)) as temporary:
-            try:
-                os.link(source, temporary)
-            except OSError:
-                shutil.copyfile(source, temporary)
+            _link(source, temporary)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
         _fsync_folder(folder)
         return sha256, size
 
-    def fetch(self, sha256: str, target: Path) -> None:
-        """Puts the blob's bytes at `target`; FileNotFoundError when it is gone. A file that is there already stays as it is."""
+    def fetch(self, sha256: str, target: Path, *, verify: bool = True) -> None:
+        """Puts the blob's bytes at `target`; FileNotFoundError when it is gone, DamagedError when its bytes have changed. A file
+        that is there already stays as it is. `verify=False` is for files that are verified by who reads them."""
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
             return
         with _whole_or_not(target) as temporary:
-            if self.local is None:
-                self.fs.get_file(self._path(sha256), str(temporary))
-                return
-            try:
-                os.link(self._path(sha256), temporary)
-            except FileNotFoundError:
-                raise
-            except OSError:
-                shutil.copyfile(self._path(sha256), temporary)
+            get = self.fs.get_file if self.local is None else lambda path, to: _link(Path(path), Path(to))
+            self._reach(sha256, lambda path: get(path, str(temporary)))
+            if verify and (found := sha256_of(temporary)) != sha256:
+                raise DamagedError(f"stored as {sha256[:12]}…, its SHA-256 is now {found[:12]}…")
 
     def open(self, sha256: str) -> BinaryIO:
-        file: BinaryIO = self.fs.open(self._path(sha256), "rb")
+        file: BinaryIO = self._reach(sha256, lambda path: self.fs.open(path, "rb"))
         return file
 
     def read_range(self, sha256: str, start: int, stop: int) -> Iterator[bytes]:
@@ -84,20 +88,68 @@ class Blobs:
                 yield chunk
 
     def exists(self, sha256: str, size: int) -> bool:
-        return self._size(self._path(sha256)) == size
+        try:
+            return bool(self._reach(sha256, self.fs.info)["size"] == size)
+        except FileNotFoundError:
+            return False
 
-    def delete(self, sha256: str) -> None:
-        if self.fs.exists(self._path(sha256)):
-            self.fs.rm_file(self._path(sha256))
-
-    def _path(self, sha256: str) -> str:
+    def path(self, sha256: str) -> str:
         return f"{self.root}/{sha256[:2]}/{sha256}"
 
-    def _size(self, path: str) -> int | None:
+    # ---- taking away, in two steps
+
+    def lay_aside(self, sha256: str) -> str | None:
+        """Moves the blob out of its place, to a name that only this call knows; None when it is not there."""
+        aside = f"{self.root}/{ASIDE}/{sha256}.{uuid.uuid4().hex}"
+        self.fs.makedirs(f"{self.root}/{ASIDE}", exist_ok=True)
         try:
-            return int(self.fs.info(path)["size"])
+            if self.local is not None:
+                Path(self.path(sha256)).rename(aside)
+                return aside
+            self.fs.cp_file(self.path(sha256), aside)
         except FileNotFoundError:
             return None
+        self.discard(self.path(sha256))
+        return aside
+
+    def bring_back(self, aside: str) -> None:
+        """Undoes `lay_aside`, unless the same bytes have been put again: those may be the better ones."""
+        self._restore(aside)
+        self.discard(aside)
+
+    def discard(self, path: str) -> None:
+        with suppress(FileNotFoundError):  # somebody else came to the same end
+            self.fs.rm_file(path)
+
+    def _restore(self, aside: str) -> None:
+        sha256 = aside.rsplit("/", 1)[1].partition(".")[0]
+        target = self.path(sha256)
+        if self.fs.exists(target):
+            return
+        with suppress(FileNotFoundError):
+            if self.local is None:
+                self.fs.cp_file(aside, target)
+                return
+            with _whole_or_not(Path(target)) as temporary:
+                _link(Path(aside), temporary)
+
+    def _reach(self, sha256: str, use: Callable[[str], T]) -> T:
+        """`use(path)`. A blob that was laid aside is put back first: whoever asks for it has a row that refers to it, and the
+        process that should bring it back may be dead."""
+        try:
+            return use(self.path(sha256))
+        except FileNotFoundError:
+            with suppress(FileNotFoundError):
+                for aside in self.fs.ls(f"{self.root}/{ASIDE}", detail=False):
+                    if aside.rsplit("/", 1)[1].startswith(sha256):
+                        self._restore(aside)
+            return use(self.path(sha256))
+
+    def _holds(self, target: str, sha256: str, size: int) -> bool:
+        try:
+            return self.fs.info(target)["size"] == size and (self.local is None or sha256_of(Path(target)) == sha256)
+        except FileNotFoundError:
+            return False
 
 
 @contextmanager
@@ -109,6 +161,16 @@ def _whole_or_not(target: Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for the same bytes; a copy where that cannot be."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:

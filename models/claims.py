@@ -107,9 +107,13 @@ def ended(session: Session, claim: Claim) -> JobStatus | None:
     return JobStatus(job.status) if job is not None and job.attempt == claim.attempt and not JobStatus(job.status).active else None
 
 
-def renew(session: Session, worker_id: str, claims: Iterable[Claim], lease_seconds: float) -> dict[Claim, JobStatus | None]:
+def heartbeat(session: Session, worker_id: str) -> bool:
+    """Says that the worker lives; False when its row is gone, because it was silent for a day."""
+    return session.scalar(update(Worker).where(Worker.id == worker_id).values(last_heartbeat_at=now()).returning(Worker.id)) is not None
+
+
+def renew(session: Session, claims: Iterable[Claim], lease_seconds: float) -> dict[Claim, JobStatus | None]:
     """Extends the leases and says how each job stands now: `cancelling` and `pausing` are requests, None is a lost lease."""
-    session.execute(update(Worker).where(Worker.id == worker_id).values(last_heartbeat_at=now()))
     answers: dict[Claim, JobStatus | None] = {}
     for held in sorted(claims, key=lambda c: c.job_id):
         status = session.scalar(update(Job).where(*_held(held)).values(lease_until=now(lease_seconds)).returning(Job.status))

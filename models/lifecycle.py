@@ -170,7 +170,11 @@ def _start_when_ready(session: Session, job: Job) -> None:
 
 def _ready(job: Job) -> bool:
     """What it refers to has succeeded, and its runs have ended in whatever way."""
-    return all(need.needs_status is not None if need.is_run else need.needs_status == S.SUCCEEDED for need in job.needs)
+    return _runs_ended(job) and all(need.needs_status == S.SUCCEEDED for need in job.needs if not need.is_run)
+
+
+def _runs_ended(job: Job) -> bool:
+    return all(need.needs_status is not None for need in job.needs if need.is_run)
 
 
 def _settle_dependents(session: Session, job: Job) -> None:
@@ -184,7 +188,7 @@ def _settle_dependents(session: Session, job: Job) -> None:
                 need.needs_status = job.status
         if dependent.status == S.WAITING:
             _start_when_ready(session, dependent)
-        elif dependent.status == S.CANCELLING and dependent.worker_id is None and _ready(dependent):
+        elif dependent.status == S.CANCELLING and dependent.worker_id is None and _runs_ended(dependent):
             dependent.due_at = now()  # a worker puts together what there is, then it is cancelled
     session.flush()
 
@@ -218,7 +222,8 @@ def pause(session: Session, job: Job) -> None:
     else:
         raise _invalid(job, "be paused")
     for run in _open_runs(session, job):
-        pause(session, run)
+        if run.status != S.CANCELLING:
+            pause(session, run)
 
 
 def resume(session: Session, job: Job) -> None:
@@ -242,6 +247,13 @@ def retry(session: Session, job: Job, *, fresh: bool) -> Job:
     if job.status not in (S.FAILED, S.CANCELLED):
         raise _invalid(job, "be retried", "Only failed and cancelled jobs can be retried; submit the spec again for another run.")
     runs = [row for run_id in job.runs if (row := _row(session, run_id)) is not None]
+    if len(runs) < len(job.runs):
+        lost = len(job.runs) - len(runs)
+        raise Conflict(
+            f"{lost} of the {len(job.runs)} runs of {job.id} were deleted: it cannot be retried.",
+            code=ErrorCode.INVALID_TRANSITION,
+            hint="Submit the spec again.",
+        )
     again = [run if run.status == S.SUCCEEDED else _copy(run, fresh=fresh) for run in runs]
     return create(session, _copy(job, fresh=fresh), [need.needs_id for need in job.needs if not need.is_run], again)
 

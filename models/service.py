@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, now
+from models.base import REVISION, Base, now
 
 
 class IdempotencyRecord(Base):
@@ -29,6 +29,7 @@ class Worker(Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     host: Mapped[str] = mapped_column(String(255), index=True)
     version: Mapped[str] = mapped_column(String(32))
+    revision: Mapped[str | None] = mapped_column(String(32), default=REVISION)  # of the tables it was made for
     devices: Mapped[list[str]]
     slots: Mapped[int]
     started_at: Mapped[datetime] = mapped_column(default=now())

@@ -1,8 +1,10 @@
 """One way to the database: `with database.write() as session` and `with database.read() as session`."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from sqlite3 import OperationalError as SqliteError
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url, text
@@ -10,7 +12,15 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 import models.tables  # noqa: F401 - whoever opens a database needs every table known
-from contract.errors import Unavailable
+from contract.errors import PotstillError, Unavailable
+from models.mounts import network_filesystem
+
+# How long a Postgres that went without a word is believed to be there; the kernel's own answer is a quarter of an hour.
+PATIENCE = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+# And how long Postgres waits inside a transaction for a client that stopped or was cut off: its row locks would keep the reaper from
+# giving its job to somebody else. Ours never wait inside one.
+IDLE_SECONDS = 5
+SQLITE_SECONDS = 30.0  # how long a connection to SQLite waits for others
 
 
 class Database:
@@ -23,11 +33,13 @@ class Database:
         self.dialect = parsed.get_backend_name()
         if self.dialect == "sqlite":
             if parsed.database:
+                _refuse_network(Path(parsed.database))
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            self.engine = create_engine(parsed, pool_size=pool_size, connect_args={"timeout": 30, "check_same_thread": False})
+            self.engine = create_engine(parsed, pool_size=pool_size, connect_args={"timeout": SQLITE_SECONDS, "check_same_thread": False})
             _teach_sqlite(self.engine)
         else:
-            self.engine = create_engine(parsed, pool_size=pool_size, max_overflow=10, pool_pre_ping=True)
+            self.engine = create_engine(parsed, pool_size=pool_size, max_overflow=10, pool_pre_ping=True, connect_args=PATIENCE)
+            _teach_postgres(self.engine)
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -69,14 +81,47 @@ def _unavailable(error: DBAPIError) -> Unavailable:
     return Unavailable(f"The database did not answer: {reason}", hint="Ask again in a few seconds.", headers={"Retry-After": "2"})
 
 
+def _refuse_network(path: Path) -> None:
+    kind = network_filesystem(path)
+    if kind is not None:
+        raise PotstillError(
+            f"SQLite cannot be kept in {path.resolve().parent}: that is on a network file system ({kind}), where its locks do not hold.",
+            hint="Set POTSTILL_DATABASE_URL to a Postgres, or choose a folder on a disk of this machine with --home or POTSTILL_HOME.",
+        )
+
+
+def _teach_postgres(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, _record: Any) -> None:
+        connection.autocommit = True
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
+        connection.autocommit = False
+
+
 def _teach_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver must not begin transactions behind our back
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+        connection.execute(f"PRAGMA busy_timeout={SQLITE_SECONDS * 1000:.0f}")
+        _use_wal(connection)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
         mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
         connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+def _use_wal(connection: Any) -> None:
+    """A new file becomes a WAL file once and for all. SQLite does not wait for others who do so at the same moment, whatever
+    busy_timeout says: so we do."""
+    end = time.monotonic() + SQLITE_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except SqliteError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.01)

@@ -1,6 +1,7 @@
 """Where the store lives. API and worker extend this; nothing is read at import."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -15,6 +16,16 @@ class StoreSettings(BaseSettings):
     database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the home folder.")
     broker_url: str = Field(default="", description="Celery broker, redis://…; empty: files in the home folder.")
     artifacts_url: str = Field(default="", description="fsspec URL for uploaded and produced files; empty: the home folder.")
+    uploads: Path | None = Field(
+        default=None,
+        description="Folder for uploads while they arrive; home/uploads when not said. On the disk of the artifacts they move by link.",
+    )
+    cache_bytes: int = Field(
+        default=20_000_000_000, ge=0, description="Teacher outputs kept between jobs; those not used for longest go when it is more."
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="auto: console on a terminal, else one JSON line each."
+    )
 
     def home_path(self) -> Path:
         return self.home.expanduser().resolve()
@@ -25,13 +36,27 @@ class StoreSettings(BaseSettings):
     def artifacts(self) -> str:
         return self.artifacts_url or (self.home_path() / "artifacts").as_uri()
 
+    def uploads_path(self) -> Path:
+        return (self.uploads or self.home_path() / "uploads").expanduser()
+
+    def run_folder(self) -> Path:
+        """Lock files of this host's workers."""
+        return self.home_path() / "run"
+
+    def work_folder(self) -> Path:
+        """One folder for each attempt at a job."""
+        return self.home_path() / "work"
+
+    def cache_folder(self) -> Path:
+        return self.home_path() / "cache" / "teacher-outputs"
+
     def broker(self) -> tuple[str, dict[str, object]]:
         """Celery's broker URL and transport options. Without a server, messages are files: a doorbell, nothing more."""
         if self.broker_url:
             return self.broker_url, {}
         folder = self.home_path() / "doorbell"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return "filesystem://", {
+        return "filesystem://localhost/", {
             "data_folder_in": str(folder),
             "data_folder_out": str(folder),
             "control_folder": str(folder),
@@ -40,4 +65,4 @@ class StoreSettings(BaseSettings):
 
 
 DOORBELL_TASK = "potstill.look"  # the API rings Celery by this name; the worker answers by looking at the database
-DOORBELL_QUEUE = "potstill"
+DOORBELL_QUEUE = "potstill"  # all workers'; each has one of its own too, `potstill.<worker id>`, to ring itself

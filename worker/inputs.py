@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from contract.errors import ErrorCode, JobError
 from contract.registry import BUILTINS
 from contract.spec import JobSpec, ModelRef
-from models.blobs import Blobs
+from models.blobs import Blobs, DamagedError
 from models.claims import Claim
 from models.dataset import Dataset
 from models.job import Job
@@ -41,17 +41,18 @@ def gather(database: Database, blobs: Blobs, claim: Claim, folder: Path, setting
     )
     for ref, dataset in datasets.items():
         order.datasets[ref] = (folder / "datasets" / ref, f"data.{dataset.format}")
-        _fetch(blobs, {ref: dataset.sha256}, folder / "datasets", f"the file of {ref}")
+        _fetch(blobs, {ref: dataset.sha256}, folder / "datasets", f"the file of {ref}", "Upload it again: the same bytes repair it.")
     for field, files in models.items():
         order.models[field] = folder / "models" / field
-        _fetch(blobs, files, order.models[field], f"the model of {field}")
+        hint = "Upload it again: the same bytes repair it." if spec.refs()[field].model else "Train it again, or name another model."
+        _fetch(blobs, files, order.models[field], f"the model of {field}", hint)
     for step, files in checkpoints:
         target = folder / "resume" / str(step)
-        try:
-            _fetch(blobs, files, target, "a checkpoint")
-        except JobError:
-            continue
-        order.resume_from.append(target)
+        missing = _first_missing(blobs, files, target)
+        if missing is None:
+            order.resume_from.append(target)
+        else:
+            order.notes.append(f"checkpoint not used: {missing} of step {step:,} is missing from the artifact store")
     return order
 
 
@@ -104,9 +105,22 @@ def _of_retried(session: Session, claim: Claim) -> list[tuple[int, Files]]:
     return []
 
 
-def _fetch(blobs: Blobs, files: Files, folder: Path, what: str) -> None:
+def _first_missing(blobs: Blobs, files: Files, folder: Path) -> str | None:
+    """Fetches a checkpoint; the file that is not there. Damage is for the engine to find: it goes back to an older one."""
+    for name, sha256 in files.items():
+        try:
+            blobs.fetch(sha256, folder / name, verify=False)
+        except FileNotFoundError:
+            return name
+    return None
+
+
+def _fetch(blobs: Blobs, files: Files, folder: Path, what: str, hint: str) -> None:
     for name, sha256 in files.items():
         try:
             blobs.fetch(sha256, folder / name)
         except FileNotFoundError:
-            raise JobError(f"{what} is missing from the artifact store ({name}).", code=ErrorCode.INTERNAL_ERROR) from None
+            raise JobError(f"{what} is missing from the artifact store ({name}).", code=ErrorCode.INTERNAL_ERROR, hint=hint) from None
+        except DamagedError as error:
+            damage = f"{what} in the artifact store is damaged ({name}: {error})."
+            raise JobError(damage, code=ErrorCode.INTERNAL_ERROR, hint=hint) from None

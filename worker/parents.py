@@ -18,6 +18,7 @@ from models.job import Job
 from models.lifecycle import switch
 from models.results import Artifact, Model
 from models.session import Database
+from models.teardown import Put, storing
 
 CARD = "student/README.md"
 
@@ -29,23 +30,24 @@ def put_together(database: Database, blobs: Blobs, claim: Claim, folder: Path) -
         rows = [row for row in (session.get(Job, run) for run in claim.runs) if row is not None]
         results = [_result(row) for row in rows]
     report = evidence.combine(results)
-    report_file = _stored_report(blobs, report, folder) if report is not None else None
     seed = evidence.best_seed(results)
     chosen = next((row for row in rows if row.seed == seed and row.arm in ("student", "model")), None)
-    card = _card(database, blobs, chosen, report["verdict"], folder) if chosen is not None and report is not None else None
-    with database.write() as session:
-        job = claims.fenced(session, claim)
-        job.report = report
-        if report_file is not None:
-            claims.add_files(session, job, [report_file])
-        failed = [row for row in rows if row.status != JobStatus.SUCCEEDED]
-        if job.status == JobStatus.CANCELLING:
-            switch(session, job, JobStatus.CANCELLED, "cancelled by request; the report holds what there was")
-        elif failed:
-            switch(session, job, JobStatus.FAILED, error=_error(failed, len(rows)))
-        else:
-            _hand_out(session, job, claim, chosen, card)
-            switch(session, job, JobStatus.SUCCEEDED, report["verdict"] if report else None)
+    with storing(database, blobs) as put:
+        report_file = _stored_report(put, report, folder) if report is not None else None
+        card = _card(database, blobs, put, chosen, report["verdict"], folder) if chosen is not None and report is not None else None
+        with database.write() as session:
+            job = claims.fenced(session, claim)
+            job.report = report
+            if report_file is not None:
+                claims.add_files(session, job, [report_file])
+            failed = [row for row in rows if row.status != JobStatus.SUCCEEDED]
+            if job.status == JobStatus.CANCELLING:
+                switch(session, job, JobStatus.CANCELLED, "cancelled by request; the report holds what there was")
+            elif failed:
+                switch(session, job, JobStatus.FAILED, error=_error(failed, len(rows)))
+            else:
+                _hand_out(session, job, claim, chosen, card)
+                switch(session, job, JobStatus.SUCCEEDED, report["verdict"] if report else None)
 
 
 def _result(row: Job) -> RunResult:
@@ -66,14 +68,14 @@ def _error(failed: list[Job], runs: int) -> ErrorBody:
     )
 
 
-def _stored_report(blobs: Blobs, report: Report, folder: Path) -> StoredFile:
+def _stored_report(put: Put, report: Report, folder: Path) -> StoredFile:
     path = folder / "report.json"
     path.write_text(json.dumps(report, indent=2) + "\n")
-    sha256, size = blobs.put(path)
+    sha256, size = put(path)
     return StoredFile("report.json", "report", sha256, size)
 
 
-def _card(database: Database, blobs: Blobs, chosen: Job, verdict: str, folder: Path) -> StoredFile | None:
+def _card(database: Database, blobs: Blobs, put: Put, chosen: Job, verdict: str, folder: Path) -> StoredFile | None:
     """The chosen student's card, with what all runs together showed in place of what its own did."""
     with database.read() as session:
         found = session.scalar(select(Artifact).where(Artifact.job_id == chosen.id, Artifact.path == CARD))
@@ -85,7 +87,7 @@ def _card(database: Database, blobs: Blobs, chosen: Job, verdict: str, folder: P
     path.write_text(
         text.replace(chosen.report["verdict"], f"{verdict}\n\nThese files are of seed {chosen.seed}; its own figures are below.")
     )
-    sha256, size = blobs.put(path)
+    sha256, size = put(path)
     return StoredFile(CARD, "student", sha256, size)
 
 

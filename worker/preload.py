@@ -1,6 +1,10 @@
 """Imported once by the fork server, so that a trainer starts in milliseconds. Imports only: a tensor operation here would start
 threads that do not survive the fork and hang every trainer."""
 
+import atexit
+import os
+import signal
+
 import sklearn.datasets
 import sklearn.model_selection
 import torch._dynamo  # optimisers import it at their first step
@@ -10,3 +14,6 @@ import distill.train
 import worker.trainer
 
 LOADED = (sklearn.datasets, sklearn.model_selection, torch._dynamo, torch.optim, distill.train, worker.trainer)
+
+signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal tells everyone at once; trainers are asked to leave by the worker
+atexit.register(os._exit, 0)  # when its worker is gone it is to be gone too: taking torch apart properly takes seconds

@@ -6,14 +6,17 @@ import os
 import signal
 import sys
 import threading
+from types import FrameType
 
 import structlog
 
 from contract.errors import PotstillError
+from models import schema
 from models.blobs import Blobs
+from models.process import leave_on_hangup, log_to_stderr
 from models.session import Database
-from worker import forkserver, tasks
-from worker.celery_app import make_app, make_worker
+from worker import forkserver
+from worker.doorbell import Doorbell
 from worker.settings import Settings
 from worker.supervisor import Supervisor
 
@@ -22,40 +25,47 @@ log = structlog.get_logger()
 
 def main() -> None:
     forkserver.prepare_environment()
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    settings = Settings()
+    log_to_stderr(settings)
     try:
-        serve(Settings())
+        serve(settings)
     except PotstillError as error:
         sys.stderr.write(f"error: {error.detail}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
         sys.exit(1)
 
 
 def serve(settings: Settings) -> None:
-    """Works until SIGTERM or SIGINT, then gives its jobs back at a checkpoint."""
-    leaving = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: leaving.set())
-    context = forkserver.start()
+    """Works until SIGTERM, SIGINT or SIGHUP, then gives its jobs back at a checkpoint."""
+    leaving = Leaving()
     database = Database(settings.database())
     database.ping()
+    schema.refuse_other(database)
+    context = forkserver.start()
     supervisor = Supervisor(settings, database, Blobs(settings.artifacts()), context, importlib.metadata.version("potstill"))
-    app = make_app(settings)
-    tasks.register(app, supervisor.look)
     supervisor.start()
-    doorbell = make_worker(app, f"{supervisor.id}@{settings.host_id}")
-    threading.Thread(target=_listen, args=(doorbell,), name="doorbell", daemon=True).start()
+    doorbell = Doorbell(settings, database, supervisor.id, supervisor.look)
+    doorbell.start()
     log.info("ready", worker=supervisor.id, host=settings.host_id, slots=settings.slots, threads=settings.threads())
-    leaving.wait()
+    leaving.asked.wait()
     log.info("leaving")
+    doorbell.stop()
     supervisor.stop()
     database.dispose()
-    sys.stderr.flush()
     os._exit(0)  # Celery's threads may be waiting for a broker that is not there
 
 
-def _listen(doorbell: object) -> None:
-    """Without a broker the worker goes on by looking every poll_seconds; it only starts a little later."""
-    try:
-        doorbell.start()  # type: ignore[attr-defined]
-    except Exception as error:  # noqa: BLE001 - nothing about the doorbell may end the worker
-        log.error("the doorbell broke; going on by polling", error=str(error))
+class Leaving:
+    """Asked once, the worker leaves in order; a second Ctrl-C ends it at once, and its lease tells the others."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self._interrupts = 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self)
+        leave_on_hangup(self)
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        self._interrupts += number == signal.SIGINT
+        if self._interrupts > 1:
+            os._exit(130)
+        self.asked.set()

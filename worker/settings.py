@@ -2,7 +2,6 @@
 
 import os
 import socket
-from pathlib import Path
 
 from pydantic import Field
 
@@ -20,16 +19,10 @@ class Settings(StoreSettings):
     renew_seconds: float = Field(default=5.0, gt=0, description="How often leases are renewed; the answer brings cancel and pause.")
     poll_seconds: float = Field(default=1.0, gt=0, description="How often a worker looks for work that nobody rang for.")
     sweep_seconds: float = Field(default=2.0, gt=0, description="How often expired leases and dead neighbours are looked for.")
+    doorbell_seconds: float = Field(
+        default=10.0, gt=0, description="How often a worker rings itself; after three times in vain it says that it is deaf to the broker."
+    )
     stop_seconds: float = Field(default=30.0, gt=0, description="Time a trainer has to reach a checkpoint when asked to stop.")
-
-    def run_folder(self) -> Path:
-        return self.home_path() / "run"
-
-    def work_folder(self) -> Path:
-        return self.home_path() / "work"
-
-    def cache_folder(self) -> Path:
-        return self.home_path() / "cache" / "teacher-outputs"
 
     def threads(self) -> int:
         """Trainer threads: cores ÷ slots. More would only fight for the same cores."""

@@ -89,7 +89,7 @@ class Sink:
         with teardown.storing(self.database, self.blobs) as put:
             loose = self._commit(events, store_folder(put, folder, f"checkpoints/{event.step}/", "checkpoint"))
         shutil.rmtree(folder, ignore_errors=True)  # the store has it; a second link would keep the bytes of dropped ones alive
-        teardown.release(self.database, self.blobs, loose)
+        teardown.let_go(self.database, self.blobs, loose)
 
     def _commit(self, events: list[RunEvent], files: Sequence[StoredFile]) -> list[str]:
         """One transaction; returns blobs that may now be unused."""
@@ -97,7 +97,7 @@ class Sink:
         with self.database.write() as session:
             job = claims.fenced(session, self.claim)
             seq = job.event_seq
-            fresh = events[job.accepted - self._position :]
+            fresh = events[max(0, job.accepted - self._position) :]
             if fresh:
                 self._write(session, job, fresh)
                 if isinstance(fresh[-1], CheckpointSaved):

@@ -2,6 +2,7 @@
 others."""
 
 import contextlib
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import torch
 
 from contract.errors import Unavailable
 from contract.status import JobStatus
-from models import claims
+from models import claims, cleaning, schema
 from models.blobs import Blobs
 from models.claims import Claim
 from models.ids import new_id
@@ -23,6 +24,7 @@ from worker.neighbours import Neighbours
 from worker.settings import Settings
 
 log = structlog.get_logger()
+CLEAN_SECONDS = 3600.0
 
 
 class Supervisor:
@@ -34,6 +36,7 @@ class Supervisor:
         self._lock = threading.Lock()
         self._wake, self._stopping, self._stopped = threading.Event(), threading.Event(), threading.Event()
         self._unsure = False  # a claim may have gone through without our hearing of it
+        self._unfit: str | None = None  # why this version may not touch the database's tables
         self._away_at: float | None = None  # when the database was last there, while it is not
         self._devices = [str(i) for i in range(torch.cuda.device_count())]
 
@@ -41,13 +44,21 @@ class Supervisor:
 
     def start(self) -> None:
         with self.database.write() as session:
-            names = [f"cuda:{i}" for i in self._devices] or ["cpu"]
-            worker = Worker(id=self.id, host=self.settings.host_id, version=self.version, devices=names, slots=self.settings.slots)
-            session.add(worker)
+            session.add(self._row())
         self._sweep()
-        loops = {"claim": self._claim_loop, "renew": self._renew_loop, "clock": self._clock_loop, "sweep": self._sweep_loop}
+        loops = {
+            "claim": self._claim_loop,
+            "renew": self._renew_loop,
+            "clock": self._clock_loop,
+            "sweep": self._sweep_loop,
+            "clean": self._clean_loop,
+        }
         for name, target in loops.items():
             threading.Thread(target=target, name=name, daemon=True).start()
+
+    def _row(self) -> Worker:
+        names = [f"cuda:{i}" for i in self._devices] or ["cpu"]
+        return Worker(id=self.id, host=self.settings.host_id, version=self.version, devices=names, slots=self.settings.slots)
 
     def look(self) -> None:
         """Somebody rang: look for work now. Safe from any thread and from a signal handler."""
@@ -80,7 +91,7 @@ class Supervisor:
     def _fill_a_slot(self) -> bool:
         with self._lock:
             slot = next((i for i in range(self.settings.slots) if i not in self._attempts), None)
-        if slot is None or self._stopping.is_set():
+        if slot is None or self._unfit is not None or self._stopping.is_set():
             return False
         sent_at = time.monotonic()
         try:
@@ -147,7 +158,9 @@ class Supervisor:
         by_claim: dict[Claim, Attempt] = {attempt.claim: attempt for attempt in attempts}
         sent_at = time.monotonic()
         with self.database.write() as session:
-            answers = claims.renew(session, self.id, by_claim, self.settings.lease_seconds)
+            if not claims.heartbeat(session, self.id):
+                session.add(self._row())
+            answers = claims.renew(session, by_claim, self.settings.lease_seconds)
         for claim, status in answers.items():
             attempt = by_claim[claim]
             if status is None:
@@ -169,6 +182,9 @@ class Supervisor:
         every poll_seconds."""
         started = time.monotonic()
         try:
+            self._look_at_tables()
+            if self._unfit is not None:
+                return
             self._forgive_outage()
             dead = self.neighbours.dead(self.database)
             with self.database.write() as session:
@@ -181,6 +197,22 @@ class Supervisor:
         if taken:
             log.warning("took jobs back", jobs=taken)
             self._wake.set()
+
+    def _look_at_tables(self) -> None:
+        """Somebody may have migrated the database: what runs is finished as well as may be, nothing more is taken."""
+        unfit = schema.mismatch(self.database)
+        if unfit is not None and self._unfit is None:
+            log.error("taking no more jobs", reason=unfit, hint=schema.cure(self.database))
+        self._unfit = unfit
+
+    def _clean_loop(self) -> None:
+        wait = CLEAN_SECONDS * random.random()  # noqa: S311 - so that workers that start together do not clean together
+        while not self._stopping.wait(wait):
+            wait = CLEAN_SECONDS
+            with _survived("cleaning"):
+                gone = [found for found in cleaning.collect(self.database, self.blobs, self.settings) if found.count]
+                if gone:
+                    log.info("cleaned up", **{found.what.replace(" ", "_"): found.count for found in gone})
 
     def _forgive_outage(self) -> None:
         if self._away_at is None:

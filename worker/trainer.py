@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from contract.errors import ErrorBody, ErrorCode, PotstillError
 from contract.events import Failed, LogLine, RunEvent
@@ -39,6 +39,7 @@ class Order(BaseModel):
     threads: int
     device: str | None  # CUDA_VISIBLE_DEVICES
     silence_seconds: float  # without a beat for this long, die
+    notes: list[str] = Field(default_factory=list)  # what the job should be told first
 
 
 def main(order_json: str, events: Connection, control: Connection) -> None:
@@ -64,6 +65,8 @@ def main(order_json: str, events: Connection, control: Connection) -> None:
 
 def _run(order: Order, emit: Emit, stop: threading.Event) -> RunEvent:
     inputs = Inputs(order.cache, {ref: DatasetFile(path, name) for ref, (path, name) in order.datasets.items()}, order.models)
+    for note in order.notes:
+        emit(LogLine(level="warning", message=note))
     try:
         return run(order.spec, order.workdir, emit, stop.is_set, inputs=inputs, resume_from=order.resume_from)
     except PotstillError as error:

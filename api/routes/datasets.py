@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
-from api import dataset_upload, deletion, lookup, paging, uses
+from api import dataset_upload, lookup, paging, uses
 from api.idempotency import Sent
 from api.keeping import kept
 from api.multipart import Upload
@@ -15,7 +15,7 @@ from api.routing import known_query
 from api.services import By, In
 from contract.wire import DatasetView, Page, PreviewView
 from models.dataset import Dataset
-from models.teardown import unreferenced
+from models.teardown import let_go
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], dependencies=[Depends(known_query)])
 AGAIN: dict[int | str, dict[str, Any]] = {200: {"model": DatasetView, "description": "These bytes are a dataset already: this one."}}
@@ -74,7 +74,5 @@ def delete(services: In, caller: By, dataset_id: str) -> Response:
         row = lookup.dataset(session, caller.project_id, dataset_id, lock="change")
         uses.refuse_if_used(session, caller.project_id, "dataset", row.id)
         session.delete(row)
-        session.flush()
-        loose = unreferenced(session, [row.sha256])
-    deletion.free_bytes(services.database, services.blobs, loose)
+    let_go(services.database, services.blobs, [row.sha256])
     return Response(status_code=204)

@@ -1,6 +1,6 @@
 """How the service is, for machines that look after it. Open, as they carry no keys."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from starlette.responses import Response
@@ -29,10 +29,12 @@ async def livez() -> Live:
 
 
 @router.get("/readyz", responses={503: problems(503)[503]})
-async def readyz(services: In) -> Ready:
-    """Whether jobs can be taken: the database answers and has this version's tables. A silent broker only shows in `checks`."""
+async def readyz(request: Request, services: In) -> Ready:
+    """Whether jobs can be taken: the database answers and has this version's tables. A silent broker and workers in trouble only
+    show in `checks`."""
     patience = services.settings.database_timeout_seconds
-    return Ready(checks=await health.readiness(services.database, services.schema_head, services.bell, patience))
+    version = request.app.version
+    return Ready(checks=await health.readiness(services.database, services.schema_head, version, services.bell, patience))
 
 
 @router.get("/metrics", response_class=Response, response_model=None, responses=METRICS | {503: problems(503)[503]})

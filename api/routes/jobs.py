@@ -20,6 +20,7 @@ from contract.errors import InvalidSpec
 from contract.spec import JobSpec
 from contract.wire import FreedView, JobView, Page, ValidateView
 from models.job import Job
+from models.teardown import let_go
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_query)])
 
@@ -103,5 +104,5 @@ def delete(
         if dry_run:
             return Response(deletion.forecast(session, jobs).model_dump_json(), media_type="application/json")
         loose = deletion.delete(session, jobs)
-    deletion.free_bytes(services.database, services.blobs, loose)
+    let_go(services.database, services.blobs, loose)
     return Response(status_code=204)

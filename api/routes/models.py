@@ -13,6 +13,7 @@ from api.routing import known_query
 from api.services import By, In
 from contract.wire import ModelView, Page
 from models.results import Model
+from models.teardown import let_go
 
 router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[Depends(known_query)])
 
@@ -50,5 +51,5 @@ def delete(services: In, caller: By, model_id: str) -> Response:
         row = lookup.model(session, caller.project_id, model_id, lock="change")
         uses.refuse_if_model_used(session, row)
         loose = deletion.delete_model(session, row)
-    deletion.free_bytes(services.database, services.blobs, loose)
+    let_go(services.database, services.blobs, loose)
     return Response(status_code=204)

@@ -5,6 +5,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api import paging
+from api.health import SILENCE
 from api.openapi import problems
 from api.paging import Paging
 from api.routing import known_query
@@ -16,7 +17,6 @@ from models.job import Job
 from models.service import Worker
 
 router = APIRouter(prefix="/v1/workers", tags=["service"], dependencies=[Depends(known_query)], responses=problems(503))
-SILENCE = 30.0  # seconds without a heartbeat: the lease of what it ran is over by then
 
 
 @router.get("")
@@ -42,9 +42,11 @@ def _view(worker: Worker, alive: bool, running: list[WorkerJob]) -> WorkerView:
         id=worker.id,
         host=worker.host,
         version=worker.version,
+        revision=worker.revision,
         devices=worker.devices,
         slots=worker.slots,
         running=running,
         last_heartbeat_at=worker.last_heartbeat_at,
         alive=alive,
+        deaf_since=worker.deaf_since,
     )

@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("host", sa.String(length=255), nullable=False),
         sa.Column("version", sa.String(length=32), nullable=False),
+        sa.Column("revision", sa.String(length=32), nullable=True),
         sa.Column("devices", Json, nullable=False),
         sa.Column("slots", sa.Integer(), nullable=False),
         sa.Column("started_at", UtcTime(), nullable=False),

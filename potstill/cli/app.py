@@ -26,6 +26,7 @@ PANELS: dict[str, dict[str, Entry]] = {
         "api": Entry("Run the API (deployments).", "potstill.cli.service:api"),
         "worker": Entry("Run a worker (deployments).", "potstill.cli.service:worker"),
         "migrate": Entry("Bring the database to this version (deployments).", "potstill.cli.service:migrate"),
+        "gc": Entry("Free what nothing refers to any more.", "potstill.cli.gc:gc"),
     },
     "Jobs": {
         "submit": Entry("Queue jobs from spec files.", "potstill.cli.submit:submit"),

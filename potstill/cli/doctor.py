@@ -63,14 +63,18 @@ def _service() -> Iterator[Check]:
         with connect() as client:
             with client.transport.stream("/livez"):
                 yield Check("address", True, client.url)
-            with client.transport.stream("/readyz"):
-                pass
+            ready = client.transport.call("GET", "/readyz").get("checks", {})
             yield Check("service", True, _versions(client))
+            broker = ready.get("broker", "ok")
+            yield Check("broker", broker == "ok", broker, "Jobs start a second later; see POTSTILL_BROKER_URL.", code=0)
             client.jobs.page(limit=1)
             yield Check("key", True, "accepted")
             alive = [worker for worker in client.workers.list() if worker.alive]
             slots = sum(worker.slots for worker in alive)
             yield Check("workers", bool(alive), f"{len(alive)} alive, {slots} slots", "Jobs wait until one starts: potstill worker", code=0)
+            trouble = ready.get("workers", "ok")
+            if alive and trouble != "ok":
+                yield Check("workers", False, trouble, code=0)
     except Unauthorized as error:
         yield Check("key", False, error.detail, error.hint, code=4)
     except PotstillError as error:

@@ -1,7 +1,6 @@
-"""What `potstill up` runs: a home folder that only one service may have, its database and key, and two child processes."""
+"""What `potstill up` runs: a home folder that only one service may have (home.py) and two child processes."""
 
 import ctypes
-import fcntl
 import os
 import signal
 import socket
@@ -10,131 +9,119 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import TYPE_CHECKING
 
 from contract.errors import PotstillError
+from potstill.cli.home import Home
 from potstill.cli.output import line, note
 
+if TYPE_CHECKING:
+    from models.session import Database
+
 CLI = "from potstill.cli import main; main()"
-READY_SECONDS = 60.0
+PATIENCE = 2.0  # seconds until the user is told what is waited for
 STOP_SECONDS = 45.0
+PREDECESSOR_SECONDS = 10.0
 PR_SET_PDEATHSIG = 1
 
 
 class Embedded:
     def __init__(self, home: Path, host: str, port: int, slots: int | None) -> None:
-        self.home, self.host = home.expanduser().resolve(), host
+        self.home, self.host = Home(home), host
         self.port = port or _free_port(host)
         cores = len(os.sched_getaffinity(0))
         self.slots = slots or min(2, cores)
         self.children: dict[str, subprocess.Popen[bytes]] = {}
-        self.leaving = False
-        self._lock: IO[str] | None = None
+        self.deaths: dict[str, list[float]] = {"worker": [], "api": []}
+        self.ready = self.leaving = False
+        self._interrupts = 0
 
     @property
     def url(self) -> str:
         return f"http://{'127.0.0.1' if self.host in ('0.0.0.0', '::') else self.host}:{self.port}"  # noqa: S104 - compared, not bound
 
     def run(self) -> int:
-        """Serves until Ctrl-C or SIGTERM; the exit code."""
+        """Serves until Ctrl-C, SIGTERM or the end of its terminal; the exit code."""
+        from models.process import leave_on_hangup
+
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._leave)
-        self._take_home()
-        _refuse_taken_port(self.host, self.port)
-        self._prepare_store()
-        try:
-            self._start("worker", "worker", "--slots", str(self.slots))
-            self._start("api", "api", "--host", self.host, "--port", str(self.port))
-            if self._wait_until_ready():
-                line("✓", "ready", f"{self.url} · {self.slots} slot{'s' * (self.slots > 1)} · home {self.home}")
-                note(f"              key in {self.home / 'key'} · potstill submit SPEC --watch · Ctrl-C stops")
-            self._keep_running()
-        finally:
-            self._stop()
+        leave_on_hangup(self._leave)
+        with self.home.taken(self.url) as left_behind:
+            _wait_for_port(self.host, self.port, PREDECESSOR_SECONDS if left_behind else 0)
+            database = self.home.prepare()
+            try:
+                self._start("worker", "worker", "--slots", str(self.slots))
+                self._start("api", "api", "--host", self.host, "--port", str(self.port))
+                self._say_when_ready(database)
+                while not self.leaving:
+                    self._keep_running()
+            finally:
+                self._stop()
+                database.dispose()
         return 0
 
-    # ---- before anything runs
+    def _say_when_ready(self, database: "Database") -> None:
+        known = _workers(database)
+        self._wait("the API", self._answers)
+        self._wait("the worker, which loads torch", lambda: bool(_workers(database) - known))
+        self.ready = not self.leaving
+        if self.ready:
+            line("✓", "ready", f"{self.url} · {self.slots} slot{'s' * (self.slots > 1)} · home {self.home.folder}")
+            note(f"              key in {self.home.key} · potstill submit SPEC --watch · Ctrl-C stops")
 
-    def _take_home(self) -> None:
-        """One service for each home: two would run each other's jobs and fight for its files."""
+    def _wait(self, what: str, true: Callable[[], bool]) -> None:
+        """As long as it takes: a machine may be slow, and a child that cannot stay up ends this."""
+        patience = time.monotonic() + PATIENCE
+        while not self.leaving and not true():
+            if time.monotonic() > patience:
+                patience = float("inf")
+                line("·", "waiting", f"for {what}")
+            self._keep_running()
+
+    def _answers(self) -> bool:
         try:
-            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = (self.home / "up.lock").open("a+")
-        except OSError as error:
-            raise PotstillError(
-                f"The home folder {self.home} cannot be written: {error.strerror}.",
-                hint="Choose another one with --home or POTSTILL_HOME.",
-            ) from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.seek(0)
-            raise PotstillError(
-                f"{self.home} is already served{' by ' + self._lock.read().strip() if self._lock else ''}.",
-                hint="Use that service, stop it, or choose another folder with --home.",
-            ) from None
-        self._lock.truncate(0)
-        self._lock.write(f"process {os.getpid()} at {self.url}")
-        self._lock.flush()
-
-    def _prepare_store(self) -> None:
-        import migrations
-        from models.project import ensure_key, new_secret
-        from models.session import Database
-        from models.settings import StoreSettings
-
-        url = StoreSettings(home=self.home).database()
-        migrations.upgrade(url)
-        key = self.home / "key"
-        if not key.exists():
-            temporary = self.home / ".key"
-            temporary.touch(mode=0o600)
-            temporary.write_text(new_secret() + "\n")
-            temporary.replace(key)
-        database = Database(url)
-        with database.write() as session:
-            ensure_key(session, key.read_text().strip(), "first key")
-        database.dispose()
+            with urllib.request.urlopen(f"{self.url}/livez", timeout=1):  # noqa: S310 - our own address
+                return True
+        except (OSError, urllib.error.URLError):
+            return False
 
     # ---- children
 
     def _start(self, name: str, *command: str) -> None:
-        environment = {**os.environ, "POTSTILL_HOME": str(self.home), "PYTHONSAFEPATH": "1"}
+        environment = {**os.environ, "POTSTILL_HOME": str(self.home.folder), "PYTHONSAFEPATH": "1"}
+        parent = os.getpid()
         self.children[name] = subprocess.Popen(  # noqa: S603 - our own command line
             [sys.executable, "-P", "-c", CLI, *command],
             env=environment,
-            preexec_fn=_leave_with_parent,
+            preexec_fn=lambda: _leave_with_parent(parent),
         )
-
-    def _wait_until_ready(self) -> bool:
-        end = time.monotonic() + READY_SECONDS
-        while time.monotonic() < end and not self.leaving:
-            try:
-                with urllib.request.urlopen(f"{self.url}/livez", timeout=1):  # noqa: S310 - our own address
-                    return True
-            except (OSError, urllib.error.URLError):
-                if self.children["api"].poll() is not None:
-                    raise PotstillError("The API ended before it was ready.", hint="Its message is above.") from None
-                time.sleep(0.05)
-        return False
 
     def _keep_running(self) -> None:
         """A child that dies is started again; one that cannot stay up ends the service."""
-        deaths: dict[str, list[float]] = {name: [] for name in self.children}
-        while not self.leaving:
-            for name, child in list(self.children.items()):
-                if child.poll() is None or self.leaving:
-                    continue
-                deaths[name] = [*(t for t in deaths[name] if t > time.monotonic() - 60), time.monotonic()]
-                if len(deaths[name]) > 3:
-                    raise PotstillError(f"The {name} died {len(deaths[name])} times within a minute.", hint="Its last messages are above.")
-                line("!", "warning", f"the {name} died ({_how(child.returncode)}); starting it again")
-                self._start(name, *child.args[4:])  # type: ignore[index]
-            time.sleep(0.1)
+        for name, child in list(self.children.items()):
+            if child.poll() is None or self.leaving:
+                continue
+            deaths = self.deaths[name] = [*(t for t in self.deaths[name] if t > time.monotonic() - 60), time.monotonic()]
+            if child.returncode > 0 and not self.ready:  # it said why, and would say so again
+                raise PotstillError(f"The {name} ended before it was ready.", hint="Its message is above.")
+            if len(deaths) > 3:
+                raise PotstillError(f"The {name} died {len(deaths)} times within a minute.", hint="Its last messages are above.")
+            line("!", "warning", f"the {name} died ({_how(child.returncode)}); starting it again")
+            self._start(name, *child.args[4:])  # type: ignore[index]
+        time.sleep(0.05)
 
     def _leave(self, number: int, _frame: FrameType | None) -> None:
+        """Asked once, everything leaves in order; a second Ctrl-C ends it at once."""
+        self._interrupts += number == signal.SIGINT
+        if self._interrupts > 1:
+            for child in self.children.values():
+                if child.poll() is None:
+                    child.kill()
+            os._exit(130)
         if not self.leaving:
             note("stopping: running jobs go back to the queue at a checkpoint …")
         self.leaving = True
@@ -152,9 +139,20 @@ class Embedded:
                 child.wait()
 
 
-def _leave_with_parent() -> None:
+def _leave_with_parent(parent: int) -> None:
     """If `up` itself is killed, its children are asked to leave as on Ctrl-C."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it died before we asked to be told
+        os._exit(1)
+
+
+def _workers(database: "Database") -> set[str]:
+    from sqlalchemy import select
+
+    from models.service import Worker
+
+    with database.read() as session:
+        return set(session.scalars(select(Worker.id)))
 
 
 def _how(code: int) -> str:
@@ -167,13 +165,18 @@ def _free_port(host: str) -> int:
         return int(probe.getsockname()[1])
 
 
-def _refuse_taken_port(host: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise PotstillError(
-                f"Port {port} on {host} cannot be used: {error.strerror}.",
-                hint="Choose another one with --port, or --port 0 for any free one.",
-            ) from None
+def _wait_for_port(host: str, port: int, patience: float) -> None:
+    """What a killed `up` left is asked to leave by the kernel; until it has, the port may be its."""
+    end = time.monotonic() + patience
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                return probe.bind((host, port))
+            except OSError as error:
+                if time.monotonic() >= end:
+                    raise PotstillError(
+                        f"Port {port} on {host} cannot be used: {error.strerror}.",
+                        hint="Choose another one with --port, or --port 0 for any free one.",
+                    ) from None
+        time.sleep(0.05)

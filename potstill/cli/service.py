@@ -56,18 +56,20 @@ def worker(slots: Slots = None) -> None:
 def migrate() -> None:
     """Bring the database to this version; make POTSTILL_KEY, if set, a key of the default project."""
     import migrations
+    from models import schema
     from models.project import ensure_key
     from models.session import Database
     from models.settings import StoreSettings
 
     url = StoreSettings().database()
+    database = Database(url)
+    schema.refuse_newer(database)
     migrations.upgrade(url)
     secret = os.environ.get("POTSTILL_KEY")
     if secret:
         if not secret.startswith("psk_") or len(secret) < 24:
             raise PotstillError("POTSTILL_KEY does not look like a key.", hint="psk_ and at least 20 random characters.")
-        database = Database(url)
         with database.write() as session:
             ensure_key(session, secret, "from POTSTILL_KEY")
-        database.dispose()
+    database.dispose()
     print(f"the database is at {migrations.head()}")

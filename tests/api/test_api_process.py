@@ -1,5 +1,6 @@
 """The API as a process: fast to start, small, quick to leave, clear when it cannot start; and its health."""
 
+import importlib.metadata
 import os
 import signal
 import socket
@@ -8,17 +9,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 from real_service import SETTINGS, Api, Running, problem, start
 
 import migrations
+from api import health
 from api.queue import Bell
 from api.serve import bind
 from api.settings import Settings
 from contract.errors import PotstillError
+from models.base import REVISION, now
 from models.project import ensure_key
+from models.service import Worker
 from models.session import Database
 
 KEY = "psk_" + "k" * 43
@@ -157,7 +162,8 @@ def test_readiness_follows_the_database(home: Path, tmp_path: Path) -> None:
         answer = httpx2.get(f"{made.url}/readyz", trust_env=False, verify=False)
         assert answer.status_code == status, answer.text
         if status == 200:
-            assert answer.json() == {"status": "ready", "checks": {"database": "ok", "migrations": "ok", "broker": "ok"}}
+            checks = {"database": "ok", "migrations": "ok", "workers": "none is alive; jobs wait until one starts", "broker": "ok"}
+            assert answer.json() == {"status": "ready", "checks": checks}
         else:
             assert "potstill migrate" in problem(answer, "unavailable")["hint"]
         stop()
@@ -168,6 +174,28 @@ def test_readiness_follows_the_database(home: Path, tmp_path: Path) -> None:
     answer = httpx2.get(f"{made.url}/v1/jobs", headers={"Authorization": f"Bearer {KEY}"}, trust_env=False, verify=False)
     assert answer.status_code == 503 and answer.headers["retry-after"]
     stop()
+
+
+TROUBLES: list[tuple[dict[str, Any], str]] = [
+    ({}, "ok"),
+    ({"deaf_since": now(-40)}, "has been deaf for 40 s; it finds jobs by looking"),
+    ({"version": "0.0.1"}, "runs version 0.0.1, the API {version}: upgrade the older one"),
+    ({"revision": "0000"}, "is made for tables 0000, not {revision}, and takes no jobs: upgrade it"),
+    ({"revision": "9999"}, "is made for tables 9999, not {revision}, and takes no jobs: upgrade the API"),
+    ({"version": "0.0.1", "last_heartbeat_at": now(-40)}, "none is alive; jobs wait until one starts"),
+]
+
+
+@pytest.mark.parametrize(("said", "trouble"), TROUBLES)
+def test_readiness_names_workers_in_trouble(home: Path, said: dict[str, Any], trouble: str) -> None:
+    version = importlib.metadata.version("potstill")
+    database = Database(f"sqlite:///{home / 'potstill.db'}")
+    with database.write() as session:
+        session.add(Worker(**{"id": "wrk_1", "host": "box", "version": version, "devices": ["cpu"], "slots": 1, **said}))
+    expected = trouble.format(version=version, revision=REVISION)
+    found = health.workers(database, version)
+    assert found.replace("41 s", "40 s") == (expected if expected == "ok" or "none" in expected else f"wrk_1 on host box {expected}")
+    database.dispose()
 
 
 def test_a_broker_that_is_away_keeps_nobody_waiting(home: Path) -> None:
@@ -259,7 +287,11 @@ def test_leftovers_of_killed_uploads_are_swept(tmp_path: Path) -> None:
     for folder in (old, new):
         folder.mkdir()
         (folder / "0").write_bytes(b"x")
-    os.utime(old, (time.time() - 3 * 86_400,) * 2)
+    slow = tmp_path / "upload-slow"
+    slow.mkdir()
+    (slow / "0").write_bytes(b"a byte came a moment ago")
+    for path in (old / "0", old, slow):
+        os.utime(path, (time.time() - 3 * 86_400,) * 2)
     sweep(tmp_path)
     sweep(tmp_path / "nowhere")
-    assert not old.exists() and new.exists()
+    assert [folder.exists() for folder in (old, new, slow)] == [False, True, True]

@@ -14,6 +14,7 @@ RUN = [
     DOCS / "tutorial" / "your-first-student.md",
     DOCS / "how-to" / "bring-your-data.md",
     DOCS / "how-to" / "resume-and-retry.md",
+    DOCS / "how-to" / "free-disk-space.md",
     DOCS / "how-to" / "use-the-python-client.md",
     DOCS / "how-to" / "run-without-a-service.md",
     DOCS / "explanation" / "temperature.md",

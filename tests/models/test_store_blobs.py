@@ -11,7 +11,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from models.blobs import CHUNK, Blobs, sha256_of
+from models.blobs import CHUNK, Blobs, DamagedError, sha256_of
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -31,6 +31,21 @@ def local(tmp_path: Path) -> Blobs:
 
 def everything(blobs: Blobs) -> set[str]:
     return {path.rsplit("/", 1)[1] for path in blobs.fs.find(blobs.root)} if blobs.fs.exists(blobs.root) else set()
+
+
+def delete(blobs: Blobs, sha256: str) -> None:
+    aside = blobs.lay_aside(sha256)
+    if aside is not None:
+        blobs.discard(aside)
+
+
+def flip_a_bit(blobs: Blobs, sha256: str) -> None:
+    """As a disk does: the same size, another byte. In place, so that a link elsewhere would see it too."""
+    with Path(blobs.path(sha256)).open("r+b") as file:
+        file.seek(17)
+        byte = file.read(1)[0]
+        file.seek(17)
+        file.write(bytes([byte ^ 4]))
 
 
 def test_what_is_put_comes_back_under_its_hash(blobs, source, tmp_path):
@@ -79,11 +94,11 @@ def test_a_long_range_comes_in_chunks(blobs, tmp_path):
 
 def test_a_deleted_blob_is_gone_and_deleting_it_again_is_no_error(blobs, source, tmp_path):
     sha256, size = blobs.put(source)
-    blobs.delete(sha256)
+    delete(blobs, sha256)
     assert not blobs.exists(sha256, size)
     assert everything(blobs) == set()
-    blobs.delete(sha256)
-    blobs.delete("0" * 64)
+    delete(blobs, sha256)
+    delete(blobs, "0" * 64)
     with pytest.raises(FileNotFoundError):
         blobs.fetch(sha256, tmp_path / "copy")
     with pytest.raises(FileNotFoundError):
@@ -95,7 +110,7 @@ def test_a_deleted_blob_is_gone_and_deleting_it_again_is_no_error(blobs, source,
 def test_what_is_fetched_outlives_the_blob(blobs, source, tmp_path):
     sha256, _ = blobs.put(source)
     blobs.fetch(sha256, tmp_path / "copy")
-    blobs.delete(sha256)
+    delete(blobs, sha256)
     assert (tmp_path / "copy").read_bytes() == source.read_bytes()
 
 
@@ -209,3 +224,83 @@ def test_the_bytes_are_on_the_disk_before_the_name_is(local, source, monkeypatch
     monkeypatch.setattr(Path, "replace", lambda self, target: (steps.append("rename"), replace(self, target))[1])
     local.put(source)
     assert steps == ["fsync", "rename", "fsync"]
+
+
+def test_a_damaged_blob_is_replaced_when_its_bytes_are_stored_again(local, source, tmp_path):
+    shutil.copy(source, tmp_path / "again")
+    sha256, size = local.put(source)
+    flip_a_bit(local, sha256)
+    assert local.exists(sha256, size), "it cannot be seen from outside"
+    assert local.put(tmp_path / "again") == (sha256, size)
+    assert sha256_of(Path(local.path(sha256))) == sha256
+    assert everything(local) == {sha256}
+
+
+def test_a_damaged_blob_is_not_handed_out_where_nobody_verifies_it_later(local, source, tmp_path):
+    sha256, _ = local.put(source)
+    flip_a_bit(local, sha256)
+    with pytest.raises(DamagedError, match=sha256[:12]):
+        local.fetch(sha256, tmp_path / "out" / "copy")
+    assert list((tmp_path / "out").iterdir()) == []
+    local.fetch(sha256, tmp_path / "out" / "copy", verify=False)
+    assert (tmp_path / "out" / "copy").stat().st_size == source.stat().st_size
+
+
+def test_a_damaged_blob_of_a_remote_store_is_not_handed_out_either(tmp_path, source):
+    blobs = Blobs(f"memory://{uuid.uuid4().hex}")
+    sha256, size = blobs.put(source)
+    blobs.fs.pipe_file(blobs.path(sha256), b"x" * size)
+    with pytest.raises(DamagedError):
+        blobs.fetch(sha256, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_blob_laid_aside_is_out_of_its_place_and_comes_back(blobs, source):
+    sha256, _ = blobs.put(source)
+    aside = blobs.lay_aside(sha256)
+    assert not blobs.fs.exists(blobs.path(sha256))
+    blobs.bring_back(aside)
+    assert blobs.fs.exists(blobs.path(sha256))
+    assert not blobs.fs.exists(aside)
+    assert everything(blobs) == {sha256}
+    blobs.bring_back(aside)
+    blobs.discard(aside)
+
+
+@pytest.mark.parametrize("ask", ["exists", "open", "fetch"])
+def test_whoever_asks_for_a_blob_that_is_laid_aside_finds_it(blobs, source, tmp_path, ask):
+    """A row refers to it, or nobody would ask; and the process that was to bring it back may be dead."""
+    sha256, size = blobs.put(source)
+    aside = blobs.lay_aside(sha256)
+    if ask == "exists":
+        assert blobs.exists(sha256, size)
+    elif ask == "open":
+        with blobs.open(sha256) as file:
+            assert file.read() == source.read_bytes()
+    else:
+        blobs.fetch(sha256, tmp_path / "copy")
+        assert (tmp_path / "copy").read_bytes() == source.read_bytes()
+    blobs.discard(aside)
+    assert blobs.exists(sha256, size)
+
+
+def test_two_who_lay_the_same_bytes_aside_do_not_share_a_name(blobs, source, tmp_path):
+    """Else the first would throw away what the second had moved there after looking."""
+    shutil.copy(source, tmp_path / "again")
+    sha256, size = blobs.put(source)
+    first = blobs.lay_aside(sha256)
+    blobs.put(tmp_path / "again")
+    second = blobs.lay_aside(sha256)
+    blobs.discard(first)
+    blobs.bring_back(second)
+    assert blobs.exists(sha256, size)
+
+
+def test_what_comes_back_does_not_replace_what_was_put_meanwhile(local, source, tmp_path):
+    shutil.copy(source, tmp_path / "again")
+    sha256, _ = local.put(source)
+    flip_a_bit(local, sha256)
+    aside = local.lay_aside(sha256)
+    local.put(tmp_path / "again")
+    local.bring_back(aside)
+    assert sha256_of(Path(local.path(sha256))) == sha256 == sha256_of(tmp_path / "again")

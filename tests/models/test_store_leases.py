@@ -5,7 +5,7 @@ import time
 import pytest
 from store_world import S, at_once, clock
 
-from models import claims
+from models import claims, lifecycle
 from models.ids import new_id
 from models.service import Worker
 
@@ -139,3 +139,69 @@ def test_given_back_jobs_are_due_at_once_and_cost_no_crash(world):
         assert world.by(claims.give_back, claim, "the worker is shutting down") is S.QUEUED
     job = world.job(claim.job_id)
     assert (job.crashes, job.due_at, job.status_reason) == (0, None, "the worker is shutting down")
+
+
+def test_a_worker_whose_row_was_collected_is_told(world):
+    with world.database.write() as session:
+        assert not claims.heartbeat(session, new_id("wrk"))
+
+
+def test_the_tenth_worker_that_vanishes_in_a_row_ends_it(world):
+    """A job that takes its machine down each time must not go round for ever; one that gets on in between may lose any number."""
+    job_id = world.submit()
+    for _ in range(9):
+        world.take(lease=-1)
+        assert world.reap() == [job_id]
+    world.checkpoint(world.take(lease=-1), 1)
+    assert world.reap() == [job_id]
+    for _ in range(8):
+        world.take(lease=-1)
+        assert world.reap() == [job_id]
+    world.take(lease=-1)
+    assert world.reap() == []
+    job = world.job(job_id)
+    assert (job.status, job.error["code"], job.crashes) == (S.FAILED, "crash_loop", 0)
+    assert "vanished 10 times" in job.error["message"]
+
+
+def test_leases_that_ran_out_during_an_outage_are_as_good_as_new_and_older_ones_are_not(world):
+    meanwhile, before = world.run(), world.run()
+    world.renew(meanwhile, lease=-5)
+    world.renew(before, lease=-100)
+    with world.database.write() as session:
+        claims.forgive(session, 20, 30)
+    assert 29 < lease_left(world, meanwhile.job_id) <= 30
+    assert world.reap() == [before.job_id]
+
+
+def test_a_claim_nobody_heard_of_is_taken_back_and_others_are_not(world):
+    known, lost, others = world.run(), world.run(), world.run()
+    world.set(others.job_id, worker_id="wrk_2")
+    with world.database.write() as session:
+        assert claims.strays(session, "wrk_1", [known.job_id]) == [lost.job_id]
+    assert [world.status(c.job_id) for c in (known, lost, others)] == [S.RUNNING, S.QUEUED, S.RUNNING]
+    assert world.job(lost.job_id).losses == 0
+
+
+def test_a_database_restored_from_a_backup_counts_again_and_the_fence_still_holds(world):
+    """The same attempt number, another worker: what the first one writes is refused."""
+    old = world.run()
+    world.set(old.job_id, status=S.QUEUED, attempt=0, worker_id=None, lease_until=None)
+    new = world.take("wrk_2")
+    assert new.attempt == old.attempt
+    with pytest.raises(claims.LeaseLostError):
+        world.finish(old)
+    world.finish(new)
+    assert world.status(old.job_id) is S.SUCCEEDED
+
+
+def test_a_run_paused_by_a_full_disk_goes_on_when_its_parent_is_resumed(world):
+    run = world.new(arm="student", seed=1, parent_id=None)
+    with world.database.write() as session:
+        parent = lifecycle.create(session, world.new(kind="distill"), [], [run]).id
+    claim = world.take()
+    assert world.by(claims.suspend, claim, "the disk is full") is S.PAUSED
+    assert (world.status(parent), world.status(claim.job_id)) == (S.WAITING, S.PAUSED)
+    assert "the disk is full" in world.events(parent)[-1].message
+    world.resume(parent)
+    assert world.status(claim.job_id) is S.QUEUED

@@ -1,13 +1,17 @@
 """Sessions: what is committed is durable, readers do not block, and a database that is away is Unavailable and nothing else."""
 
+import multiprocessing
 import threading
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from store_world import S, World, at_once
 
-from contract.errors import Unavailable
+from contract.errors import PotstillError, Unavailable
+from models import mounts
 from models.ids import new_id
 from models.job import Job
 from models.project import Project
@@ -186,3 +190,88 @@ def test_many_threads_share_the_pool(world):
     assert len(set(ids)) == 48
     with world.database.read() as session:
         assert session.scalar(sa.select(sa.func.count()).select_from(Job)) == 48
+
+
+def open_new_files(folder: Path, count: int, barrier: Any, told: Any) -> None:
+    """In a process of its own: opens the same new files as others, at the same moments."""
+    failed = []
+    for i in range(count):
+        database = Database(f"sqlite:///{folder / f'{i}.db'}")
+        barrier.wait(60)
+        try:
+            database.ping()
+        except Exception as error:  # noqa: BLE001 - it is the result
+            failed.append(str(error))
+        database.dispose()
+    told.put(failed)
+
+
+def test_many_processes_may_open_a_new_file_at_once(tmp_path):
+    """SQLite answers `database is locked` to all but one that make it a WAL file, and does not wait as it does otherwise."""
+    context = multiprocessing.get_context("fork")
+    barrier, told = context.Barrier(6), context.Queue()
+    processes = [context.Process(target=open_new_files, args=(tmp_path, 120, barrier, told)) for _ in range(6)]
+    for process in processes:
+        process.start()
+    assert [told.get(timeout=120) for _ in processes] == [[]] * 6
+    for process in processes:
+        process.join(10)
+
+
+TABLE = """\
+22 28 0:20 / /proc rw,nosuid - proc proc rw
+28 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw
+31 28 0:45 / /home rw,relatime shared:2 - nfs4 server:/home rw,vers=4.2
+32 31 259:3 / /home/me/disk rw,relatime - xfs /dev/sdb1 rw
+33 28 0:46 / /mnt/with\\040space rw - fuse.sshfs me@there:/ rw,user_id=0
+34 28 0:47 / /share rw master:5 propagate_from:2 - cifs //server/share rw
+35 28 0:48 / /twice rw - ext4 /dev/sdc1 rw
+36 28 0:49 / /twice rw - lustre 10.0.0.1@tcp:/scratch rw
+37 28 0:50 / /layers rw - overlay overlay rw
+38 28 0:51 / /usb rw - fuseblk /dev/sdd1 rw
+39 28 0:52 / /host rw - 9p host rw,trans=virtio
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/var/lib/potstill/potstill.db", None),
+        ("/home/me/.potstill/potstill.db", "nfs4"),
+        ("/homeless/potstill.db", None),
+        ("/home/me/disk/potstill.db", None),
+        ("/mnt/with space/potstill.db", "fuse.sshfs"),
+        ("/mnt/without/potstill.db", None),
+        ("/share/a/b/potstill.db", "cifs"),
+        ("/twice/potstill.db", "lustre"),
+        ("/layers/potstill.db", None),
+        ("/usb/potstill.db", None),
+        ("/host/potstill.db", None),
+    ],
+)
+def test_the_mount_a_file_is_on_says_whether_that_is_a_network(path, kind):
+    assert mounts.network_filesystem(Path(path), TABLE) == kind
+
+
+def test_a_link_to_a_network_is_followed(tmp_path):
+    (tmp_path / "link").symlink_to("/home/me")
+    assert mounts.network_filesystem(tmp_path / "link" / "potstill.db", TABLE) == "nfs4"
+
+
+def test_without_a_mount_table_every_folder_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "absent")
+    assert mounts.network_filesystem(Path("/home/me")) is None
+
+
+def test_sqlite_on_a_network_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    table = tmp_path / "mountinfo"
+    table.write_text(f"28 1 259:2 / / rw - ext4 /dev/sda rw\n31 28 0:45 / {tmp_path} rw - nfs4 server:/home rw\n")
+    monkeypatch.setattr(mounts, "MOUNTS", table)
+    with pytest.raises(PotstillError) as caught:
+        Database(f"sqlite:///{tmp_path / 'home' / 'potstill.db'}")
+    assert f"{tmp_path / 'home'}: that is on a network file system (nfs4)" in caught.value.detail
+    assert "POTSTILL_DATABASE_URL" in (caught.value.hint or "")
+    assert "--home" in (caught.value.hint or "")
+    assert not (tmp_path / "home").exists()
+    Database("sqlite://").dispose()
+    Database("postgresql://somewhere/db").dispose()

@@ -123,7 +123,7 @@ def test_bytes_go_last_and_only_those_that_nobody_needs(world, tmp_path: Path):
     world.finish(first)
     loose = world.delete(first.job_id)
     assert blobs.exists(gone, 1), "the rows are gone, the commit may still fail"
-    teardown.free(blobs, ask(world, teardown.unreferenced, loose))
+    teardown.release(world.database, blobs, loose)
     assert blobs.exists(kept, 1)
     assert not blobs.exists(gone, 1)
 

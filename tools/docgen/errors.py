@@ -59,7 +59,7 @@ CURES = {
     "run_failed": ("job", "`potstill jobs --parent ID` lists the runs."),
     "crash_loop": ("job", "`potstill logs` and the worker's log say how the trainer died."),
     "out_of_memory": ("job", "Use a smaller `training.batch_size` or network, or fewer `POTSTILL_SLOTS`."),
-    "disk_full": ("503, job", "Free some space, then send it again or retry the job."),
+    "disk_full": ("503, pause", "Free some space, then send it again, or resume the job: it was paused and kept everything."),
     "checkpoint_invalid": ("–", "A damaged checkpoint is passed over with a warning, and the one before it is used."),
 }  # fmt: skip
 # For the codes whose name says it all in the code.
@@ -75,7 +75,7 @@ MOMENTS = {
     "range_not_satisfiable": "none of the bytes asked for exists",
     "out_of_memory": "the trainer ran out of memory",
     "disk_full": "the disk for uploads, checkpoints or results is full",
-    "checkpoint_invalid": "reserved; no job fails with it at present",
+    "checkpoint_invalid": "in the data of a warning: a checkpoint was damaged and passed over",
 }
 # Codes that only the client gives: no service said them.
 CLIENT = {
