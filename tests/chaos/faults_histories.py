@@ -49,7 +49,7 @@ def _crash_loop(world: World, random: random.Random, trial: Trial) -> None:
     trial.expect(len(waits) == 2 and waits[0] < SLACK and 8 <= waits[1] <= 12 + SLACK, f"it waited {waits} s between attempts")
 
 
-@fault("zombie", "SIGSTOP of a worker past its lease, another takes the job, SIGCONT: nothing more of it is written", fast=4, long=1000)
+@fault("zombie", "SIGSTOP of a worker past its lease, another takes the job, SIGCONT: nothing more of it is written", fast=3, long=1000)
 def zombie(folder: Path, seeds: Iterable[int]) -> Iterator[Trial]:
     yield from on_both("zombie", folder, seeds, _zombie)
 
@@ -108,7 +108,7 @@ def mixture(folder: Path, seeds: Iterable[int]) -> Iterator[Trial]:
 
 def _mixture(world: World, random: random.Random, trial: Trial) -> None:
     world.replace_the_dead()
-    spec = job(epochs=300)
+    spec = job(epochs=200)
     actions = random.choices(["pause", "kill-worker", "kill-trainer", "sigterm"], k=random.randint(3, 5))
     trial.facts["actions"] = actions
     job_id, done = world.submit(spec), 0

@@ -117,7 +117,7 @@ def host_restart(folder: Path, seeds: Iterable[int]) -> Iterator[Trial]:
 
 
 def _host_restart(world: World, random: random.Random, trial: Trial) -> None:
-    spec = job(epochs=300)
+    spec = job(epochs=150)
     while sum(worker.alive for worker in world.workers) < 2:
         world.worker("one")
     for worker in world.workers:

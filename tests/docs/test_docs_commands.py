@@ -20,6 +20,7 @@ RUN = [
     DOCS / "explanation" / "temperature.md",
     DOCS / "explanation" / "evidence.md",
     DOCS / "explanation" / "teacher-cache.md",
+    DOCS / "reliability.md",
 ]
 ELSEWHERE = {
     "deploy-with-compose.md": "needs Docker",
@@ -32,6 +33,7 @@ LEFT_OUT = {
     ("README.md", "$ potstill up"),
     ("your-first-student.md", "make install"),
     ("your-first-student.md", "$ potstill up"),
+    ("reliability.md", "$ kill -TERM WORKER_PID"),
 }
 
 
@@ -75,4 +77,6 @@ def test_docs_blocks_left_out_are_known_and_few() -> None:
 def test_docs_languages_are_those_that_are_run() -> None:
     """A block marked `sh` or `shell` would be shown as a command and never be tried."""
     used = {(block.language, block.place) for page in RUN for block in blocks(page)}
-    assert {(language, place) for language, place in used if language not in ("bash", "console", "python", "yaml", "json", "text")} == set()
+    assert {
+        (language, place) for language, place in used if language not in ("bash", "console", "python", "yaml", "json", "text", "mermaid")
+    } == set()

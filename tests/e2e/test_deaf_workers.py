@@ -88,7 +88,8 @@ def test_a_deaf_worker_says_so_finds_its_jobs_and_hears_again(tmp_path: Path, br
 
     try:
         until(lambda: '"workers":"ok"' in check(), 60, "a worker that hears")
-        assert " ready " in worker.said() and '"event"' not in worker.said(), "its log is as POTSTILL_LOG_FORMAT says"
+        until(lambda: " ready " in worker.said(), 10, "its word that it is")
+        assert '"event"' not in worker.said(), "its log is as POTSTILL_LOG_FORMAT says"
         with Client(url=f"http://127.0.0.1:{port}", key=KEY) as client:
             for failing in ("killed", "stopped"):
                 broker.kill() if failing == "killed" else broker.process.suspend()
