@@ -21,7 +21,7 @@ WAYS = ("restart", "flush", "absence")
 BURST, RINGS = 20, 10
 
 
-@fault("redis", "Redis absent from the start, restarted, emptied or away around a submission; workers are idle", fast=6, long=300)
+@fault("redis", "Redis absent from the start, restarted, emptied or away around a submission; workers are idle", fast=3, long=300)
 def redis(folder: Path, seeds: Iterable[int]) -> Iterator[Trial]:
     yield from each(
         "redis", seeds, lambda: Site(folder, redis=False, hosts=("one",), slots=2, POTSTILL_POLL_SECONDS="1", lease=30.0), _redis
@@ -56,7 +56,7 @@ def _redis(world: Site, random: random.Random, trial: Trial) -> None:
     trial.facts["way"] = way
 
 
-@fault("doorbells", "each of 20 jobs rung ten times to 8 slots of two workers: claimed once", fast=4, long=500)
+@fault("doorbells", "each of 20 jobs rung ten times to 8 slots of two workers: claimed once", fast=2, long=500)
 def doorbells(folder: Path, seeds: Iterable[int]) -> Iterator[Trial]:
     yield from each("doorbells", seeds, lambda: Site(folder, slots=4, POTSTILL_POLL_SECONDS="5", lease=30.0), _doorbells)
 

@@ -35,7 +35,7 @@ class Clocks(Site):
         return super().worker(host, **{**environment, **skew})
 
 
-@fault("clocks", "workers an hour ahead and behind, or Postgres; the one that runs the job is stopped past its lease", fast=2, long=100)
+@fault("clocks", "workers an hour ahead and behind, or Postgres; the one that runs the job is stopped past its lease", fast=1, long=100)
 def clocks(folder: Path, seeds: Iterable[int]) -> Iterator[Trial]:
     chosen = list(seeds)
     yield from each("clocks", [seed for seed in chosen if seed % 2 == 0], lambda: Clocks(folder, 0), _clocks)

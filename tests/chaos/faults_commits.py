@@ -20,7 +20,7 @@ SPEC = {**TINY, "student": {"arch": "mlp", "hidden": [16]}, "training": {"epochs
 ROWS = "a,b,label\n" + "".join(f"{i},{i * 7 % 5},{i % 2}\n" for i in range(40))
 
 
-@fault("ambiguity", "the connection cut after COMMIT, before its answer: submission, claim, news, checkpoint, finish", fast=6, long=3000)
+@fault("ambiguity", "the connection cut after COMMIT, before its answer: submission, claim, news, checkpoint, finish", fast=4, long=3000)
 def ambiguity(folder: Path, seeds: Iterable[int]) -> Iterator[Trial]:
     yield from each("ambiguity", seeds, lambda: Site(folder, proxied=("api", "one"), hosts=("one",), slots=2), _ambiguity)
 

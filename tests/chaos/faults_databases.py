@@ -77,7 +77,7 @@ def _recoveries(world: Site, job_ids: list[str], since: float) -> list[float]:
 # ---- locked
 
 
-@fault("locked", "the database locked for 10 s and more while a trainer runs to its end: steps go on, the news come later", fast=2, long=30)
+@fault("locked", "the database locked for 10 s and more while a trainer runs to its end: steps go on, the news come later", fast=1, long=30)
 def locked(folder: Path, seeds: Iterable[int]) -> Iterator[Trial]:
     chosen = list(seeds)
     makers: tuple[Callable[[], Deployment], ...] = (

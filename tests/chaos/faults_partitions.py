@@ -19,7 +19,7 @@ SPEC = {**LONGER, "training": {**LONGER["training"], "epochs": 200}}
 @fault(
     "partition",
     "a worker cut off from the database for 1 to 12 s, with a lease of 3 s; also between statement and COMMIT",
-    fast=3,
+    fast=2,
     long=100,
 )
 def partition(folder: Path, seeds: Iterable[int]) -> Iterator[Trial]:
