@@ -25,8 +25,17 @@ demo: $(VENV)/.worker  ## Train a teacher, distil a student, pull and use it: th
 serve: $(VENV)/.worker  ## Run the service here until Ctrl-C.
 	@$(BIN)/potstill up
 
+# What is watched by the clock runs alone; the rest computes or waits, and shares the cores.
+ALONE := tests/api tests/client tests/deploy tests/docs tests/e2e
+TOGETHER := tests/contract tests/datafiles tests/engine tests/models tests/worker tests/chaos
+
 test: $(VENV)/.dev  ## Run the tests. TESTS=tests/engine narrows them.
-	@$(BIN)/python -m pytest $(or $(TESTS),tests) -q
+ifdef TESTS
+	@$(BIN)/python -m pytest $(TESTS) -q
+else
+	@$(BIN)/python -m pytest $(ALONE) -q
+	@$(BIN)/python -m pytest $(TOGETHER) -q -n 3 --dist worksteal
+endif
 
 lint: $(VENV)/.dev  ## Style, types and the import table.
 	@$(BIN)/ruff check .
