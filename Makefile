@@ -27,7 +27,7 @@ serve: $(VENV)/.worker  ## Run the service here until Ctrl-C.
 
 # What is watched by the clock runs alone; the rest computes or waits, and shares the cores.
 ALONE := tests/api tests/client tests/deploy tests/docs tests/e2e
-TOGETHER := tests/contract tests/datafiles tests/engine tests/models tests/worker tests/chaos
+TOGETHER := tests/chaos tests/contract tests/datafiles tests/engine tests/models tests/worker
 
 test: $(VENV)/.dev  ## Run the tests. TESTS=tests/engine narrows them.
 ifdef TESTS
