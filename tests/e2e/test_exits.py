@@ -149,8 +149,8 @@ def test_a_second_ctrl_c_ends_up_at_once(service: Service) -> None:
     until(lambda: "stopping" in service.process.said(), what="the farewell")
     with pytest.raises(subprocess.TimeoutExpired):
         service.process.popen.wait(1)
-    assert service.process.stop(signal.SIGINT, 2) == 130
-    gone(family, 1)
+    assert service.process.stop(signal.SIGINT, 15) == 130
+    gone(family, 5)
 
 
 def test_a_closed_terminal_ends_up_in_order(service: Service) -> None:
