@@ -26,8 +26,8 @@ serve: $(VENV)/.worker  ## Run the service here until Ctrl-C.
 	@$(BIN)/potstill up
 
 # What is watched by the clock runs alone; the rest computes or waits, and shares the cores.
-ALONE := tests/api tests/client tests/deploy tests/docs tests/e2e
-TOGETHER := tests/chaos tests/contract tests/datafiles tests/engine tests/models tests/worker
+ALONE := tests/api/test_api_process.py tests/deploy tests/docs tests/e2e
+TOGETHER := $(filter-out tests/__pycache__/ tests/deploy/ tests/docs/ tests/e2e/,$(wildcard tests/*/)) --ignore=tests/api/test_api_process.py
 
 test: $(VENV)/.dev  ## Run the tests. TESTS=tests/engine narrows them.
 ifdef TESTS

@@ -14,14 +14,14 @@ from servers import until
 from models.session import IDLE_SECONDS
 
 LEASE = 3.0
-LONGEST = 6  # leases
+LONGEST = 6  # leases: 18 s of partition with a lease of 3 s stand for 180 s with one of 30 s
 SLACK = 7.0  # seconds a busy machine may take to look, claim and say so
 SPEC = {**LONGER, "training": {**LONGER["training"], "epochs": 200}}
 
 
 @fault(
     "partition",
-    "a worker cut off from the database for 1 to 12 s, with a lease of 3 s; also between statement and COMMIT",
+    "a worker cut off from the database for 1 to 18 s, with a lease of 3 s; also between statement and COMMIT",
     fast=2,
     long=100,
 )
