@@ -27,7 +27,8 @@ serve: $(VENV)/.worker  ## Run the service here until Ctrl-C.
 
 # What is watched by the clock runs alone; the rest computes or waits, and shares the cores.
 ALONE := tests/api/test_api_process.py tests/deploy tests/docs tests/e2e
-TOGETHER := $(filter-out tests/__pycache__/ tests/deploy/ tests/docs/ tests/e2e/,$(wildcard tests/*/)) --ignore=tests/api/test_api_process.py
+TOGETHER := tests/chaos/ tests/api/ tests/client/ tests/contract/ tests/datafiles/ tests/engine/ tests/models/ tests/worker/ \
+  --ignore=tests/api/test_api_process.py
 
 test: $(VENV)/.dev  ## Run the tests. TESTS=tests/engine narrows them.
 ifdef TESTS
