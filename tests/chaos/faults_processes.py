@@ -27,7 +27,7 @@ def killed_at(world: World, point: str) -> float:
     return at
 
 
-@fault("worker_kill", "kill -9 of the worker at a random step and at each named point; a worker of another host goes on", fast=3, long=300)
+@fault("worker_kill", "kill -9 of the worker at a random step and at each named point; a worker of another host goes on", fast=2, long=300)
 def worker_kill(folder: Path, seeds: Iterable[int]) -> Iterator[Trial]:
     yield from on_both("worker_kill", folder, seeds, _worker_kill)
 
@@ -53,7 +53,7 @@ def _worker_kill(world: World, random: random.Random, trial: Trial) -> None:
     trial.facts["point"] = point
 
 
-@fault("trainer_kill", "kill -9 of the trainer at a random step and at each named point; its worker goes on", fast=4, long=300)
+@fault("trainer_kill", "kill -9 of the trainer at a random step and at each named point; its worker goes on", fast=3, long=300)
 def trainer_kill(folder: Path, seeds: Iterable[int]) -> Iterator[Trial]:
     yield from on_sqlite("trainer_kill", folder, seeds, _trainer_kill, hosts=("one",), lease=30.0)
 

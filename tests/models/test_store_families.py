@@ -218,7 +218,7 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.timeout(0 if "POTSTILL_EXAMPLES" in os.environ else 300)
 def test_no_order_of_requests_and_failures_confuses_a_family(store):
     machine = type("Machine", (Machine,), {"world": store})
-    examples = int(os.environ.get("POTSTILL_EXAMPLES", 60 if store.database.dialect == "sqlite" else 20))
+    examples = int(os.environ.get("POTSTILL_EXAMPLES", 40 if store.database.dialect == "sqlite" else 20))
     everything = list(HealthCheck)
     chosen = settings(
         max_examples=examples,
