@@ -13,10 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from potstill import Client
 from potstill.errors import PotstillError
 
+TINY: dict[str, Any] = {
+    "kind": "train",
+    "task": "image-classification",
+    "data": {"train": "digits", "test": "digits"},
+    "student": {"arch": "logistic"},
+    "training": {"epochs": 2},
+}
 CLI = [sys.executable, "-P", "-c", "from potstill.cli import main; main()"]
 
 
@@ -75,6 +83,17 @@ def postgres(folder: Path) -> Iterator[str]:
         yield server.get_uri()
     finally:
         server.cleanup()
+
+
+def small_disk(folder: Path, options: str) -> list[str]:
+    """What to put before a command so that `folder` is a disk of its own for it and its children, gone with them. Skips where the
+    machine lets nobody mount."""
+    start = ["unshare", "-Urm", "sh", "-c", f'mount -t tmpfs -o {options} tmpfs "$0" && exec "$@"', str(folder)]
+    try:
+        subprocess.run([*start, "true"], check=True, capture_output=True, timeout=20)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs leave to mount in a namespace of its own (unshare -Urm)")
+    return start
 
 
 def _listens(port: int) -> bool:

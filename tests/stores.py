@@ -39,7 +39,7 @@ def new_postgres(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
     try:
         admin.connect().close()
     except sa.exc.OperationalError as error:
-        pytest.skip(f"no PostgreSQL at {url.render_as_string()}: {str(error.orig).splitlines()[0]}")
+        pytest.fail(f"no PostgreSQL at {url.render_as_string()}: {str(error.orig).splitlines()[0]}")
     yield make
     for name in made if given else ():  # a server of our own goes as a whole
         run(f"DROP DATABASE {name} WITH (FORCE)")

@@ -42,12 +42,13 @@ class Doorbell:
         self._told: bool | None = None  # what stands in the worker's row
         self._consumer: WorkController | None = None
         self._threads: list[threading.Thread] = []
+        self._ear = threading.Thread(target=self._check, daemon=True, name="ear")
 
     def start(self) -> None:
         if folder := self.settings.broker()[1].get("data_folder_in"):
             files.sweep(Path(str(folder)), KEPT_SECONDS)
         self._listen()
-        threading.Thread(target=self._check, daemon=True, name="ear").start()
+        self._ear.start()
 
     def stop(self) -> None:
         """Leaves nothing of its own in the broker, if that answers."""
@@ -130,5 +131,6 @@ class Doorbell:
             self._told = self.deaf
 
     def _sweep_up(self) -> None:
+        self._ear.join()  # a ping sent after the sweep would stay
         with contextlib.suppress(Exception), self._ringer.connection_for_write() as connection:
             connection.default_channel.queue_purge(self._own.name)

@@ -59,6 +59,15 @@ def faults() -> dict[str, Fault]:
     return FAULTS
 
 
+def fast(name: str, folder: Path) -> list[Trial]:
+    """The fast set of one fault, none of whose promises was broken."""
+    chosen = faults()[name]
+    trials = list(chosen.run(folder, range(chosen.fast_trials)))
+    assert len(trials) == chosen.fast_trials > 0
+    assert not [(trial.seed, trial.facts, trial.violations) for trial in trials if trial.violations]
+    return trials
+
+
 class Closable(Protocol):
     def close(self) -> None: ...
 

@@ -15,7 +15,7 @@ from chaos_faults import Trial
 from chaos_proxy import Proxy
 from chaos_servers import Postgres, Redis
 from chaos_world import Deployment, Worker
-from servers import until
+from servers import TINY, until
 
 from contract.errors import ErrorCode
 from contract.status import FINAL
@@ -23,13 +23,6 @@ from models.job import Event, Job
 from potstill.errors import ConnectionFailed, PotstillError, Unavailable
 from potstill.transport import new_key
 
-TINY: dict[str, Any] = {
-    "kind": "train",
-    "task": "image-classification",
-    "data": {"train": "digits", "test": "digits"},
-    "student": {"arch": "logistic"},
-    "training": {"epochs": 2},
-}
 LONGER = {**TINY, "student": {"arch": "mlp", "hidden": [32]}, "training": {"epochs": 150, "checkpoint_every_seconds": 0.3}}
 
 

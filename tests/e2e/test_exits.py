@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
@@ -134,9 +135,11 @@ def test_up_leaves_in_order_when_asked(service: Service, number: signal.Signals)
     group = [p for p in family if os.getpgid(p.pid) == os.getpgid(service.process.popen.pid)]
     for process in group if number == signal.SIGINT else []:  # a terminal tells everyone at once
         process.send_signal(number)
+    leaving = re.findall(r"wrk_[0-9a-f]{32}", service.process.said())[-1]
     assert service.process.stop(number, 20) == 0
     gone(family, 1)
     assert (service.home / "up.lock").read_text() == ""
+    assert not list((service.home / "doorbell").glob(f"*{leaving}*")), "something is left in the worker's own queue"
     assert "gave back" in service.process.said()
     service.start()
 

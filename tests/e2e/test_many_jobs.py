@@ -5,22 +5,14 @@ import contextlib
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy
-from servers import Process, Service, free_port, until
+from servers import TINY, Process, Service, free_port, until
 
 from potstill import Client
 from potstill.errors import PotstillError
 
-TINY: dict[str, Any] = {
-    "kind": "train",
-    "task": "image-classification",
-    "data": {"train": "digits", "test": "digits"},
-    "student": {"arch": "logistic"},
-    "training": {"epochs": 2},
-}
 JOBS = 60
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from servers import CLI, Process, Service, free_port, until
+from servers import CLI, Process, Service, free_port, small_disk, until
 
 import migrations
 from models.base import REVISION
@@ -110,12 +110,7 @@ def test_a_full_or_read_only_disk_is_refused(tmp_path: Path, options: str, error
     """A disk of its own, in a namespace of its own: gone with the process."""
     home = tmp_path / "home"
     home.mkdir()
-    mounted = ["unshare", "-Urm", "sh", "-c", f'mount -t tmpfs -o {options} none "$0" && exec "$@"', str(home)]
-    try:
-        subprocess.run([*mounted, "true"], check=True, capture_output=True, timeout=20)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("needs leave to mount in a namespace of its own")
-    command = [*mounted, *CLI, "up", "--home", str(home), "--port", "0"]
+    command = [*small_disk(home, options), *CLI, "up", "--home", str(home), "--port", "0"]
     said = refused(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60))
     assert error in said and "--home" in said
 

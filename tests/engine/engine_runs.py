@@ -13,6 +13,7 @@ from contract.check import parse_spec
 from contract.events import CheckpointSaved, Finished, LogLine, Outcome, PhaseChanged, RunEvent, Step
 from contract.spec import JobSpec
 from distill import train
+from distill.device import threads
 from distill.inputs import Inputs
 from distill.teacher import Outputs, Teacher, infer
 
@@ -129,3 +130,12 @@ class Counted:
     def __call__(self, network: Any, config: Any, rows: Any) -> torch.Tensor:
         self.rows.append(len(rows))
         return infer(network, config, rows)
+
+
+def stopped_twice(folder, spec):
+    """Checkpoints of steps 13 and 7 of the same run, newest first, and the undisturbed student."""
+    engine = Engine(folder)
+    with threads(1):
+        older = engine.run(spec, stop_after=7).checkpoints
+        newer = engine.run(spec, stop_after=6, resume=older).checkpoints
+        return [newer[0], older[0]], engine.run(spec).weights

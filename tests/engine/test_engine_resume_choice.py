@@ -6,10 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from engine_runs import Engine, digest, small
+from engine_runs import digest, small, stopped_twice
 
 from contract.events import LogLine, Resumed
-from distill.device import threads
 from distill.errors import CheckpointInvalidError
 from distill.manifest import verify
 from distill.networks import load, save
@@ -57,12 +56,7 @@ DAMAGE += [(harm, "manifest.json") for harm in (truncate, remove)]
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
-    """Checkpoints of steps 13 and 7 of the same run, newest first, and the undisturbed student."""
-    engine = Engine(tmp_path_factory.mktemp("stopped"))
-    with threads(1):
-        older = engine.run(SPEC, stop_after=7).checkpoints
-        newer = engine.run(SPEC, stop_after=6, resume=older).checkpoints
-        return [newer[0], older[0]], engine.run(SPEC).weights
+    return stopped_twice(tmp_path_factory.mktemp("stopped"), SPEC)
 
 
 @pytest.fixture

@@ -8,12 +8,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from engine_runs import Engine, digest, small
+from engine_runs import digest, small, stopped_twice
 from safetensors.torch import load_file, save_file
 
 from contract.errors import ErrorCode, JobError
 from contract.events import LogLine, Resumed
-from distill.device import threads
 from distill.errors import CheckpointInvalidError
 from distill.manifest import verify
 
@@ -24,12 +23,7 @@ FILES = (*(f"{name}.safetensors" for name in TENSORS), "state.json", "manifest.j
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
-    """Checkpoints of steps 13 and 7 of the same run, newest first, and the undisturbed student."""
-    engine = Engine(tmp_path_factory.mktemp("stopped"))
-    with threads(1):
-        older = engine.run(SPEC, stop_after=7).checkpoints
-        newer = engine.run(SPEC, stop_after=6, resume=older).checkpoints
-        return [newer[0], older[0]], engine.run(SPEC).weights
+    return stopped_twice(tmp_path_factory.mktemp("stopped"), SPEC)
 
 
 @pytest.fixture

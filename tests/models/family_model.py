@@ -133,18 +133,18 @@ class Family:
 
     def crash(self, job: Member, budget: int) -> None:
         job.crashes += 1
-        if job.status is S.RUNNING and job.crashes >= budget:
-            self._go(job, S.FAILED)
-            return
-        self.release(job)
+        self._spend(job, job.crashes >= budget)
         job.delayed = job.status is S.QUEUED and job.crashes > 1
 
     def lose(self, job: Member, budget: int) -> None:
         job.losses += 1
-        if job.status is S.RUNNING and job.losses >= budget:
+        self._spend(job, job.losses >= budget)
+
+    def _spend(self, job: Member, spent: bool) -> None:
+        if job.status is S.RUNNING and spent:
             self._go(job, S.FAILED)
-            return
-        self.release(job)
+        else:
+            self.release(job)
 
     # ---- what follows
 

@@ -4,15 +4,14 @@ Chains by `needs`, parents of several runs, and both mixed. Whatever order Hypot
 says, what has ended never changes again, and nobody waits for something that cannot come.
 """
 
-import os
 from collections.abc import Callable, Sequence
 
 import pytest
 import sqlalchemy as sa
 from family_model import Family, Member, Refused
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from store_explorer import UNHURRIED, explore
 from store_world import S, World
 
 from api import deletion
@@ -215,18 +214,6 @@ class Machine(RuleBasedStateMachine):
                 assert [other for other in open_ones if other.parent_id == job.id]
 
 
-@pytest.mark.timeout(0 if "POTSTILL_EXAMPLES" in os.environ else 300)
+@pytest.mark.timeout(UNHURRIED)
 def test_no_order_of_requests_and_failures_confuses_a_family(store):
-    machine = type("Machine", (Machine,), {"world": store})
-    examples = int(os.environ.get("POTSTILL_EXAMPLES", 40 if store.database.dialect == "sqlite" else 20))
-    everything = list(HealthCheck)
-    chosen = settings(
-        max_examples=examples,
-        stateful_step_count=40,
-        deadline=None,
-        suppress_health_check=everything,
-        database=None,
-        print_blob=True,
-        phases=[Phase.generate],  # making a counterexample small takes minutes; the blob brings it back
-    )
-    run_state_machine_as_test(machine, settings=chosen)
+    explore(Machine, store)

@@ -4,13 +4,12 @@ The model knows nothing of SQL: it says what the protocol's page says. Whatever 
 on status, attempt, crashes and history, a lost claim writes nothing, and at most one completion is accepted.
 """
 
-import os
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from store_explorer import UNHURRIED, explore
 from store_world import S, World, file
 
 from contract.errors import Conflict
@@ -277,18 +276,6 @@ class Machine(RuleBasedStateMachine):
         assert self.life.path.count(S.SUCCEEDED) <= 1
 
 
-@pytest.mark.timeout(0 if "POTSTILL_EXAMPLES" in os.environ else 300)
+@pytest.mark.timeout(UNHURRIED)
 def test_no_order_of_requests_and_failures_confuses_the_store(store):
-    machine = type("Machine", (Machine,), {"world": store})
-    examples = int(os.environ.get("POTSTILL_EXAMPLES", 40 if store.database.dialect == "sqlite" else 20))
-    everything = list(HealthCheck)
-    chosen = settings(
-        max_examples=examples,
-        stateful_step_count=40,
-        deadline=None,
-        suppress_health_check=everything,
-        database=None,
-        print_blob=True,
-        phases=[Phase.generate],  # making a counterexample small takes minutes; the blob brings it back
-    )
-    run_state_machine_as_test(machine, settings=chosen)
+    explore(Machine, store)
