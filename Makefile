@@ -26,9 +26,10 @@ serve: $(VENV)/.worker  ## Run the service here until Ctrl-C.
 	@$(BIN)/potstill up
 
 # What is watched by the clock runs alone; the rest computes or waits, and shares the cores.
-ALONE := tests/api/test_api_process.py tests/deploy tests/docs tests/e2e
-TOGETHER := tests/chaos/ tests/api/ tests/client/ tests/contract/ tests/datafiles/ tests/engine/ tests/models/ tests/worker/ \
-  --ignore=tests/api/test_api_process.py
+ALONE := tests/api/test_api_process.py tests/e2e/test_exits.py tests/e2e/test_killed_workers.py tests/e2e/test_deaf_workers.py \
+  tests/e2e/test_up.py tests/e2e/test_damaged_store.py
+TOGETHER := tests/chaos/ tests/e2e/ tests/docs/ tests/deploy/ tests/api/ tests/client/ tests/contract/ tests/datafiles/ tests/engine/ \
+  tests/models/ tests/worker/ $(addprefix --ignore=,$(ALONE))
 
 test: $(VENV)/.dev  ## Run the tests. TESTS=tests/engine narrows them.
 ifdef TESTS
@@ -54,7 +55,11 @@ docs: $(VENV)/.dev  ## Write docs/reference from the code.
 bench: $(VENV)/.dev  ## Measure the service: submission to first step, the API's size, training throughput, checkpoints.
 	@$(BIN)/python -m benchmarks
 
-results: $(VENV)/.dev  ## Run the comparisons of docs/results.md that are missing, and write the page. Needs POTSTILL_TEST_DATA.
+$(VENV)/.bench: pyproject.toml tools/install.sh
+	@PYTHON="$(PYTHON)" tools/install.sh $(VENV) bench
+	@touch $@ $(VENV)/.dev $(VENV)/.worker
+
+results: $(VENV)/.bench  ## Run the comparisons of docs/results.md that are missing, and write the page. Needs POTSTILL_TEST_DATA.
 	@$(BIN)/python -m benchmarks.results
 
 chaos: $(VENV)/.dev  ## Break it on purpose for as long as you like; resumable. CHAOS="--minutes 30" narrows it.
@@ -63,4 +68,4 @@ chaos: $(VENV)/.dev  ## Break it on purpose for as long as you like; resumable. 
 clean:  ## Remove .venv and caches.
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help install demo serve test lint format bench results chaos clean
+.PHONY: help install demo serve test lint format docs bench results chaos clean

@@ -10,7 +10,8 @@ from api.errors import field_errors
 from api.references import Lookup, Rows, described_parameters
 from contract.errors import FieldError, InvalidSpec
 from contract.fit import check_fit
-from contract.spec import JobKind, JobSpec, ModelRef
+from contract.registry import TASKS
+from contract.spec import JobKind, JobSpec
 from contract.wire import ValidateView
 from models.ids import new_id
 from models.job import Job
@@ -60,7 +61,7 @@ def store(
     session: Session, project_id: str, sent: dict[str, Any], checked: Checked, traceparent: str | None, id_: str | None = None
 ) -> Job:
     spec = checked.spec
-    network = "model" if isinstance(spec.student, ModelRef) else spec.student.arch
+    network = spec.described.arch if spec.described is not None else "model"
     job = Job(
         id=id_ or new_id("job"),
         project_id=project_id,
@@ -153,8 +154,10 @@ def _validation(spec: JobSpec, train: Rows) -> tuple[int, int]:
     return held_out, rows - held_out
 
 
-def _steps(spec: JobSpec, rows: int) -> int:
-    """Optimisation steps of all runs together."""
+def _steps(spec: JobSpec, rows: int) -> int | None:
+    """Optimisation steps of all runs together; None for a language model, whose blocks only the tokenizer can count."""
+    if not TASKS[spec.task].labelled:
+        return None
     in_one = spec.training.epochs * math.ceil(rows / spec.training.batch_size)
     return 0 if spec.kind is JobKind.EVALUATE else in_one * len(spec.runs())
 
@@ -165,7 +168,7 @@ def _warnings(spec: JobSpec, train: Rows, test: Rows | None, rows: int, paramete
         found.append("data.test: these are the training rows; the report will not tell how the student does on new ones.")
     if spec.data.max_train_samples is not None and spec.data.max_train_samples > train.rows:
         found.append(f"data.max_train_samples: there are only {train.rows:,} rows; all are used.")
-    if spec.kind is not JobKind.EVALUATE and spec.training.batch_size > rows:
+    if spec.kind is not JobKind.EVALUATE and TASKS[spec.task].labelled and spec.training.batch_size > rows:
         found.append(f"training.batch_size: there are only {rows:,} rows; every epoch is one step.")
     student, teacher = parameters["student"], parameters["teacher"]
     if student is not None and teacher is not None and student >= teacher:

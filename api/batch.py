@@ -82,7 +82,7 @@ def _with_ids(spec: JobSpec, by_name: dict[str, str]) -> JobSpec:
         for field, ref in spec.refs().items()
         if ref.job is not None and ref.job in by_name
     }
-    return spec.model_copy(update=changed)
+    return spec.with_refs(changed)
 
 
 @contextmanager

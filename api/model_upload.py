@@ -16,13 +16,11 @@ from api.safetensors import invalid, read_header
 from contract.document import parse_mapping
 from contract.errors import ErrorCode, InvalidData, Refused
 from contract.fit import input_shape
-from contract.model import ModelConfig
+from contract.model import CONFIG, INDEX, TEXTS, TOKENIZERS, WEIGHTS, ModelConfig, belongs, holds_weights
 from contract.registry import TASKS
 from models.ids import new_id
 from models.results import Model
 
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-TEXTS = (CARD, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "vocab.txt", "merges.txt")
 FLOATS = frozenset({"F32", "F16", "BF16", "F64"})
 BUFFERS = frozenset({"running_mean", "running_var", "num_batches_tracked"})  # of batch normalisation: saved, but no parameters
 
@@ -66,15 +64,15 @@ def _by_name(parts: list[Part]) -> dict[str, Part]:
     found: dict[str, Part] = {}
     for part in parts:
         name = shown(part.filename or "")
-        if name not in (WEIGHTS, CONFIG, *TEXTS):
+        if not belongs(name):
             raise _refused(
                 f"{name!r} is no file of a model here", f"Send {WEIGHTS}, {CONFIG} and, if you like, {', '.join(TEXTS)}; never pickles."
             )
         if name in found:
             raise _refused(f"{name} was sent twice", "Send each file once.")
         found[name] = part
-    for name in (WEIGHTS, CONFIG):
-        if name not in found:
+    for name, there in ((WEIGHTS, any(map(holds_weights, found))), (CONFIG, CONFIG in found)):
+        if not there:
             raise _refused(f"{name} is missing", f"With curl: -F file=@{WEIGHTS} -F file=@{CONFIG}")
     return found
 
@@ -82,23 +80,41 @@ def _by_name(parts: list[Part]) -> dict[str, Part]:
 def _check(files: dict[str, Part]) -> ModelConfig:
     """The config, once the files are what they say and the weights are those of the network it describes."""
     for name, part in files.items():
-        if name != WEIGHTS:
+        if not holds_weights(name):
             _text(part.path, name)
     config = _config(files[CONFIG].path)
-    tensors = read_header(files[WEIGHTS].path)
+    tensors = [tensor for name in _weight_files(files) for tensor in read_header(files[name].path)]
     weights = [tensor for tensor in tensors if tensor.name.rpartition(".")[2] not in BUFFERS]
     odd = next((tensor for tensor in weights if tensor.dtype not in FLOATS), None)
-    if odd is not None:
+    if odd is not None and not config.of_library:
         raise invalid(f"tensor {odd.name[:60]!r} holds {odd.dtype}; weights are {', '.join(sorted(FLOATS))}")
-    count = sum(tensor.values for tensor in weights)
+    if config.text is not None and not any(name in files for name in TOKENIZERS):
+        raise _refused("a network that reads text needs its tokenizer", "Send tokenizer.json too, as save_pretrained writes it.")
+    count = sum(tensor.values for tensor in weights if tensor.dtype in FLOATS)
+    if config.of_library:
+        return config.model_copy(update={"weights": count})
     if count != config.parameters:
         raise invalid(f"it holds {count:,} weights, and the {config.arch} described in {CONFIG} has {config.parameters:,}")
     return config
 
 
+def _weight_files(files: dict[str, Part]) -> list[str]:
+    """The one file of weights, or all those that the index of several names."""
+    there = sorted(filter(holds_weights, files))
+    if there == [WEIGHTS]:
+        return there
+    try:
+        named = sorted(set(parse_mapping(files[INDEX].path.read_bytes())["weight_map"].values()))
+    except (KeyError, TypeError, AttributeError, Refused):
+        raise _refused(f"weights in several files need {INDEX}, which says what is where", "Send it too, or save them as one.") from None
+    if named != there:
+        raise _refused(f"{INDEX} names {', '.join(map(str, named))[:200]}, and {', '.join(there)[:200]} came", "Send exactly those.")
+    return there
+
+
 def _config(path: Path) -> ModelConfig:
     try:
-        config = ModelConfig.model_validate(storable(parse_mapping(path.read_bytes())))
+        config = ModelConfig.read(storable(parse_mapping(path.read_bytes())))
         flaw = config.flaw()
     except ValidationError as error:
         first = error.errors()[0]
@@ -106,16 +122,25 @@ def _config(path: Path) -> ModelConfig:
         raise invalid(f"{place}: {first['msg']}", CONFIG) from None
     except Refused as error:
         raise invalid(error.detail.removeprefix("The body is ").rstrip("."), CONFIG) from None
-    if config.task not in TASKS:
-        raise invalid(f"task: {config.task[:60]!r} is not one of {', '.join(TASKS)}", CONFIG)
-    shape = tuple(config.shape)
-    if any(size < 1 or size > 2**24 for size in shape) or input_shape(config.task, shape) != shape:
-        raise invalid(f"shape: {config.shape} is not what {config.task} sees", CONFIG)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise invalid(str(error)[:300], CONFIG) from None
+    if not config.of_library:
+        _ours(config)
     if flaw:
         raise invalid(flaw, CONFIG)
     if len(set(config.classes)) != len(config.classes):
         raise invalid("classes: one is named twice", CONFIG)
     return config
+
+
+def _ours(config: ModelConfig) -> None:
+    if config.task not in TASKS:
+        raise invalid(f"task: {config.task[:60]!r} is not one of {', '.join(TASKS)}", CONFIG)
+    if TASKS[config.task].reads == "text":
+        return
+    shape = tuple(config.shape)
+    if any(size < 1 or size > 2**24 for size in shape) or input_shape(config.task, shape) != shape:
+        raise invalid(f"shape: {config.shape} is not what {config.task} sees", CONFIG)
 
 
 def _text(path: Path, name: str) -> None:

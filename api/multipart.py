@@ -19,7 +19,7 @@ from contract.errors import ErrorCode, Refused, Unavailable
 from models import leftovers
 
 BATCH = 1 << 20  # bytes gathered before a thread hashes and writes them
-MAX_PARTS = 16
+MAX_PARTS = 128
 MAX_FIELD = 64 * 1024
 
 

@@ -59,7 +59,7 @@ class Lookup:
         split = _existing_split(source.split, default_split, splits, field, source.dataset)
         columns = [Column.model_validate(column) for column in dataset.columns]
         chosen = choose_columns(columns, source.columns, task, field)
-        classes = dataset.classes.get(chosen.label)
+        classes = dataset.classes.get(chosen.label) if chosen.label else []
         if classes is None:
             raise _wrong(
                 f"{field}.columns.label",
@@ -67,12 +67,14 @@ class Lookup:
                 ErrorCode.DOES_NOT_FIT,
                 "Labels are integers or words; name their column under columns.label.",
             )
-        shape = DataShape(shape=chosen.shape, classes=classes)
+        shape = DataShape(shape=chosen.shape, classes=classes, texts=chosen.texts, speaks="" if chosen.label else task)
         return Rows(dataset.id, split, dataset.splits[split], splits, shape)
 
     def network(self, ref: ModelRef, field: str) -> Network:
         if ref.path is not None:
             raise _wrong(f"{field}.path", "a path means nothing to a service", hint=NO_PATHS)
+        if ref.hub is not None:
+            return Network(None, None)  # what it is shows when a worker has fetched it
         if ref.model is not None:
             return self._model(ref.model, f"{field}.model")
         assert ref.job is not None
@@ -142,7 +144,11 @@ class Lookup:
 
 
 def described_parameters(spec: JobSpec, train: DataShape) -> int | None:
-    return None if isinstance(spec.student, ModelRef) else spec.student.parameters(train.shape, len(train.classes))
+    """Trainable parameters of a described student; None where only the engine can tell: a tokenizer is still to be made, or found."""
+    described = spec.described
+    if described is None or train.texts:
+        return None
+    return described.parameters(train.shape, len(train.classes))
 
 
 def _existing_split(asked: str | None, default: str, there: tuple[str, ...], field: str, name: str) -> str:

@@ -54,7 +54,8 @@ def refuse_if_deleted(session: Session, job: Job) -> None:
 def named(spec: dict[str, Any]) -> set[str]:
     """Ids of datasets and models that a stored spec refers to."""
     data = spec.get("data") or {}
-    places = (data.get("train"), data.get("test"), spec.get("teacher"), spec.get("student"))
+    student = spec.get("student") or {}
+    places = (data.get("train"), data.get("test"), spec.get("teacher"), student, student.get("init"), spec.get("tokenizer"))
     return {place[key] for place in places if isinstance(place, dict) for key in ("dataset", "model") if place.get(key)}
 
 

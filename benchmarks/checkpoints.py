@@ -42,7 +42,7 @@ def _trained(width: int) -> State:
     optimizer = optim.build(network.parameters(), Optimizer(name="adam", lr=1e-3))
     network(torch.randn(8, width)).square().mean().backward()
     optimizer.step()
-    return State(network, optimizer, Progress(step=1, saved={"1": None}), total_steps=1, keeps_best=False)
+    return State(network, torch.nn.Identity(), optimizer, Progress(step=1, saved={"1": None}), total_steps=1, keeps_best=False)
 
 
 def _save(folder: Path, state: State) -> None:

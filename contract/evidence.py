@@ -37,9 +37,10 @@ def t_quantile(freedom: int) -> float:
 
 
 def statistic(values: Sequence[float], over_rows: Sequence[float] | None = None) -> Statistic:
-    """Mean, standard deviation over seeds and 95 % interval of the mean; of a single value the interval over rows, if known."""
+    """Mean, standard deviation over seeds and 95 % interval of the mean; of a single value the interval over rows, if known, and also
+    where all seeds happen to agree to the digit: they then say nothing of their spread."""
     mean = fmean(values)
-    if len(values) < 2:
+    if len(values) < 2 or (over_rows is not None and max(values) == min(values)):
         return {"mean": mean, "std": 0.0, "ci95": list(over_rows) if over_rows is not None else None, "values": list(values)}
     std = stdev(values)
     half = t_quantile(len(values) - 1) * std / sqrt(len(values))

@@ -6,11 +6,12 @@ from math import prod
 from pydantic import BaseModel
 
 from contract.errors import ErrorCode, InvalidSpec
-from contract.registry import BUILTINS
-from contract.registry.architectures import Shape, _Architecture
-from contract.spec import Columns, JobSpec, ModelRef
+from contract.registry import BUILTINS, TASKS
+from contract.registry.architectures import _Architecture
+from contract.spec import Columns, JobSpec
 
 LABELS = ("label", "y")
+TEXTS = ("text", "sentence")
 
 
 class Column(BaseModel):
@@ -22,10 +23,13 @@ class Column(BaseModel):
 
 
 class DataShape(BaseModel):
-    """What a network sees of a dataset: the shape of one example and the classes in order."""
+    """What a network sees of a dataset: the shape of one example and the classes in order. Texts have no shape but a number: 1, or
+    2 for pairs; a network that was taught no classes yet has none."""
 
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] = ()
     classes: list[str]
+    texts: int = 0
+    speaks: str = ""  # masked-lm or causal-lm, where a network's outputs are its vocabulary
 
 
 class Chosen(BaseModel):
@@ -34,6 +38,7 @@ class Chosen(BaseModel):
     features: list[str]
     label: str
     shape: tuple[int, ...]
+    texts: int = 0
 
 
 def builtin_shape(name: str, task: str) -> DataShape:
@@ -44,12 +49,16 @@ def builtin_shape(name: str, task: str) -> DataShape:
 def choose_columns(columns: Sequence[Column], wanted: Columns, task: str, field: str) -> Chosen:
     """The label and feature columns of a table; raises InvalidSpec naming `field` and the columns there are."""
     by_name = {column.name: column for column in columns}
+    if not TASKS[task].labelled:
+        return _text_columns(by_name, wanted, "", field)
     label = wanted.label or next((name for name in LABELS if name in by_name), None)
     if label is None or label not in by_name:
         missing = f"there is no column {wanted.label!r}" if wanted.label else "no column is called `label` or `y`"
         raise _unfit(f"{field}.columns.label", f"{missing}; the columns are {', '.join(by_name)}", "Name the one that holds the class.")
     if by_name[label].shape:
         raise _unfit(f"{field}.columns.label", f"column {label!r} holds arrays of shape {by_name[label].shape}, not one class for each row")
+    if TASKS[task].reads == "text":
+        return _text_columns(by_name, wanted, label, field)
     features = wanted.features or [name for name in by_name if name != label]
     for i, name in enumerate(features):
         place = f"{field}.columns.features.{i}" if wanted.features else field
@@ -67,6 +76,26 @@ def choose_columns(columns: Sequence[Column], wanted: Columns, task: str, field:
     if task == "image-classification" and any(by_name[name].shape for name in features):
         raise _unfit(field, "an image must be one column of arrays, or one number for each pixel", "Name it under columns.features.")
     return Chosen(features=features, label=label, shape=(width,))
+
+
+def _text_columns(by_name: dict[str, Column], wanted: Columns, label: str, field: str) -> Chosen:
+    readable = [name for name, column in by_name.items() if column.type == "string" and name != label]
+    text = wanted.text or next((name for name in TEXTS if name in readable), None) or (readable[0] if len(readable) == 1 else None)
+    pair = wanted.text_pair or ("text_pair" if label and wanted.text is None and "text_pair" in readable else None)
+    if text is None:
+        why = "no column holds text" if not readable else f"which column holds the text? There are {', '.join(readable)}"
+        raise _unfit(f"{field}.columns.text", f"{why}; the columns are {', '.join(by_name)}", "Name it under columns.text.")
+    for place, name in (("text", text), ("text_pair", pair)):
+        if name is None:
+            continue
+        if name not in by_name:
+            raise _unfit(f"{field}.columns.{place}", f"there is no column {name!r}; the columns are {', '.join(by_name)}")
+        if name == label:
+            raise _unfit(f"{field}.columns.{place}", f"{name!r} is the label; a student that sees it has nothing to learn")
+        if by_name[name].type != "string":
+            raise _unfit(f"{field}.columns.{place}", f"column {name!r} holds {by_name[name].type}, and text is needed")
+    features = [text, pair] if pair else [text]
+    return Chosen(features=features, label=label, shape=(), texts=len(features))
 
 
 def input_shape(task: str, shape: Sequence[int], field: str = "data.train") -> tuple[int, ...]:
@@ -87,33 +116,57 @@ def input_shape(task: str, shape: Sequence[int], field: str = "data.train") -> t
 
 def check_fit(spec: JobSpec, train: DataShape, test: DataShape | None, models: dict[str, DataShape]) -> None:
     """Raises InvalidSpec where parts do not fit. `models` holds what each referenced network was made for, by spec field."""
-    if len(train.classes) < 2:
+    if TASKS[spec.task].labelled and len(train.classes) < 2:
         raise _unfit("data.train", f"there is only one class ({', '.join(train.classes)}); nothing can be told apart")
     if test is not None:
-        if test.shape != train.shape:
-            raise _unfit("data.test", f"its rows have shape {list(test.shape)}, those of data.train {list(train.shape)}")
+        if (test.shape, test.texts) != (train.shape, train.texts):
+            raise _unfit("data.test", f"its rows {_seen(test)}, those of data.train {_seen(train).removeprefix('have shape ')}")
         unseen = [name for name in test.classes if name not in train.classes]
         if unseen:
             raise _unfit("data.test", f"it has classes that data.train lacks: {', '.join(unseen[:5])}")
     if spec.data.augment is not None and len(train.shape) != 3:
         raise _unfit("data.augment", f"crops and flips need images with height and width; these rows have shape {list(train.shape)}")
-    if not isinstance(spec.student, ModelRef):
-        _check_architecture(spec.student, train.shape, len(train.classes))
+    if spec.described is not None:
+        _check_architecture(spec.described, train)
     for field, made_for in models.items():
-        if made_for.shape != train.shape:
-            raise _unfit(field, f"it was made for rows of shape {list(made_for.shape)}; data.train has {list(train.shape)}")
-        if made_for.classes != train.classes:
-            raise _unfit(field, f"it knows {_listed(made_for.classes)}; data.train has {_listed(train.classes)}")
+        _check_made_for(field, made_for, train)
+
+
+def _check_made_for(field: str, made_for: DataShape, train: DataShape) -> None:
+    if field == "tokenizer":
+        if not made_for.texts:
+            raise _unfit(field, "that network reads numbers and has no tokenizer")
+        return
+    if (made_for.shape, made_for.texts > 0) != (train.shape, train.texts > 0):
+        raise _unfit(field, f"it was made for rows {_of(made_for)}; data.train has {_of(train).removeprefix('of shape ')}")
+    if train.speaks:
+        if field == "teacher" and made_for.speaks != train.speaks:
+            raise _unfit(field, f"it is no network for {train.speaks}", "Train one first: kind: train.")
+        return
+    if made_for.texts and not made_for.classes:
+        if field != "teacher":
+            return  # it gets a new head
+        raise _unfit(field, "it was taught no classes and has none to tell", "Train it first: kind: train, student: {model: …}.")
+    if made_for.classes != train.classes:
+        raise _unfit(field, f"it knows {_listed(made_for.classes)}; data.train has {_listed(train.classes)}")
+
+
+def _seen(rows: DataShape) -> str:
+    return ("hold one text", "hold two texts")[rows.texts - 1] if rows.texts else f"have shape {list(rows.shape)}"
+
+
+def _of(rows: DataShape) -> str:
+    return "of text" if rows.texts else f"of shape {list(rows.shape)}"
 
 
 MAX_PARAMETERS = 2_000_000_000
 
 
-def _check_architecture(architecture: _Architecture, shape: Shape, classes: int) -> None:
-    reason = architecture.refuses(shape)
+def _check_architecture(architecture: _Architecture, train: DataShape) -> None:
+    reason = architecture.refuses(train.shape)
     if reason:
         raise _unfit("student.arch", reason, "Use mlp or logistic, or data with images.")
-    count = architecture.parameters(shape, classes)
+    count = architecture.parameters(train.shape or (1,), len(train.classes))
     if count > MAX_PARAMETERS:
         raise _unfit("student", f"it would have {count:,} parameters; at most {MAX_PARAMETERS:,} are accepted", "Use narrower layers.")
 

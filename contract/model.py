@@ -1,14 +1,34 @@
-"""`config.json` of a small network: what rebuilds it and what it was made for. Written by the engine, checked at upload."""
+"""`config.json` of a network: what rebuilds it and what it was made for. Ours is written by the engine and checked at upload; that of
+transformers is read for the same facts, with ours under the key `potstill`."""
 
+import re
 from math import prod
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from contract.fit import DataShape
 from contract.registry import Architecture
+from contract.registry.losses import LANGUAGE
 
 _ARCHITECTURE: TypeAdapter[Architecture] = TypeAdapter(Architecture)
+OURS = "potstill"
+WEIGHTS, CONFIG, CARD, INDEX = "model.safetensors", "config.json", "README.md", "model.safetensors.index.json"
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json")  # one of them says how a network reads
+TEXTS = (
+    CARD, INDEX, *TOKENIZERS, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt",
+    "generation_config.json",
+)  # fmt: skip
+SHARD = re.compile(r"model-[0-9]{5}-of-[0-9]{5}\.safetensors")
+
+
+def holds_weights(name: str) -> bool:
+    return name == WEIGHTS or SHARD.fullmatch(name) is not None
+
+
+def belongs(name: str) -> bool:
+    """Whether a model may have a file of this name."""
+    return name == CONFIG or name in TEXTS or holds_weights(name)
 
 
 class Scaling(BaseModel):
@@ -19,20 +39,51 @@ class Scaling(BaseModel):
     divide: float | list[float] = 1.0
 
 
+class Reading(BaseModel):
+    """How a network reads text: how many texts a row has, how many tokens it knows, and after how many a text is cut."""
+
+    model_config = ConfigDict(extra="forbid")
+    texts: int = Field(default=1, ge=1, le=2)
+    vocabulary: int = Field(ge=1)
+    max_length: int = Field(ge=1)
+
+
 class ModelConfig(BaseModel):
     """The architecture's own fields stand beside these in the file: {"arch": "mlp", "hidden": [4], "task": …, "shape": …}."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
     arch: str
     task: str
-    shape: list[int] = Field(min_length=1, max_length=3)
-    classes: list[str] = Field(min_length=2)
+    shape: list[int] = Field(max_length=3)
+    classes: list[str]
     input: Scaling = Scaling()
+    text: Reading | None = None
+    weights: int | None = None  # of a network that transformers builds: what it counted
 
     @classmethod
-    def of(cls, architecture: Architecture, task: str, made_for: DataShape, scaling: Scaling) -> "ModelConfig":
+    def of(cls, architecture: Architecture, task: str, made_for: DataShape, scaling: Scaling, text: Reading | None = None) -> "ModelConfig":
         fields = architecture.model_dump(mode="json")
-        return cls(**fields, task=task, shape=list(made_for.shape), classes=made_for.classes, input=scaling)
+        return cls(**fields, task=task, shape=list(made_for.shape), classes=made_for.classes, input=scaling, text=text)
+
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> "ModelConfig":
+        """Of a config.json, whoever wrote it. Raises pydantic's ValidationError, or ValueError for what is none."""
+        return of_transformers(document) if "model_type" in document else cls.model_validate(document)
+
+    @model_validator(mode="after")
+    def _says_what_it_reads(self) -> "ModelConfig":
+        if self.of_library:
+            return self
+        if len(self.classes) < 2 and self.task not in LANGUAGE:
+            raise ValueError("classes: at least two are needed")
+        if bool(self.shape) == (self.text is not None):
+            raise ValueError("shape: rows of numbers have one, texts have none")
+        return self
+
+    @property
+    def of_library(self) -> bool:
+        """Whether transformers builds it."""
+        return self.weights is not None
 
     @property
     def architecture(self) -> Architecture:
@@ -44,7 +95,14 @@ class ModelConfig(BaseModel):
 
     def flaw(self) -> str | None:
         """Why these fields, each of them valid, describe no network that can run; None when they do. Raises as `architecture` does."""
+        if self.of_library:
+            return None
+        reads_text = self.architecture.READS == "text"
+        if reads_text != (self.text is not None):
+            return f"text: {self.arch} {'needs it' if reads_text else 'reads none'}"
         shape = tuple(self.shape)
+        if reads_text:
+            return None
         if min(shape) < 1:
             return f"shape: {self.shape} holds no values"
         reason = self.architecture.refuses(shape)
@@ -59,8 +117,60 @@ class ModelConfig(BaseModel):
 
     @property
     def made_for(self) -> DataShape:
-        return DataShape(shape=tuple(self.shape), classes=self.classes)
+        speaks = self.task if self.task in LANGUAGE else ""
+        return DataShape(shape=tuple(self.shape), classes=self.classes, texts=self.text.texts if self.text else 0, speaks=speaks)
 
     @property
     def parameters(self) -> int:
-        return self.architecture.parameters(tuple(self.shape), len(self.classes))
+        if self.weights is not None:
+            return self.weights
+        return self.architecture.parameters((self.text.vocabulary,) if self.text else tuple(self.shape), len(self.classes))
+
+
+CLASSIFIES = "ForSequenceClassification"
+SPEAKS = {"ForMaskedLM": "masked-lm", "ForCausalLM": "causal-lm", "LMHeadModel": "causal-lm"}
+COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "roberta-prelayernorm", "longformer", "mpnet")
+
+
+def _task(heads: list[str], classes: list[str]) -> str:
+    """What a network's head is for; an encoder without one has no task yet."""
+    if classes:
+        return "text-classification"
+    return next((task for ending, task in SPEAKS.items() for head in heads if head.endswith(ending)), "")
+
+
+POSITIONS = ("max_position_embeddings", "n_positions")
+
+
+def longest(document: dict[str, Any]) -> int | None:
+    """The longest text, in tokens, for which a config.json of transformers promises positions."""
+    found = next((document[name] for name in POSITIONS if isinstance(document.get(name), int)), None)
+    if found is not None and document.get("model_type") in COUNT_FROM_PADDING:  # their first position is the one after the padding's
+        found -= int(document.get("pad_token_id") or 0) + 1
+    return found
+
+
+def of_transformers(document: dict[str, Any]) -> ModelConfig:
+    """The facts in a config.json of transformers. A network without a head for classes has none and gets one when it is trained.
+
+    Raises ValueError where a fact is missing that a reader of text must have.
+    """
+    ours = document.get(OURS)
+    ours = ours if isinstance(ours, dict) else {}
+    heads = [name for name in document.get("architectures") or [] if isinstance(name, str)]
+    named = document.get("id2label")
+    classes: list[str] = []
+    if isinstance(named, dict) and any(name.endswith(CLASSIFIES) for name in heads):
+        classes = [str(named[key]) for key in sorted(named, key=int)]
+    vocabulary = document.get("vocab_size")
+    if not isinstance(vocabulary, int):
+        raise ValueError("vocab_size: it is missing; only networks that read text are known")
+    reading = {"texts": 1, "vocabulary": vocabulary, "max_length": min(longest(document) or 512, 512), **(ours.get("text") or {})}
+    return ModelConfig(
+        arch=str(document["model_type"]),
+        task=_task(heads, classes),
+        shape=[],
+        classes=classes,
+        text=Reading.model_validate(reading),
+        weights=int(ours.get("weights") or 0),
+    )

@@ -3,16 +3,16 @@
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from contract.base import Metadata, Sent
-from contract.registry import TASKS, Architecture, CrossEntropy, Hinton, Recipe, Term
+from contract.networks import FromLayers, ModelRef, NewTokenizer, Student, Tokenizer
+from contract.registry import ARCHITECTURES, TASKS, Architecture, CrossEntropy, Hinton, Recipe, Term
 from contract.rules import SpecRule, conflicting, wrong
+from contract.sources import Columns, Data, Source
+from contract.training import Evaluation, Optimizer, Schedule, Training
 
-JobRef = Annotated[str, Field(pattern=r"^(job_[0-9a-f]{32}|@[^\s@]{1,100})$", description="A job's id, or @name inside a batch.")]
-ModelId = Annotated[str, Field(pattern=r"^mdl_[0-9a-f]{32}$")]
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
-LocalPath = Annotated[str, Field(min_length=1, max_length=4096, description="A path on this machine; only for the engine alone.")]
 
 
 class JobKind(StrEnum):
@@ -21,137 +21,33 @@ class JobKind(StrEnum):
     EVALUATE = "evaluate"
 
 
-class Columns(Sent):
-    """Which columns of a table to use."""
-
-    label: str | None = Field(default=None, description="The column with the class; `label` (or `y`) when not said.")
-    features: list[str] | None = Field(default=None, min_length=1, description="The columns to learn from; all others when not said.")
-
-
-class Source(Sent):
-    """Where rows come from: an uploaded dataset, a built-in one or (engine alone) a file."""
-
-    dataset: Annotated[str, Field(pattern=r"^(ds_[0-9a-f]{32}|[a-z][a-z0-9_-]{0,63})$")] | None = None
-    path: LocalPath | None = None
-    split: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    columns: Columns = Columns()
-
-    @model_validator(mode="after")
-    def _one_place(self) -> "Source":
-        if (self.dataset is None) == (self.path is None):
-            raise wrong("give exactly one of `dataset` (ds_… or a built-in name) and `path` (engine alone)")
-        return self
-
-
-def _source(value: Any) -> Any:
-    return {"dataset": value} if isinstance(value, str) else value
-
-
-class Augment(Sent):
-    """Random changes to each training image each time it is seen. The teacher then sees the changed images too, live."""
-
-    crop: int = Field(default=0, ge=0, le=64, description="Shift by up to this many pixels in each direction, zeros moving in.")
-    flip: bool = Field(default=False, description="Mirror left and right, one time in two.")
-
-
-class Data(Sent):
-    """The rows to train, validate and test on."""
-
-    train: Source = Field(description="A built-in name, ds_…, or {dataset, split, columns}.")
-    validation: Annotated[float, Field(ge=0, lt=1)] | None = Field(
-        default=None, description="Share of the training rows held out: the last of a shuffle that does not depend on the seed."
-    )
-    test: Source | None = Field(
-        default=None, description="Like train. When not said: the train source's test split, else the validation rows."
-    )
-    max_train_samples: Annotated[int, Field(ge=1, le=10**9)] | None = Field(default=None, description="Take only the first N rows.")
-    augment: Augment | None = Field(default=None, description="Random crops and flips of the training images.")
-
-    _short = field_validator("train", "test", mode="before")(_source)
-
-
-class ModelRef(Sent):
-    """A trained network: the product of a job, a registered model or (engine alone) a folder."""
-
-    job: JobRef | None = None
-    model: ModelId | None = None
-    path: LocalPath | None = None
-
-    @model_validator(mode="after")
-    def _one_place(self) -> "ModelRef":
-        if sum(value is not None for value in (self.job, self.model, self.path)) != 1:
-            raise wrong("give exactly one of `job` (job_…), `model` (mdl_…) and `path` (engine alone)")
-        return self
-
-
-def _student_form(value: Any) -> str:
-    if isinstance(value, dict):
-        return "described" if "arch" in value else "trained"
-    return "trained" if isinstance(value, ModelRef) else "described"
-
-
-Student = Annotated[Annotated[Architecture, Tag("described")] | Annotated[ModelRef, Tag("trained")], Discriminator(_student_form)]
-
-
-class Optimizer(Sent):
-    name: Literal["adam", "adamw", "sgd"] = Field(default="adam", description="Adam (2014), AdamW (2017) or SGD.")
-    lr: float = Field(default=1e-3, gt=0, le=1e6, description="Learning rate after warm-up.")
-    weight_decay: float = Field(default=0.0, ge=0, le=1e3)
-    momentum: float | None = Field(default=None, ge=0, lt=1, description="SGD only; 0.9 when not said.")
-
-    @model_validator(mode="after")
-    def _momentum_is_sgds(self) -> "Optimizer":
-        if self.momentum is not None and self.name != "sgd":
-            raise wrong(f"`momentum` belongs to sgd; {self.name} has its own", at=("momentum",))
-        return self
-
-
-class Schedule(Sent):
-    name: Literal["constant", "linear", "cosine"] = Field(default="constant", description="linear and cosine fall to zero at the end.")
-    warmup: float = Field(default=0, ge=0, le=1e9, description="Below 1: share of all steps; from 1: number of steps.")
-
-
-class Keep(Sent):
-    last: int = Field(default=2, ge=1, le=1000, description="Newest checkpoints kept.")
-    best: int = Field(default=1, ge=0, le=1000, description="Best checkpoints by validation metric kept besides.")
-
-
-class EarlyStopping(Sent):
-    patience: int = Field(default=3, ge=1, le=100_000, description="Epochs without improvement before stopping.")
-    min_delta: float = Field(default=0.0, ge=0, le=1e6)
-    metric: Literal["accuracy", "loss"] = "accuracy"
-
-
-class Training(Sent):
-    epochs: int = Field(default=10, ge=1, le=1_000_000)
-    batch_size: int = Field(default=64, ge=1, le=1_048_576, description="Rows per optimisation step; the last of an epoch may be smaller.")
-    optimizer: Optimizer = Optimizer()
-    schedule: Schedule = Schedule()
-    seed: int = Field(default=42, ge=0, lt=2**31)
-    precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 autocast on CUDA, fp32 on CPU.")
-    clip_norm: Annotated[float, Field(gt=0, le=1e6)] | None = Field(default=None, description="Largest norm of the whole gradient.")
-    checkpoint_every_seconds: float = Field(default=300, ge=0, le=86_400, description="0: after every step.")
-    keep: Keep = Keep()
-    early_stopping: EarlyStopping | None = Field(default=None, description="Needs data.validation; the best epoch's weights are kept.")
-
-
-class Evaluation(Sent):
-    control: bool = Field(default=False, description="Train the same student alone beside it: same weights, order and budget, no teacher.")
-    seeds: int = Field(default=1, ge=1, le=100, description="Repeats with training.seed … + N − 1.")
-
-
 class JobSpec(Sent):
     """What a job is to do."""
 
     version: Literal[1] = 1
     kind: JobKind = Field(strict=False)
     name: Name | None = None
-    task: Literal["image-classification", "tabular-classification"]
+    task: Literal["image-classification", "tabular-classification", "text-classification", "masked-lm", "causal-lm"]
     data: Data
     teacher: ModelRef | None = None
     student: Student
+    tokenizer: Tokenizer | None = Field(
+        default=None,
+        description="Of a described student that reads text: {vocabulary, lowercase} for a new one, or {model | job} for that network's. "
+        "Not said, it is the teacher's; without a teacher a new one.",
+    )
     recipe: Recipe | None = None
     objective: Annotated[list[Term], Field(min_length=1, max_length=32)] | None = None
+    teacher_outputs: Literal["auto", "cached", "live"] = Field(
+        default="auto",
+        description="cached: the teacher is asked once for every row, and jobs share its answers; live: in every step. auto: cached "
+        "where rows are the same in every epoch and the whole answer can be kept; of a causal-lm, `cached` keeps the likeliest tokens.",
+    )
+    teacher_top_k: Annotated[int, Field(ge=1, le=65_536)] | None = Field(
+        default=None,
+        description="causal-lm with `teacher_outputs: cached`: how many of the likeliest tokens are kept of each answer, 64 when not said; "
+        "the mass of all others is kept as one number.",
+    )
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     priority: int = Field(default=0, ge=-1000, le=1000, description="Higher goes first.")
@@ -171,6 +67,8 @@ class JobSpec(Sent):
             _validation_for_early_stopping,
             _runs_that_make_sense,
             _images_to_augment,
+            _text_where_read,
+            _losses_of_the_task,
         ):
             rule(self)
         return self
@@ -201,14 +99,42 @@ class JobSpec(Sent):
 
     def _without_teacher(self) -> "JobSpec":
         """The same student trained on the labels alone, whose term then weighs 1 as in any ordinary training."""
-        hard = next((term for term in self.terms if isinstance(term, CrossEntropy)), CrossEntropy())
-        update = {"kind": JobKind.TRAIN, "teacher": None, "recipe": None, "objective": [hard.model_copy(update={"weight": 1.0})]}
-        return self.model_copy(update=update)
+        hard: Term = next((term for term in self.terms if isinstance(term, CrossEntropy)), CrossEntropy())
+        update = {
+            "kind": JobKind.TRAIN,
+            "teacher": None,
+            "recipe": None,
+            "objective": [hard.model_copy(update={"weight": 1.0})],
+            "teacher_outputs": "auto",
+            "teacher_top_k": None,
+        }
+        return self.model_copy(update={**update, **self._of_the_teacher()})
+
+    def _of_the_teacher(self) -> dict[str, Any]:
+        """What the student has of its teacher from the start: without it the student alone would be another network."""
+        if isinstance(self.student, FromLayers) and self.student.init == "teacher":
+            return {"student": self.student.model_copy(update={"init": self.teacher})}
+        if TASKS[self.task].reads == "text" and self.described is not None and self.tokenizer is None:
+            return {"tokenizer": self.teacher}
+        return {}
+
+    @property
+    def described(self) -> Architecture | None:
+        """The student's description, where it is built from one; None where it comes from another network."""
+        return None if isinstance(self.student, (ModelRef, FromLayers)) else self.student
 
     def refs(self) -> dict[str, ModelRef]:
         """Every trained network this spec mentions, by the dotted name of the field that mentions it."""
-        named = {"teacher": self.teacher, "student": self.student}
+        init = self.student.init if isinstance(self.student, FromLayers) else None
+        named = {"teacher": self.teacher, "student": self.student, "student.init": init, "tokenizer": self.tokenizer}
         return {field: value for field, value in named.items() if isinstance(value, ModelRef)}
+
+    def with_refs(self, found: dict[str, ModelRef]) -> "JobSpec":
+        """The same spec with some of its `refs` replaced."""
+        update: dict[str, Any] = {field: ref for field, ref in found.items() if field != "student.init"}
+        if "student.init" in found:
+            update["student"] = self.student.model_copy(update={"init": found["student.init"]})
+        return self.model_copy(update=update)
 
     def sources(self) -> dict[str, Source]:
         """Every data source this spec mentions, by dotted field."""
@@ -232,6 +158,8 @@ def _teacher_where_needed(spec: JobSpec) -> None:
         return
     if spec.teacher is not None:
         raise wrong(f"a {spec.kind} job has no teacher; use kind: distill, or leave this out", at=("teacher",))
+    if spec.teacher_outputs != "auto":
+        raise wrong(f"a {spec.kind} job has no teacher to ask; leave this out", at=("teacher_outputs",))
     if spec.recipe is not None:
         raise wrong(f"a {spec.kind} job has no teacher to follow; use kind: distill, or leave this out", at=("recipe",))
     for i, term in enumerate(spec.objective or []):
@@ -259,8 +187,54 @@ def _runs_that_make_sense(spec: JobSpec) -> None:
 
 
 def _images_to_augment(spec: JobSpec) -> None:
+    if spec.data.augment is not None and spec.teacher_outputs == "cached":
+        raise wrong("augmented images differ every time, so the teacher must see them live; leave this out", at=("teacher_outputs",))
     if spec.data.augment is not None and spec.task != "image-classification":
         raise wrong("crops and flips are for images; leave this out", at=("data", "augment"))
+
+
+def _text_where_read(spec: JobSpec) -> None:
+    reads, described = TASKS[spec.task].reads, spec.described
+    if described is not None and spec.task not in described.SERVES:
+        fitting = ", ".join(found.key() for found in ARCHITECTURES if spec.task in found.SERVES)
+        raise wrong(f"{described.arch} is not made for {spec.task}; for that there are {fitting}", at=("student", "arch"))
+    if isinstance(spec.student, FromLayers) and spec.student.init == "teacher" and spec.teacher is None:
+        raise wrong(f"a {spec.kind} job has no teacher; name the network: {{job: job_…}} or {{model: mdl_…}}", at=("student", "init"))
+    if spec.tokenizer is not None and described is None:
+        raise wrong("a trained network has a tokenizer of its own; leave this out", at=("tokenizer",))
+    for name, source in spec.sources().items():
+        for column, belongs in (("text", "text"), ("text_pair", "text"), ("features", "numbers")):
+            if getattr(source.columns, column) is not None and reads != belongs:
+                raise wrong(f"{spec.task} reads {reads}; leave this out", at=(*name.split("."), "columns", column))
+    if reads != "text":
+        for place, value in ((("tokenizer",), spec.tokenizer), (("data", "max_length"), spec.data.max_length)):
+            if value is not None:
+                raise wrong(f"{spec.task} reads no text; leave this out", at=place)
+        if isinstance(spec.student, FromLayers):
+            raise wrong("taking layers is for transformers; describe the student by `arch`, or name a trained one", at=("student", "init"))
+
+
+def _losses_of_the_task(spec: JobSpec) -> None:
+    if spec.recipe is not None and spec.recipe.ONLY_FOR and spec.task not in spec.recipe.ONLY_FOR:
+        raise wrong(f"{spec.recipe.name} is for {' and '.join(spec.recipe.ONLY_FOR)}, not {spec.task}", at=("recipe", "name"))
+    for i, term in enumerate(spec.objective or []):
+        if term.ONLY_FOR and spec.task not in term.ONLY_FOR:
+            raise wrong(f"{term.loss} is for {' and '.join(term.ONLY_FOR)}, not {spec.task}", at=("objective", i, "loss"))
+    if spec.data.mask_probability is not None and spec.task != "masked-lm":
+        raise wrong(f"{spec.task} masks nothing; leave this out", at=("data", "mask_probability"))
+    if spec.teacher_outputs == "cached" and spec.task == "masked-lm":
+        raise wrong("masks are new in every epoch, so the teacher must see them live; leave this out", at=("teacher_outputs",))
+    if spec.teacher_outputs == "cached" and any(term.SEES == "hidden" for term in spec.terms):
+        raise wrong("a term compares hidden states, which are not kept; leave this out", at=("teacher_outputs",))
+    if spec.teacher_top_k is not None and (spec.task, spec.teacher_outputs) != ("causal-lm", "cached"):
+        raise wrong("this goes with causal-lm and `teacher_outputs: cached`; leave it out", at=("teacher_top_k",))
+    for name, source in spec.sources().items():
+        if not TASKS[spec.task].labelled and (source.columns.label or source.columns.text_pair):
+            column = "label" if source.columns.label else "text_pair"
+            raise wrong(f"{spec.task} reads one text and predicts its tokens; leave this out", at=(*name.split("."), "columns", column))
+    early = spec.training.early_stopping
+    if early is not None and early.metric == "accuracy" and "metric" in early.model_fields_set and not TASKS[spec.task].labelled:
+        raise wrong("language models are judged by their loss; say metric: loss", at=("training", "early_stopping", "metric"))
 
 
 class Run(NamedTuple):
@@ -271,4 +245,7 @@ class Run(NamedTuple):
     spec: JobSpec
 
 
-__all__ = ["TASKS", "Columns", "Data", "JobKind", "JobSpec", "ModelRef", "Run", "Source", "SpecRule", "Training"]
+__all__ = [
+    "TASKS", "Architecture", "Columns", "Data", "FromLayers", "JobKind", "JobSpec", "ModelRef", "NewTokenizer", "Optimizer", "Run",
+    "Schedule", "Source", "SpecRule", "Training",
+]  # fmt: skip

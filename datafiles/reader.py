@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from datafiles import delimited, jsonl, npz, parquet
+from datafiles import delimited, jsonl, lines, npz, parquet
 from datafiles.checks import check
 from datafiles.compression import opened
 from datafiles.limits import Limits
@@ -10,7 +10,7 @@ from datafiles.refusal import refuse, shown
 from datafiles.table import DataFile
 
 # A new format is one module with read(file, limits) → {split: Table}, and its line here.
-_READERS = {"npz": npz.read, "csv": delimited.read, "jsonl": jsonl.read, "parquet": parquet.read}
+_READERS = {"npz": npz.read, "csv": delimited.read, "jsonl": jsonl.read, "parquet": parquet.read, "txt": lines.read}
 FORMATS = tuple(_READERS)
 
 

@@ -1,4 +1,4 @@
-"""The README.md beside a student: what it is, how good, and the lines that load it with torch alone."""
+"""The README.md beside a student: what it is, how good, and the lines that load it with torch alone, or with transformers."""
 
 import inspect
 from typing import Any
@@ -7,24 +7,30 @@ from torch import nn
 
 from contract.model import ModelConfig
 from distill.networks.build import count_parameters
+from distill.networks.library import OPENERS
+from distill.networks.reading import LibraryNetwork, TextNetwork
 from distill.networks.residual import Residual
+from distill.networks.texts import Recurrent, RecurrentLm, TextCnn
 
 
-def write(network: nn.Sequential, config: ModelConfig, report: dict[str, Any]) -> str:
+def write(network: nn.Module, config: ModelConfig, report: dict[str, Any]) -> str:
     arm = report["arms"].get("student") or report["arms"]["model"]
     rows = "\n".join(
         f"| {name} | {value['mean']:.4f} | {value['ci95'][0]:.4f} – {value['ci95'][1]:.4f} |" for name, value in arm["metrics"].items()
     )
+    pipelines = {"masked-lm": "fill-mask", "causal-lm": "text-generation"}
     classes = ", ".join(config.classes[:20]) + (", …" if len(config.classes) > 20 else "")
     tags = ["potstill", config.task, *(["knowledge-distillation"] if "student" in report["arms"] else [])]
-    front = "\n".join(["---", "library_name: pytorch", "tags:", *(f"- {tag}" for tag in tags), "---"])
+    library = "transformers" if config.of_library else "pytorch"
+    more = [f"pipeline_tag: {pipelines.get(config.task, config.task)}"] if config.of_library else []
+    front = "\n".join(["---", f"library_name: {library}", *more, "tags:", *(f"- {tag}" for tag in tags), "---"])
     return f"""{front}
 
 # {config.arch} for {config.task}
 
 {report["verdict"]}
 
-{count_parameters(network):,} parameters · {len(config.classes)} classes: {classes}
+{count_parameters(network):,} parameters{f" · {len(config.classes)} classes: {classes}" if classes else ""}
 
 | {report["split"]} ({report["rows"]:,} rows) | value | 95 % |
 | --- | --- | --- |
@@ -32,15 +38,85 @@ def write(network: nn.Sequential, config: ModelConfig, report: dict[str, Any]) -
 
 ## Load it
 
-```python
+{_loading(network, config)}
+"""
+
+
+def _loading(network: nn.Module, config: ModelConfig) -> str:
+    if isinstance(network, LibraryNetwork):
+        return _with_transformers(config)
+    if isinstance(network, TextNetwork):
+        return _with_tokenizers(network, config)
+    assert isinstance(network, nn.Sequential)
+    return f"""```python
 import torch; from safetensors.torch import load_file
 {_classes_used(network)}model = torch.nn.{_source(network)}
 model.load_state_dict(load_file("model.safetensors")); model.eval()
 ```
 
 `model(x)` gives logits [N, {len(config.classes)}] for `x` of shape [N, {", ".join(map(str, config.shape))}]; the class of row i is
-`{_classes_source(config)}[logits[i].argmax()]`. {_input(config)}
-"""
+`{CLASSES}[logits[i].argmax()]`. {_input(config)}"""
+
+
+def _with_transformers(config: ModelConfig) -> str:
+    assert config.text is not None
+    kind = OPENERS[config.task]
+    pair = ", second_texts" if config.text.texts == 2 else ""
+    given = f'tokenizer(texts{pair}, padding=True, truncation=True, max_length={config.text.max_length}, return_tensors="pt")'
+    return f"""```python
+from transformers import {kind}, AutoTokenizer
+tokenizer, model = AutoTokenizer.from_pretrained("."), {kind}.from_pretrained(".")
+given = {given}
+logits = model(**given).logits
+```
+
+{_answers(config, "model.config.id2label[logits[i].argmax().item()]")}"""
+
+
+def _with_tokenizers(network: TextNetwork, config: ModelConfig) -> str:
+    assert config.text is not None
+    pair = "list(zip(texts, second_texts))" if config.text.texts == 2 else "texts"
+    return f"""```python
+import json, torch; from safetensors.torch import load_file; from tokenizers import Tokenizer
+
+{inspect.getsource(type(network.inner))}
+model = {_call(network.inner)}
+model.load_state_dict(load_file("model.safetensors")); model.eval()
+tokenizer = Tokenizer.from_file("tokenizer.json")
+tokenizer.enable_truncation({config.text.max_length}); tokenizer.enable_padding(pad_id={network.reader.pad})
+rows = tokenizer.encode_batch({pair})
+logits = model(torch.tensor([row.ids for row in rows]), torch.tensor([row.attention_mask for row in rows]).bool())
+```
+
+{_answers(config, f"{CLASSES}[logits[i].argmax()]")}"""
+
+
+def _answers(config: ModelConfig, best: str) -> str:
+    if config.classes:
+        return f"`logits` is [N, {len(config.classes)}] for a list of N texts; the class of row i is `{best}`."
+    told = "the token after it" if config.task == "causal-lm" else "the token itself, where `tokenizer.mask_token` hides it"
+    return f"`logits` is [N, length, vocabulary] for a list of N texts: at each place those of {told}."
+
+
+CLASSES = 'json.load(open("config.json"))["classes"]'
+
+
+def _call(inner: nn.Module) -> str:
+    """The constructor call that rebuilds a small text network."""
+    if isinstance(inner, Recurrent):
+        layers, wide = inner.layers, inner.embedding
+        figures = (layers.mode, wide.num_embeddings, wide.embedding_dim, layers.hidden_size, layers.num_layers, layers.bidirectional)
+    elif isinstance(inner, TextCnn):
+        first, wide = inner.convolutions[0], inner.embedding
+        assert isinstance(first, nn.Conv1d)
+        figures = (wide.num_embeddings, wide.embedding_dim, first.out_channels, inner.widths)  # type: ignore[assignment]
+    elif isinstance(inner, RecurrentLm):
+        layers, wide = inner.layers, inner.embedding
+        figures = (layers.mode, wide.num_embeddings, wide.embedding_dim, layers.hidden_size, layers.num_layers)  # type: ignore[assignment]
+        return f"RecurrentLm({', '.join(map(repr, (*figures, inner.dropout.p)))})"
+    else:
+        raise TypeError(f"no card is known for {type(inner).__name__}")
+    return f"{type(inner).__name__}({', '.join(map(repr, (*figures, inner.dropout.p, inner.classifier.out_features)))})"
 
 
 def _source(network: nn.Sequential) -> str:
@@ -51,10 +127,6 @@ def _source(network: nn.Sequential) -> str:
 def _classes_used(network: nn.Sequential) -> str:
     """Source of the classes of ours that the network has, so that the card needs torch alone."""
     return f"\n{inspect.getsource(Residual)}\n" if any(isinstance(layer, Residual) for layer in network) else ""
-
-
-def _classes_source(config: ModelConfig) -> str:
-    return 'json.load(open("config.json"))["classes"]'
 
 
 def _input(config: ModelConfig) -> str:

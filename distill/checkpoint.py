@@ -19,9 +19,9 @@ from torch import Tensor
 from distill import disk, manifest, optim, rng
 from distill.device import derived_seed
 from distill.errors import CheckpointInvalidError
-from distill.state import Identity, Progress, State
+from distill.state import Identity, Progress, State, put_weights, weights
 
-BEST = "best"
+BEST, OBJECTIVE = "best", "objective"
 
 
 @dataclass
@@ -40,7 +40,9 @@ def save(folder: Path, state: State, identity: Identity) -> None:
     """Writes the checkpoint to `folder`, whole or not at all. JobError when the disk is full."""
     for left in folder.parent.glob(".*.tmp"):  # by a crash; there may be one for each
         shutil.rmtree(left, ignore_errors=True)
-    groups = {"model": state.network.state_dict(), "optimizer": optim.moments(state.optimizer), "rng": rng.tensors()}
+    groups = {"model": weights(state.network), "optimizer": optim.moments(state.optimizer), "rng": rng.tensors()}
+    if projections := state.objective.state_dict():
+        groups[OBJECTIVE] = projections
     if state.best_weights is not None:
         groups[BEST] = state.best_weights
     document = json.dumps({"progress": asdict(state.progress), "identity": asdict(identity), "python_random": random.getstate()})
@@ -69,17 +71,20 @@ def restore(folder: Path, state: State, identity: Identity) -> str | None:
         progress = document.progress
         _check(progress, state)
         found = {path.stem: load_file(path) for path in folder.glob("*.safetensors")}
-        weights = state.network.state_dict()
-        _check_tensors("model", found["model"], weights, finite=True)
+        expected = weights(state.network)
+        _check_tensors("model", found["model"], expected, finite=True)
         _check_tensors("optimizer", found["optimizer"], optim.moments_expected(state.optimizer))
+        projections = state.objective.state_dict()
+        _check_tensors(OBJECTIVE, found.get(OBJECTIVE, {}), projections, finite=True)
         best = found[BEST] if state.keeps_best and progress.best is not None else None
         if best is not None:
-            _check_tensors(BEST, best, weights, finite=True)
+            _check_tensors(BEST, best, expected, finite=True)
         seed = derived_seed("resumed", progress.step)
         restore_random, missing = rng.prepared(found.get("rng", {}), document.python_random, seed)
     except (LookupError, TypeError, ValueError, ArithmeticError, SafetensorError, RuntimeError, OSError) as error:
         raise CheckpointInvalidError(f"{folder.name} cannot be read: {str(error)[:500]}") from None
-    state.network.load_state_dict(found["model"])
+    put_weights(state.network, found["model"])
+    state.objective.load_state_dict(found.get(OBJECTIVE, {}))
     optim.set_moments(state.optimizer, found["optimizer"])
     state.progress = progress
     device = next(state.network.parameters()).device

@@ -1,5 +1,7 @@
 """Errors of a run. JobError: repeating would not help. Everything else that escapes counts as a crash and is tried again."""
 
+import torch
+
 from contract.errors import ErrorCode, JobError
 
 
@@ -10,6 +12,11 @@ def diverged(step: int, what: str, how: str = "became NaN or infinite") -> JobEr
         param="training.optimizer.lr",
         hint="Lower training.optimizer.lr, add schedule.warmup or training.clip_norm; checkpoints before this step are kept.",
     )
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation was refused: torch has an error of its own for GPUs alone."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 class CheckpointInvalidError(Exception):

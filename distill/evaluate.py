@@ -2,8 +2,9 @@
 
 import time
 from dataclasses import dataclass
+from math import exp
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,26 +13,36 @@ from torch import Tensor, nn
 
 from contract.evidence import pack_bits, statistic
 from contract.model import ModelConfig
-from distill.data import Split
+from contract.registry.losses import LANGUAGE
+from distill.data import Rows
+from distill.data.batch import IGNORED, Given
 from distill.device import derived_seed, threads
-from distill.networks import count_parameters, scaled
+from distill.losses import kl
+from distill.networks import count_parameters, said_of
+from distill.objectives import PIECE
+from distill.scores import scores
 from distill.teacher import infer
 
 Z95 = 1.959963984540054
 CARRIED_ROWS = 100_000
+LANGUAGE_BATCH = 32  # blocks
 
 
 @dataclass(frozen=True)
 class Measured:
-    """logits [N, C] of the rows measured, and what the report says of them."""
+    """top [N]: the class or token found likeliest for each row or token measured, and what the report says of them."""
 
-    logits: Tensor
+    top: Tensor
     metrics: dict[str, dict[str, Any]]
-    rows_right: str | None  # which rows had the right class, packed; None for more rows than are worth carrying
+    rows_right: str | None  # which rows had the right class, packed; None for more rows than are worth carrying, and for tokens
 
 
-def quick(network: nn.Module, config: ModelConfig, rows: Split) -> dict[str, float]:
-    """Accuracy and loss, for the curve during training."""
+def quick(network: nn.Module, config: ModelConfig, rows: Rows) -> dict[str, float]:
+    """Accuracy and loss, and of a language model its perplexity, for the curve during training."""
+    if config.task in LANGUAGE:
+        told = tell(network, config, rows)
+        loss = told.losses.mean().item()
+        return {"accuracy": (told.top == told.right).float().mean().item(), "loss": loss, "perplexity": perplexity(loss)}
     logits = infer(network, config, rows)
     return {
         "accuracy": (logits.argmax(1) == rows.labels).float().mean().item(),
@@ -39,20 +50,68 @@ def quick(network: nn.Module, config: ModelConfig, rows: Split) -> dict[str, flo
     }
 
 
-def measure(logits: Tensor, rows: Split) -> Measured:
+def measure(logits: Tensor, rows: Rows) -> Measured:
     """Accuracy with its Wilson interval and mean loss with a bootstrap interval, both over rows: one seed has no other spread."""
-    right = (logits.argmax(1) == rows.labels).double()
+    top = logits.argmax(1)
+    right = top == rows.labels
     losses = F.cross_entropy(logits.double(), rows.labels, reduction="none").cpu().numpy()
-    accuracy, loss = right.mean().item(), float(losses.mean())
-    packed = pack_bits((right > 0).tolist()) if len(rows) <= CARRIED_ROWS else None
-    return Measured(
-        logits,
-        {
-            "accuracy": statistic([accuracy], wilson(accuracy, len(rows))),
-            "loss": statistic([loss], bootstrap(losses)),
-        },
-        packed,
-    )
+    packed = pack_bits(right.tolist()) if len(rows) <= CARRIED_ROWS else None
+    accuracy = right.double().mean().item()
+    metrics = {
+        "accuracy": statistic([accuracy], wilson(accuracy, len(rows))),
+        "loss": statistic([float(losses.mean())], bootstrap(losses)),
+        **scores(logits, rows.labels),
+    }
+    return Measured(top, metrics, packed)
+
+
+class Told(NamedTuple):
+    """Of each token that was to be predicted: loss [N] in nats, the likeliest one [N], the right one [N]; and, beside a teacher, the mean
+    divergence of the student from it."""
+
+    losses: Tensor
+    top: Tensor
+    right: Tensor
+    kl: float | None = None
+
+
+def tell(network: nn.Module, config: ModelConfig, rows: Rows, teacher: tuple[nn.Module, ModelConfig] | None = None) -> Told:
+    """What a language model says of rows, piece by piece: logits of a whole vocabulary never stand for all tokens at once."""
+    network.eval()
+    losses, tops, rights, divergence = [], [], [], 0.0
+    with torch.inference_mode():
+        for index in rows.chunks(LANGUAGE_BATCH):
+            batch = rows.batch(index)
+            counted = (batch.labels != IGNORED).nonzero()[:, 0]
+            said = said_of(network, config, batch.given)
+            beside = said_of(*teacher, batch.given) if teacher is not None else None
+            for piece in torch.split(counted, max(1, PIECE // said.classes)):
+                y, z = batch.labels[piece], said.head(said.features[piece]).float()
+                losses.append(F.cross_entropy(z, y, reduction="none"))
+                tops.append(z.argmax(1))
+                rights.append(y)
+                if beside is not None:
+                    divergence += kl(z, beside.head(beside.features[piece]), 1.0).item() * len(piece)
+    found = Told(torch.cat(losses).double(), torch.cat(tops), torch.cat(rights))
+    return found._replace(kl=divergence / len(found.losses)) if teacher is not None else found
+
+
+def measure_tokens(told: Told) -> Measured:
+    """Perplexity, loss and accuracy over the tokens to be predicted, with bootstrap intervals over tokens."""
+    losses = told.losses.cpu().numpy()
+    accuracy, loss = (told.top == told.right).double().mean().item(), float(losses.mean())
+    low, high = bootstrap(losses)
+    metrics = {
+        "perplexity": statistic([perplexity(loss)], (perplexity(low), perplexity(high))),
+        "loss": statistic([loss], (low, high)),
+        "accuracy": statistic([accuracy], wilson(accuracy, len(losses))),
+    }
+    return Measured(told.top, metrics, None)
+
+
+def perplexity(loss: float) -> float:
+    """e to the mean loss: as many equally likely tokens would surprise as much. Not more than a float should show."""
+    return exp(min(loss, 50.0))
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
@@ -79,61 +138,71 @@ def bootstrap(values: "np.ndarray[Any, np.dtype[np.float64]]", resamples: int = 
 
 
 def agreement(a: Tensor, b: Tensor) -> float:
-    """Share of rows on which both have the same top class."""
-    return (a.argmax(1) == b.argmax(1)).float().mean().item()
+    """Share of rows or tokens of which both find the same likeliest: top [N] of each."""
+    return (a == b).float().mean().item()
 
 
-def cost(network: nn.Module, config: ModelConfig, rows: Split, size_bytes: int) -> dict[str, Any]:
+def cost(network: nn.Module, config: ModelConfig, rows: Rows, size_bytes: int) -> dict[str, Any]:
     """Parameters, bytes, median latency of one row on one thread, and rows per second in batches of 64."""
     with torch.inference_mode(), threads(1):
-        one = rows.features[:1]
+        one = rows.batch(_first(rows, 1)).given
         latency = 1000 * median(_timed(network, config, one, seconds=0.05))
     with torch.inference_mode():
-        batch = rows.features[:64]
+        some = _first(rows, 64)
+        batch = rows.batch(some).given
         seconds = median(_timed(network, config, batch, seconds=0.05))
     return {
         "parameters": count_parameters(network) or sum(p.numel() for p in network.parameters()),
         "size_bytes": size_bytes,
         "latency_ms": {"batch": 1, "threads": 1, "p50": round(latency, 4)},
-        "rows_per_second": {"batch": len(batch), "value": round(len(batch) / seconds, 1)},
-        "peak_memory": {"batch": len(batch), "bytes": peak_memory(network, config, batch)},
+        "rows_per_second": {"batch": len(some), "value": round(len(some) / seconds, 1)},
+        "peak_memory": {"batch": len(some), "bytes": peak_memory(network, config, batch)},
     }
 
 
-def peak_memory(network: nn.Module, config: ModelConfig, features: Tensor) -> int:
+def _first(rows: Rows, count: int) -> Tensor:
+    return torch.arange(min(count, len(rows)), device=rows.labels.device)
+
+
+def peak_memory(network: nn.Module, config: ModelConfig, given: Given) -> int:
     """Bytes an inference of these rows needs: on a GPU what the allocator saw, on a CPU the weights and, at the widest layer,
     its input and output."""
-    if features.is_cuda:
+    if next(network.parameters()).is_cuda:
         torch.cuda.reset_peak_memory_stats()
         with torch.inference_mode():
-            network(scaled(features, config.input))
+            _pass(network, config, given)
         return torch.cuda.max_memory_allocated()
     widest = 0
 
-    def look(_layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def look(_layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         nonlocal widest
-        widest = max(widest, output.nbytes + sum(each.nbytes for each in inputs))
+        widest = max(widest, sum(each.nbytes for each in (*inputs, output) if isinstance(each, Tensor)))
 
     leaves = [layer for layer in network.modules() if not list(layer.children())]
     hooks = [layer.register_forward_hook(look) for layer in leaves]
     with torch.inference_mode():
-        network(scaled(features, config.input))
+        _pass(network, config, given)
     for hook in hooks:
         hook.remove()
     return widest + sum(p.nbytes for p in network.parameters())
 
 
-def _timed(network: nn.Module, config: ModelConfig, features: Tensor, seconds: float) -> list[float]:
+def _pass(network: nn.Module, config: ModelConfig, given: Given) -> Tensor:
+    return said_of(network, config, given).logits
+
+
+def _timed(network: nn.Module, config: ModelConfig, given: Given, seconds: float) -> list[float]:
     """Durations of single forward passes, after a warm-up, until the time is used; at least three."""
     network.eval()
+    on_gpu = next(network.parameters()).is_cuda
     for _ in range(3):
-        network(scaled(features, config.input))
+        _pass(network, config, given)
     found: list[float] = []
     end = time.perf_counter() + seconds
     while len(found) < 3 or time.perf_counter() < end:
         start = time.perf_counter()
-        network(scaled(features, config.input))
-        if features.is_cuda:
+        _pass(network, config, given)
+        if on_gpu:
             torch.cuda.synchronize()
         found.append(time.perf_counter() - start)
     return found

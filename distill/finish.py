@@ -9,13 +9,16 @@ from torch import Tensor, nn
 
 from contract.events import Finished, PhaseChanged, RunEvent
 from contract.model import ModelConfig
+from contract.registry.losses import LANGUAGE
 from contract.spec import JobSpec
 from contract.status import Phase
 from distill import card, disk, evaluate, networks, report
-from distill.data import Data, Split
+from distill.data import Data, Rows
 from distill.errors import diverged
-from distill.networks.files import CARD, WEIGHTS
-from distill.teacher import Live, Outputs, Teacher, infer
+from distill.losses import kl
+from distill.networks.files import CARD
+from distill.soft import Soft
+from distill.teacher import Teacher, infer
 
 Emit = Callable[[RunEvent], None]
 
@@ -24,47 +27,74 @@ def trained(
     spec: JobSpec,
     workdir: Path,
     emit: Emit,
-    network: nn.Sequential,
+    network: nn.Module,
     config: ModelConfig,
     data: Data,
     teacher: Teacher | None,
-    outputs: Outputs | Live | None,
+    outputs: Soft | None,
     validation: dict[str, float],
 ) -> Finished:
     emit(PhaseChanged(phase=Phase.EVALUATING, message=f"{len(data.test):,} {data.test_name} rows"))
     folder = workdir / "result"
     with disk.writing("The result", folder, sum(tensor.nbytes for tensor in network.state_dict().values())):
         networks.save(network, config, folder / "student")
-        size = (folder / "student" / WEIGHTS).stat().st_size
-        test = data.test.to(next(network.parameters()).device)
-        student = _measured(network, config, test), evaluate.cost(network, config, test, size)
-        about = (spec.task, data.test_name, len(test), test.digest(), spec.training.seed)
+        size = networks.weight_bytes(folder / "student")
+        test = _rows(network, config, data, spec)
+        about = (spec.task, data.test_name, len(test), data.test.digest(), spec.training.seed)
+        cost = evaluate.cost(network, config, test, size)
         if teacher is None or outputs is None:
-            found = report.single(*about, student, validation)
+            found = report.single(*about, (_measured(network, config, test), cost), validation)
         else:
-            cost = evaluate.cost(teacher.network, teacher.config, test, teacher.size_bytes)
-            measured = evaluate.measure(teacher.outputs(test).logits, test), cost
-            found = report.distilled(*about, measured, student, validation, outputs.summary())
+            teachers_cost = evaluate.cost(teacher.network, teacher.config, teacher.rows(data.test), teacher.size_bytes)
+            of_teacher, of_student, mean_kl = _compared(network, config, teacher, test, data)
+            found = report.distilled(*about, (of_teacher, teachers_cost), (of_student, cost), validation, outputs.summary(), mean_kl)
         emit(PhaseChanged(phase=Phase.SAVING))
         (folder / "student" / CARD).write_text(card.write(network, config, found))
         return _finished(folder, found, config)
 
 
-def evaluated(spec: JobSpec, workdir: Path, emit: Emit, network: nn.Sequential, config: ModelConfig, data: Data) -> Finished:
+def evaluated(spec: JobSpec, workdir: Path, emit: Emit, network: nn.Module, config: ModelConfig, data: Data) -> Finished:
     emit(PhaseChanged(phase=Phase.EVALUATING, message=f"{len(data.test):,} {data.test_name} rows"))
-    test = data.test.to(next(network.parameters()).device)
+    test = _rows(network, config, data, spec)
     size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     model = _measured(network, config, test), evaluate.cost(network, config, test, size)
-    found = report.single(spec.task, data.test_name, len(test), test.digest(), spec.training.seed, model, {})
+    found = report.single(spec.task, data.test_name, len(test), data.test.digest(), spec.training.seed, model, {})
     with disk.writing("The report", workdir / "result", 0):
         return _finished(workdir / "result", found, None)
 
 
-def _measured(network: nn.Module, config: ModelConfig, rows: Split) -> evaluate.Measured:
-    logits: Tensor = infer(network, config, rows)
+def _rows(network: nn.Module, config: ModelConfig, data: Data, spec: JobSpec) -> Rows:
+    device = next(network.parameters()).device
+    return networks.rows_for(network, config, data.test, spec.data.mask_probability, measured=True).to(device)
+
+
+def _measured(network: nn.Module, config: ModelConfig, rows: Rows) -> evaluate.Measured:
+    if config.task in LANGUAGE:
+        return evaluate.measure_tokens(_sound(evaluate.tell(network, config, rows)))
+    return evaluate.measure(_finite(infer(network, config, rows)), rows)
+
+
+def _compared(
+    network: nn.Module, config: ModelConfig, teacher: Teacher, rows: Rows, data: Data
+) -> tuple[evaluate.Measured, evaluate.Measured, float]:
+    """Teacher and student on the same rows, and the mean divergence of the student's distribution from the teacher's, in nats."""
+    if config.task in LANGUAGE:
+        told = _sound(evaluate.tell(network, config, rows, (teacher.network, teacher.config)))
+        assert told.kl is not None
+        return evaluate.measure_tokens(evaluate.tell(teacher.network, teacher.config, rows)), evaluate.measure_tokens(told), told.kl
+    theirs, mine = teacher.outputs(data.test).logits, _finite(infer(network, config, rows))
+    return evaluate.measure(theirs, rows), evaluate.measure(mine, rows), kl(mine, theirs, 1.0).item()
+
+
+def _finite(logits: Tensor) -> Tensor:
     if not logits.isfinite().all():
         raise diverged(0, "network's output")
-    return evaluate.measure(logits, rows)
+    return logits
+
+
+def _sound(told: evaluate.Told) -> evaluate.Told:
+    _finite(told.losses)
+    return told
 
 
 def _finished(folder: Path, found: dict[str, Any], config: ModelConfig | None) -> Finished:

@@ -34,6 +34,8 @@ class Inputs:
                     f"{field_}: {source.dataset} is only known to a service.", param=field_, hint="Give {path: FILE} instead."
                 )
         for field_, ref in spec.refs().items():
+            if ref.hub is not None:
+                continue  # fetched when the run starts
             models[field_] = _local_model(field_, ref)
         return cls(cache, datasets, models)
 

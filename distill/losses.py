@@ -1,9 +1,13 @@
 """Losses as pure functions of logits. Every one is computed in float32, whatever the network ran in: softmax in bf16 loses
 the small probabilities that carry a teacher's knowledge.
 
-z_s, z_t: student and teacher logits [B, C]; y: class indices [B]; T: temperature. All return a scalar, the mean over the B rows.
+z_s, z_t: student and teacher logits [N, C]; y: class indices [N]; T: temperature. All return a scalar, the mean over the N rows. h_s,
+h_t: hidden states [N, H].
 """
 
+from math import log, log1p
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -41,3 +45,28 @@ def cross_entropy(z_s: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tenso
     """−log softmax(z_s)[y]. Smoothing spreads that share of each label over all classes (Szegedy et al. 2016,
     https://arxiv.org/abs/1512.00567)."""
     return F.cross_entropy(z_s.float(), y, label_smoothing=label_smoothing)
+
+
+def reverse_kl(z_s: Tensor, z_t: Tensor, temperature: float) -> Tensor:
+    """T² · KL(softmax(z_s/T) ‖ softmax(z_t/T)), summed over classes (Gu et al. 2023, https://arxiv.org/abs/2306.08543)."""
+    return kl(z_t, z_s, temperature)
+
+
+def jsd(z_s: Tensor, z_t: Tensor, beta: float, temperature: float) -> Tensor:
+    """β·KL(p_t ‖ m) + (1 − β)·KL(p_s ‖ m) with m = β·p_t + (1 − β)·p_s (Agarwal et al. 2023, https://arxiv.org/abs/2306.13649)."""
+    log_p_s = F.log_softmax(z_s.float() / temperature, dim=-1)
+    log_p_t = F.log_softmax(z_t.float() / temperature, dim=-1)
+    log_m = torch.logaddexp(log_p_t + log(beta), log_p_s + log1p(-beta))
+    from_t = (log_p_t.exp() * (log_p_t - log_m)).sum(dim=-1)
+    from_s = (log_p_s.exp() * (log_p_s - log_m)).sum(dim=-1)
+    return (beta * from_t + (1 - beta) * from_s).mean()
+
+
+def cosine(h_s: Tensor, h_t: Tensor) -> Tensor:
+    """1 − cos(h_s, h_t), mean over tokens (Sanh et al. 2019, https://arxiv.org/abs/1910.01108)."""
+    return (1 - F.cosine_similarity(h_s.float(), h_t.float(), dim=-1)).mean()
+
+
+def hidden_mse(h_s: Tensor, h_t: Tensor) -> Tensor:
+    """Mean over tokens and units of (h_s − h_t)² (Jiao et al. 2019, https://arxiv.org/abs/1909.10351)."""
+    return F.mse_loss(h_s.float(), h_t.float())

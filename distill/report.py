@@ -26,13 +26,15 @@ def distilled(
     student: Arm,
     validation: dict[str, float],
     outputs: dict[str, Any],
+    mean_kl: float | None,
 ) -> dict[str, Any]:
     """The report of one distilled student."""
-    same = agreement(student[0].logits, teacher[0].logits)
+    same = agreement(student[0].top, teacher[0].top)
     raw = {
         **_head(task, split, rows, rows_sha256, validation),
         "arms": {"teacher": _arm(*teacher), "student": _arm(*student)},
-        "agreement": {"mean": same, "ci95": list(wilson(same, rows))},
+        "agreement": {"mean": same, "ci95": list(wilson(same, len(student[0].top)))},
+        "mean_kl": mean_kl,
         "compression": teacher[1]["parameters"] / max(1, student[1]["parameters"]),
         "teacher_outputs": outputs,
     }

@@ -7,7 +7,7 @@ import torch
 from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
-from contract.spec import Keep
+from contract.training import Keep
 
 Count = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -38,6 +38,7 @@ class State:
     """All that changes while training, and the two figures that a checkpoint of it must fit."""
 
     network: nn.Module
+    objective: nn.Module
     optimizer: torch.optim.Optimizer
     progress: Progress
     total_steps: int
@@ -64,3 +65,23 @@ def retain(saved: dict[str, float | None], keep: Keep, higher_is_better: bool) -
     for step in dropped:
         del saved[str(step)]
     return dropped
+
+
+def weights(network: nn.Module) -> dict[str, Tensor]:
+    """The network's tensors, each under one name, also where two layers share it."""
+    found: dict[str, Tensor] = {}
+    seen: set[tuple[int, int]] = set()
+    for name, tensor in network.state_dict().items():
+        place = (tensor.data_ptr(), tensor.numel())
+        if tensor.numel() == 0 or place not in seen:
+            found[name] = tensor
+        seen.add(place)
+    return found
+
+
+def put_weights(network: nn.Module, found: dict[str, Tensor]) -> None:
+    """What `weights` gave, put back. KeyError for names the network has not."""
+    there = network.state_dict()
+    with torch.no_grad():
+        for name, tensor in found.items():
+            there[name].copy_(tensor)

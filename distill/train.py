@@ -15,20 +15,22 @@ from contract.errors import ErrorCode
 from contract.events import CheckpointSaved, LogLine, Outcome, PhaseChanged, Resumed, RunEvent, Stopped
 from contract.fit import check_fit
 from contract.model import ModelConfig
-from contract.spec import JobKind, JobSpec, ModelRef
+from contract.registry import TASKS
+from contract.spec import JobKind, JobSpec
 from contract.status import Phase
-from distill import checkpoint, evaluate, finish, optim
+from distill import checkpoint, evaluate, finish, hub, optim
 from distill.curves import Curves, refuse_infinite
-from distill.data import Data, Split, load
+from distill.data import Data, Rows, load
 from distill.data.augment import augmented
+from distill.data.tokens import Tokens, bucketed
 from distill.device import autocast, derived_seed, fingerprint, pick_device
-from distill.errors import CheckpointInvalidError, diverged
+from distill.errors import CheckpointInvalidError, diverged, out_of_memory
 from distill.inputs import Inputs
-from distill.networks import build, digest, load_config, scaled
-from distill.networks import load as load_network
-from distill.objectives import Batch, Objective
-from distill.state import Identity, Progress, State, retain
-from distill.teacher import Live, Outputs, Teacher
+from distill.networks import digest, load_config, rows_for, said_of, student
+from distill.objectives import Counts, Objective
+from distill.soft import Soft, soft_targets, widths
+from distill.state import Identity, Progress, State, put_weights, retain, weights
+from distill.teacher import Teacher
 
 Emit = Callable[[RunEvent], None]
 
@@ -50,19 +52,23 @@ def run(
     """
     emit(PhaseChanged(phase=Phase.PREPARING))
     device = pick_device()
+    inputs = hub.with_fetched(spec, inputs, lambda message: emit(LogLine(message=message)))
     data = load(spec, inputs)
-    teacher = _teacher(inputs, device, emit) if spec.kind is JobKind.DISTILL else None
     check_fit(spec, data.shape, data.test_shape, _made_for(inputs))
-    rows = data.train.to(device)
-    soft = _soft_targets(spec, teacher, rows, emit) if teacher is not None else None
+    teacher = _teacher(inputs, device, emit) if spec.kind is JobKind.DISTILL else None
 
     torch.manual_seed(derived_seed("weights", spec.training.seed))
-    network, config = _student(spec, data, inputs)
+    network, config = student(spec, data, inputs)
     network.to(device)
+    soft = soft_targets(spec, teacher, data.train, network, config, emit) if teacher is not None else None
     if spec.kind is JobKind.EVALUATE:
         return finish.evaluated(spec, workdir, emit, network, config, data)
-    validation = data.validation.to(device) if data.validation else None
-    loop = _Loop(spec, workdir, emit, network, config, rows, validation, soft, device, _inputs_digest(data, inputs))
+    masked = spec.data.mask_probability
+    rows = rows_for(network, config, data.train, masked).to(device)
+    _tell_of_cut_texts(rows, config, emit)
+    validation = rows_for(network, config, data.validation, masked, measured=True).to(device) if data.validation else None
+    objective = Objective(spec.terms, widths(spec, network, teacher)).to(device)
+    loop = _Loop(spec, workdir, emit, network, objective, config, rows, validation, soft, device, _inputs_digest(data, inputs))
     loop.restore(resume_from)
     emit(PhaseChanged(phase=Phase.TRAINING))
     if not loop.train(should_stop):
@@ -71,17 +77,20 @@ def run(
 
 
 def _teacher(inputs: Inputs, device: torch.device, emit: Emit) -> Teacher:
-    return Teacher(inputs.models["teacher"], inputs.cache, device, lambda message: emit(LogLine(level="warning", message=message)))
+    def warn(message: str) -> None:
+        emit(LogLine(level="warning", message=message))
+
+    return Teacher(inputs.models["teacher"], inputs.cache, device, warn)
 
 
-def _soft_targets(spec: JobSpec, teacher: Teacher, rows: Split, emit: Emit) -> Outputs | Live:
-    """The teacher's outputs for all rows, once; or the teacher itself, where every epoch shows it other images."""
-    if spec.data.augment is not None:
-        return Live(teacher, len(rows))
-    emit(PhaseChanged(phase=Phase.TEACHER_INFERENCE, message=f"{len(rows):,} rows"))
-    outputs = teacher.outputs(rows)
-    emit(LogLine(message=f"teacher outputs for {len(rows):,} rows, cache: {outputs.cache}", data=outputs.summary()))
-    return outputs
+def _tell_of_cut_texts(rows: Rows, config: ModelConfig, emit: Emit) -> None:
+    if isinstance(rows, Tokens) and rows.cut and config.text is not None:
+        emit(
+            LogLine(
+                level="warning",
+                message=f"{rows.cut:,} of {len(rows):,} training texts are longer than {config.text.max_length} tokens and were cut",
+            )
+        )
 
 
 def _made_for(inputs: Inputs) -> dict[str, Any]:
@@ -93,13 +102,6 @@ def _inputs_digest(data: Data, inputs: Inputs) -> str:
     return "/".join([data.digest(), *(digest(folder) for _, folder in sorted(inputs.models.items()))])
 
 
-def _student(spec: JobSpec, data: Data, inputs: Inputs) -> tuple[nn.Sequential, ModelConfig]:
-    if isinstance(spec.student, ModelRef):
-        return load_network(inputs.models["student"])
-    network = build(spec.student, data.shape.shape, len(data.shape.classes))
-    return network, ModelConfig.of(spec.student, spec.task, data.shape, data.scaling)
-
-
 class _Loop:
     """The state of training and the steps that change it."""
 
@@ -108,22 +110,25 @@ class _Loop:
         spec: JobSpec,
         workdir: Path,
         emit: Emit,
-        network: nn.Sequential,
+        network: nn.Module,
+        objective: Objective,
         config: ModelConfig,
-        rows: Split,
-        validation: Split | None,
-        soft: Outputs | Live | None,
+        rows: Rows,
+        validation: Rows | None,
+        soft: Soft | None,
         device: torch.device,
         inputs_digest: str,
     ) -> None:
         self.spec, self.training, self.workdir, self.emit = spec, spec.training, workdir, emit
         self.config, self.rows, self.validation, self.soft, self.device = config, rows, validation, soft, device
-        self.objective = Objective(spec.terms)
-        self.watched = self.training.early_stopping.metric if self.training.early_stopping else "accuracy"
+        self.objective = objective
+        stopping = self.training.early_stopping
+        self.watched = "accuracy" if TASKS[spec.task].labelled and (stopping is None or stopping.metric == "accuracy") else "loss"
+        self.micro, self.shrunk = self.training.micro_batch_size or self.training.batch_size, False
         self.steps_per_epoch = -(-len(rows) // self.training.batch_size)
         self.total_steps = self.steps_per_epoch * self.training.epochs
-        optimizer = optim.build(network.parameters(), self.training.optimizer)
-        self.state = State(network, optimizer, Progress(), self.total_steps, keeps_best=self.training.early_stopping is not None)
+        optimizer = optim.build([*network.parameters(), *objective.parameters()], self.training.optimizer)
+        self.state = State(network, objective, optimizer, Progress(), self.total_steps, keeps_best=self.training.early_stopping is not None)
         job = sha256((spec.resolved().model_dump_json(exclude={"name", "metadata", "priority"}) + inputs_digest).encode()).hexdigest()
         self.identity = Identity(job, fingerprint(device))
         self.curves = Curves(self.state, emit, self.steps_per_epoch)
@@ -165,11 +170,10 @@ class _Loop:
             self._save()
         return True
 
-    def chosen(self) -> nn.Sequential:
+    def chosen(self) -> nn.Module:
         """The network to hand out: the last weights, or with early stopping the best ones."""
         if self.training.early_stopping is not None and self.state.best_weights is not None:
-            self.state.network.load_state_dict(self.state.best_weights)
-        assert isinstance(self.state.network, nn.Sequential)
+            put_weights(self.state.network, self.state.best_weights)
         return self.state.network
 
     def last_validation(self) -> dict[str, float]:
@@ -181,7 +185,10 @@ class _Loop:
     def _order(self, epoch: int) -> Tensor:
         """The epoch's row order: a function of seed and epoch alone, so a resume needs no sampler state."""
         generator = torch.Generator().manual_seed(derived_seed("order", self.training.seed, epoch))
-        return torch.randperm(len(self.rows), generator=generator).to(self.device)
+        order = torch.randperm(len(self.rows), generator=generator)
+        if self.rows.lengths is not None:
+            order = bucketed(order, self.rows.lengths.cpu(), self.training.batch_size, generator)
+        return order.to(self.device)
 
     def _step(self, index: Tensor) -> None:
         """One optimisation step on the rows `index`."""
@@ -190,24 +197,54 @@ class _Loop:
         rate = optim.learning_rate(training.optimizer, training.schedule, progress.step, self.total_steps)
         optim.set_learning_rate(optimizer, rate)
         network.train()
-        features = self.rows.features[index]
-        if self.spec.data.augment is not None:
-            features = augmented(features, self.spec.data.augment)
-        with autocast(self.device, training.precision):
-            logits = network(scaled(features, self.config.input))
-        z_t = self.soft.of(index, features) if self.soft is not None else None
-        total, parts = self.objective(Batch(logits, self.rows.labels[index], z_t))
         optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        loss, parts = self._gradients_in_memory(index)
         norm = None
         if training.clip_norm is not None or speaks:
-            norm = nn.utils.clip_grad_norm_(network.parameters(), training.clip_norm or float("inf"))
+            norm = nn.utils.clip_grad_norm_([*network.parameters(), *self.objective.parameters()], training.clip_norm or float("inf"))
         optimizer.step()
         named = zip(self.objective.names, parts, strict=True) if len(parts) > 1 else ()
-        self.curves.add({"train/loss": total.detach(), **{f"train/loss/{name}": part for name, part in named}})
+        self.curves.add({"train/loss": loss, **{f"train/loss/{name}": part for name, part in named}})
         progress.step += 1
         if speaks:
             self.curves.speak(norm, rate)
+
+    def _gradients_in_memory(self, index: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Where they do not fit, once more with a quarter of the rows at a time, and so from then on."""
+        try:
+            return self._gradients(index)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error) or self.shrunk or self.micro == 1:
+                raise
+        self.shrunk, self.micro = True, max(1, self.micro // 4)
+        self.emit(
+            LogLine(
+                level="warning",
+                message=f"memory ran out: going on with {self.micro} rows at a time; the batch of a step stays what it is",
+                data={"code": ErrorCode.OUT_OF_MEMORY, "micro_batch_size": self.micro},
+            )
+        )
+        self.state.optimizer.zero_grad(set_to_none=True)
+        return self._gradients(index)
+
+    def _gradients(self, index: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Of the loss over the rows `index`, part by part where `micro_batch_size` says so; every part counts for its share of the rows
+        or tokens of all. The loss, and each term before its weight."""
+        batches = [(part, self.rows.batch(part)) for part in torch.split(index, self.micro)]
+        counts = Counts.of([batch for _, batch in batches])
+        sums: list[Tensor] = []
+        for part, batch in batches:
+            given = batch.given
+            if self.spec.data.augment is not None and isinstance(given, Tensor):
+                given = augmented(given, self.spec.data.augment)
+            with autocast(self.device, self.training.precision):
+                said = said_of(self.state.network, self.config, given, self.objective.sees_hidden)
+            of_teacher = self.soft.of(part, given) if self.soft is not None else None
+            total, parts = self.objective(said, batch.labels, of_teacher, counts)
+            total.backward()
+            found = [total.detach(), *parts]
+            sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
+        return sums[0], sums[1:]
 
     def _validate(self) -> None:
         """Measures on the held-out rows, remembers the best weights, decides on early stopping."""
@@ -222,7 +259,7 @@ class _Loop:
             progress.best, progress.best_step, progress.epochs_without_gain = value, progress.step, 0
             progress.best_validation = progress.validation
             if stopping is not None:
-                self.state.best_weights = {name: tensor.detach().clone() for name, tensor in self.state.network.state_dict().items()}
+                self.state.best_weights = {name: tensor.detach().clone() for name, tensor in weights(self.state.network).items()}
         else:
             progress.epochs_without_gain += 1
             progress.stopped_early = stopping is not None and progress.epochs_without_gain >= stopping.patience

@@ -8,7 +8,7 @@ from sqlite3 import OperationalError as SqliteError
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 import models.tables  # noqa: F401 - whoever opens a database needs every table known
@@ -69,8 +69,13 @@ class Database:
             raise
 
     def ping(self) -> None:
-        with self.read() as session:
-            session.execute(text("SELECT 1"))
+        """Unavailable where nothing answers; PotstillError where what answers is no database that can be read."""
+        try:
+            with self.read() as session:
+                session.execute(text("SELECT 1"))
+        except DatabaseError as error:
+            place = self.engine.url.render_as_string(hide_password=True)
+            raise PotstillError(f"The database {place} cannot be used: {error.orig}.", hint="Put a copy of it back.") from None
 
     def dispose(self) -> None:
         self.engine.dispose()

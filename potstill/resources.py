@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
+from contract.errors import Refused
+from contract.model import belongs, holds_weights
 from contract.wire import DatasetView, KeyView, ModelView, PreviewView, WorkerView
 from potstill.transport import Params, Transport, new_key
 
@@ -84,10 +86,15 @@ class Models(Resource):
     """`client.models`."""
 
     def upload(self, folder: str | Path, name: str | None = None) -> ModelView:
-        """A folder with model.safetensors, config.json and perhaps tokenizer files. Pickles are refused."""
+        """A folder with model.safetensors, config.json and, for one that reads text, its tokenizer: a job's student, or what
+        `save_pretrained` of transformers writes. Other files in it are left out; pickles are never read."""
         folder = Path(folder)
-        # report.json is the job's, and comes with a pulled student; it is no part of the model.
-        files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith(".") and f.name != "report.json")
+        files = sorted(f for f in folder.iterdir() if f.is_file() and belongs(f.name))
+        if not any(holds_weights(file.name) for file in files):
+            raise Refused(
+                f"{folder} has no model.safetensors.",
+                hint="Weights in .bin, .pt or .ckpt are pickles, which run code when opened; save them again with save_pretrained.",
+            )
         with ExitStack() as stack:
             body = self.transport.call(
                 "POST",

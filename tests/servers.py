@@ -87,7 +87,7 @@ def postgres(folder: Path) -> Iterator[str]:
 
 def small_disk(folder: Path, options: str) -> list[str]:
     """What to put before a command so that `folder` is a disk of its own for it and its children, gone with them. Skips where the
-    machine lets nobody mount."""
+    machine lets nobody mount, as some containers do; `.ci/run` takes that skip for a failure."""
     start = ["unshare", "-Urm", "sh", "-c", f'mount -t tmpfs -o {options} tmpfs "$0" && exec "$@"', str(folder)]
     try:
         subprocess.run([*start, "true"], check=True, capture_output=True, timeout=20)

@@ -26,7 +26,8 @@ def gather(database: Database, blobs: Blobs, claim: Claim, folder: Path, setting
     spec = JobSpec.model_validate(claim.spec)
     with database.read() as session:
         datasets = {ref: _dataset(session, claim, ref, field) for field, ref in _dataset_refs(spec).items()}
-        models = {field: _model(session, claim, field, ref) for field, ref in spec.refs().items()}
+        stored = {field: ref for field, ref in spec.refs().items() if ref.hub is None}  # the engine fetches what the Hub has
+        models = {field: _model(session, claim, field, ref) for field, ref in stored.items()}
         checkpoints = _checkpoints(session, claim.job_id) or _of_retried(session, claim)
     order = Order(
         spec=spec,

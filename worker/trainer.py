@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field
 from contract.errors import ErrorBody, ErrorCode, PotstillError
 from contract.events import Failed, LogLine, RunEvent
 from contract.spec import JobSpec
+from distill.errors import out_of_memory
 from distill.inputs import DatasetFile, Inputs
 from distill.train import Emit, run
 
@@ -71,10 +72,10 @@ def _run(order: Order, emit: Emit, stop: threading.Event) -> RunEvent:
         return run(order.spec, order.workdir, emit, stop.is_set, inputs=inputs, resume_from=order.resume_from)
     except PotstillError as error:
         return Failed(error=error.body())
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        hint = "Use a smaller training.batch_size or a smaller student."
-        return Failed(error=ErrorBody(code=ErrorCode.OUT_OF_MEMORY, message=f"Memory ran out: {error}", hint=hint))
     except Exception as error:  # noqa: BLE001 - a bug or a broken machine: say so, count it as a crash
+        if out_of_memory(error):
+            hint = "Use a smaller training.micro_batch_size, shorter texts (data.max_length) or a smaller student."
+            return Failed(error=ErrorBody(code=ErrorCode.OUT_OF_MEMORY, message=f"Memory ran out: {str(error)[:300]}", hint=hint))
         emit(LogLine(level="error", message=traceback.format_exc(limit=-8)))
         body = ErrorBody(code=ErrorCode.INTERNAL_ERROR, message=f"{type(error).__name__}: {error}")
         return Failed(error=body, retryable=True)

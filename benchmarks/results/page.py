@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.results import plot
+from benchmarks.results import plot, store
 from benchmarks.results.rows import Row, gains, hidden, needed, rows, training
 from benchmarks.results.store import Record
+from benchmarks.results.texts import SST2, sst2
 from benchmarks.results.words import NOT_SHOWN, interval, listed, percent, table, verdict, wrapped
 from contract.evidence import statistic
 
@@ -21,13 +22,24 @@ FEATURES = {"features-logit-mse": "`logit_mse`", "features-kl": "`kl` at T = 1"}
 
 
 def write() -> None:
-    twenty, hundred, features = rows(TWENTY), rows(HUNDRED), rows(FEATURES)
+    twenty, hundred, features, texts = (
+        rows(TWENTY),
+        rows(HUNDRED),
+        rows(FEATURES),
+        rows({name: label for name, label in SST2.items() if store.read(name)}),
+    )
     lines = [plot.Line(f"{len(row.seeds)} seeds", row.label.replace(", ", ",\n"), row.gain) for row in [*twenty, *hundred]]
     plot.gains("What the teacher added, seed by seed (MNIST, α 0.8)", lines, DOCS / "assets" / "primer.png")
-    several = [*twenty, *hundred, *features]
+    several = [*twenty, *hundred, *features, *texts]
     alpha_zero, alone = needed("primer-alpha-zero"), needed("primer-alone")
     parts = [_head([*(row.record for row in several), alpha_zero, alone]), _primer(twenty), _hundred(twenty, hundred)]
-    parts += [_reduction(*twenty[:2]), _features(features), _alpha_zero(alpha_zero, alone), _cost(several)]
+    parts += [
+        _reduction(*twenty[:2]),
+        _features(features),
+        *([sst2(texts)] if texts else []),
+        _alpha_zero(alpha_zero, alone),
+        _cost(several),
+    ]
     (DOCS / "results.md").write_text("\n\n".join(wrapped(part) for part in parts) + "\n")
     print(DOCS / "results.md")
 

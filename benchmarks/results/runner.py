@@ -6,7 +6,7 @@ The teacher is trained anew each time; training is exact, so it must end with th
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ WEIGHTS = "student/model.safetensors"
 SECONDS = 3600.0
 
 
-def run(part: str, names: Sequence[str], placeholder: str, dataset: Callable[[], Path]) -> None:
-    """Runs examples/<part>/<name>.yaml for each name; the first is the teacher. placeholder: what the specs call the dataset,
-    which is asked for only if there is something to run."""
+Uploads = Mapping[str, Callable[[], Path]]  # what the specs call a dataset or a model → the file or folder it is uploaded from
+
+
+def run(part: str, names: Sequence[str], uploads: Uploads) -> None:
+    """Runs examples/<part>/<name>.yaml for each name; the first is the teacher. Uploads are asked for only if there is something to run."""
     specs = {name: load(EXAMPLES / part / f"{name}.yaml") for name in names}
     teacher, *others = names
     known = store.read(f"{part}-{teacher}")
@@ -35,10 +37,10 @@ def run(part: str, names: Sequence[str], placeholder: str, dataset: Callable[[],
     if not pending:
         print(f"{part}: all there; delete files in {store.DATA} to run them again", flush=True)
         return
-    file, load_before = dataset(), os.getloadavg()[0]
+    files, load_before = {placeholder: find() for placeholder, find in uploads.items()}, os.getloadavg()[0]
     with running(slots=store.SLOTS) as (client, _):
-        view = client.datasets.upload(file)
-        taught = _submit(client, specs[teacher], {placeholder: view.id})
+        ids, about = _uploaded(client, files)
+        taught = _submit(client, specs[teacher], ids)
         weights = _weights(taught)
         if known is not None and kept and known["weights_sha256"] != weights:
             raise SystemExit(
@@ -46,12 +48,26 @@ def run(part: str, names: Sequence[str], placeholder: str, dataset: Callable[[],
                 f"Delete {store.DATA}/{part}-*.json to run all of it here."
             )
         if not kept:
-            about = {"sha256": view.sha256, "rows": {name: split.rows for name, split in view.splits.items()}, "classes": view.classes}
             record = _record(client, specs[teacher], taught, load_before)
             store.write(f"{part}-{teacher}", {**record, "dataset": about, "weights_sha256": weights})
         for name in pending:
-            job = _submit(client, specs[name], {placeholder: view.id, f"@{taught.name}": taught.id})
+            job = _submit(client, specs[name], {**ids, f"@{taught.name}": taught.id})
             store.write(f"{part}-{name}", {**_record(client, specs[name], job, load_before), "teacher_sha256": weights})
+
+
+def _uploaded(client: Client, files: Mapping[str, Path]) -> tuple[dict[str, str], Record]:
+    """The id of each placeholder, and what the first dataset is."""
+    ids, about = {}, None
+    for placeholder, path in files.items():
+        if placeholder.startswith("mdl_"):
+            ids[placeholder] = client.models.upload(path).id
+            continue
+        view = client.datasets.upload(path)
+        ids[placeholder] = view.id
+        rows = {name: split.rows for name, split in view.splits.items()}
+        about = about or {"sha256": view.sha256, "rows": rows, "classes": view.classes}
+    assert about is not None
+    return ids, about
 
 
 def _is_kept(name: str, spec: Record, teacher: Record) -> bool:

@@ -4,14 +4,30 @@ A choice is one pydantic class: its fields are its parameters, its docstring and
 code behind each; a test matches the two lists.
 """
 
-from contract.registry.architectures import ARCHITECTURES, Architecture, Cnn, Logistic, Mlp, Resnet
+from contract.registry.architectures import Cnn, Logistic, Mlp, Resnet
+from contract.registry.choices import ARCHITECTURES, Architecture
 from contract.registry.datasets import BUILTINS, Builtin
-from contract.registry.losses import LOSSES, CrossEntropy, Kl, LogitMse, SoftCrossEntropy, Term
-from contract.registry.recipes import RECIPES, Hinton, LogitMseRecipe, Recipe
+from contract.registry.losses import (
+    LOSSES,
+    Clm,
+    Cosine,
+    CrossEntropy,
+    HiddenMse,
+    Jsd,
+    Kl,
+    LogitMse,
+    Mlm,
+    ReverseKl,
+    SoftCrossEntropy,
+    Term,
+)  # fmt: skip
+from contract.registry.recipes import RECIPES, DistilBert, Hinton, LogitMseRecipe, Recipe, TangBilstm
 from contract.registry.tasks import TASKS, Task
+from contract.registry.texts import Bert, Bilstm, Distilbert, Gpt2, Gru, Llama, Lstm, Roberta, Textcnn
 
 __all__ = [
     "ARCHITECTURES", "BUILTINS", "LOSSES", "RECIPES", "TASKS",
-    "Architecture", "Builtin", "Cnn", "CrossEntropy", "Hinton", "Kl", "Logistic", "LogitMse", "LogitMseRecipe", "Mlp",
-    "Recipe", "Resnet", "SoftCrossEntropy", "Task", "Term",
+    "Architecture", "Bert", "Bilstm", "Builtin", "Clm", "Cnn", "Cosine", "CrossEntropy", "DistilBert", "Distilbert", "Gpt2", "Gru",
+    "HiddenMse", "Hinton", "Jsd", "Kl", "Llama", "Logistic", "LogitMse", "LogitMseRecipe", "Lstm", "Mlm", "Mlp", "Recipe", "Resnet",
+    "ReverseKl", "Roberta", "SoftCrossEntropy", "TangBilstm", "Task", "Term", "Textcnn",
 ]  # fmt: skip

@@ -15,6 +15,8 @@ Shape = tuple[int, ...]
 
 class _Architecture(Choice):
     KEY: ClassVar = "arch"
+    READS: ClassVar[Literal["numbers", "text"]] = "numbers"
+    SERVES: ClassVar[tuple[str, ...]] = ("image-classification", "tabular-classification")  # tasks
 
     def parameters(self, shape: Shape, classes: int) -> int:
         """Trainable parameters for inputs of `shape` (without the batch) and `classes` outputs."""
@@ -106,7 +108,3 @@ class Resnet(_Architecture):
         if min(shape[1:]) < smallest:
             return f"{len(self.channels)} stages need images of at least {smallest} × {smallest} pixels; these have {shape[1]} × {shape[2]}"
         return None
-
-
-ARCHITECTURES: tuple[type[_Architecture], ...] = (Logistic, Mlp, Cnn, Resnet)
-Architecture = Annotated[Logistic | Mlp | Cnn | Resnet, Field(discriminator="arch")]

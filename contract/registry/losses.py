@@ -1,4 +1,6 @@
-"""The terms an objective is made of. z_s, z_t: student and teacher logits [B, C]; p = softmax(z/T); y: labels [B]."""
+"""The terms an objective is made of. z_s, z_t: student and teacher logits [N, C]; p = softmax(z/T); y: labels [N]. N counts rows, or in a
+language model tokens: for terms with a teacher every real token of the step, for the others those that are to be predicted.
+"""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -15,6 +17,8 @@ Temperature = Annotated[
 class _Term(Choice):
     KEY: ClassVar = "loss"
     NEEDS_TEACHER: ClassVar[bool] = True
+    ONLY_FOR: ClassVar[tuple[str, ...]] = ()  # tasks; all when empty
+    SEES: ClassVar[Literal["logits", "hidden"]] = "logits"
     weight: Weight = 1.0
 
 
@@ -55,5 +59,72 @@ class CrossEntropy(_Term):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Share of each label spread evenly over all classes.")
 
 
-LOSSES: tuple[type[_Term], ...] = (Kl, SoftCrossEntropy, LogitMse, CrossEntropy)
-Term = Annotated[Kl | SoftCrossEntropy | LogitMse | CrossEntropy, Field(discriminator="loss")]
+class Mlm(CrossEntropy):
+    ABOUT: ClassVar = About(
+        "Cross-entropy with the tokens that were masked.", "−log softmax(z_s)[y], mean over masked tokens",
+        "Devlin et al. 2018, https://arxiv.org/abs/1810.04805",
+    )  # fmt: skip
+    ONLY_FOR: ClassVar = ("masked-lm",)
+    loss: Literal["mlm"] = "mlm"  # type: ignore[assignment]
+
+
+class Clm(CrossEntropy):
+    ABOUT: ClassVar = About(
+        "Cross-entropy with the next token.", "−log softmax(z_s,t)[y_t+1], mean over tokens that have a next one",
+        "Bengio et al. 2003, https://www.jmlr.org/papers/v3/bengio03a.html",
+    )  # fmt: skip
+    ONLY_FOR: ClassVar = ("causal-lm",)
+    loss: Literal["clm"] = "clm"  # type: ignore[assignment]
+
+
+class ReverseKl(_Term):
+    ABOUT: ClassVar = About(
+        "Kullback-Leibler divergence the other way round: the student avoids what the teacher finds unlikely, instead of covering all "
+        "that it finds likely.",
+        "T² · Σ_c p_s(c) · (log p_s(c) − log p_t(c)), mean over rows",
+        "Gu et al. 2023 (MiniLLM), https://arxiv.org/abs/2306.08543",
+    )
+    loss: Literal["reverse_kl"] = "reverse_kl"
+    temperature: Temperature = 1.0
+
+
+class Jsd(_Term):
+    ABOUT: ClassVar = About(
+        "Generalised Jensen-Shannon divergence: between kl (beta near 0) and reverse_kl (near 1), and never larger than log 2 at 0.5.",
+        "β·KL(p_t ‖ m) + (1 − β)·KL(p_s ‖ m) with m = β·p_t + (1 − β)·p_s, mean over rows",
+        "Agarwal et al. 2023 (GKD), https://arxiv.org/abs/2306.13649",
+    )
+    loss: Literal["jsd"] = "jsd"
+    beta: float = Field(default=0.5, gt=0, lt=1, description="Weight of the teacher in the mixture.")
+    temperature: Temperature = 1.0
+
+
+LANGUAGE = ("masked-lm", "causal-lm")
+
+
+class Cosine(_Term):
+    ABOUT: ClassVar = About(
+        "Angle between the last hidden states of student and teacher, which must be equally wide.",
+        "1 − cos(h_s, h_t), mean over tokens",
+        "Sanh et al. 2019, https://arxiv.org/abs/1910.01108",
+    )
+    ONLY_FOR: ClassVar = LANGUAGE
+    SEES: ClassVar = "hidden"
+    loss: Literal["cosine"] = "cosine"
+
+
+class HiddenMse(_Term):
+    ABOUT: ClassVar = About(
+        "Squared difference of the last hidden states; where the student's are narrower, through a matrix that is learned along.",
+        "mean over tokens and units of (h_s·W − h_t)²",
+        "Jiao et al. 2019 (TinyBERT), https://arxiv.org/abs/1909.10351",
+    )
+    ONLY_FOR: ClassVar = LANGUAGE
+    SEES: ClassVar = "hidden"
+    loss: Literal["hidden_mse"] = "hidden_mse"
+
+
+LOSSES: tuple[type[_Term], ...] = (Kl, ReverseKl, Jsd, SoftCrossEntropy, LogitMse, CrossEntropy, Mlm, Clm, Cosine, HiddenMse)
+Term = Annotated[
+    Kl | ReverseKl | Jsd | SoftCrossEntropy | LogitMse | CrossEntropy | Mlm | Clm | Cosine | HiddenMse, Field(discriminator="loss")
+]

@@ -5,13 +5,14 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from contract.base import About, Choice
-from contract.registry.losses import CrossEntropy, Kl, LogitMse, Temperature, Term
+from contract.registry.losses import Cosine, CrossEntropy, Kl, LogitMse, Mlm, Temperature, Term, Weight
 
 Alpha = Annotated[float, Field(ge=0, le=1, description="Weight of the soft (teacher) term; the labels weigh 1 − alpha.")]
 
 
 class _Recipe(Choice):
     KEY: ClassVar = "name"
+    ONLY_FOR: ClassVar[tuple[str, ...]] = ()  # tasks; all when empty
 
     def expand(self) -> list[Term]:
         """The terms this recipe stands for; terms of weight zero are left out."""
@@ -52,5 +53,37 @@ class LogitMseRecipe(_Recipe):
         return [term for term in terms if term.weight > 0]
 
 
-RECIPES: tuple[type[_Recipe], ...] = (Hinton, LogitMseRecipe)
-Recipe = Annotated[Hinton | LogitMseRecipe, Field(discriminator="name")]
+class DistilBert(_Recipe):
+    ABOUT: ClassVar = About(
+        "The triple loss that made DistilBERT: the teacher's distribution over every token, the masked tokens, the angle of hidden states.",
+        "5 · kl(T=2) + 2 · mlm + 1 · cosine",
+        "Sanh et al. 2019, https://arxiv.org/abs/1910.01108",
+    )
+    ONLY_FOR: ClassVar = ("masked-lm",)
+    name: Literal["distilbert"] = "distilbert"
+    temperature: Temperature = 2.0
+    kl: Weight = 5.0
+    mlm: Weight = 2.0
+    cosine: Weight = 1.0
+
+    def expand(self) -> list[Term]:
+        terms: list[Term] = [Kl(temperature=self.temperature, weight=self.kl), Mlm(weight=self.mlm), Cosine(weight=self.cosine)]
+        return [term for term in terms if term.weight > 0]
+
+
+class TangBilstm(_Recipe):
+    ABOUT: ClassVar = About(
+        "A BERT's knowledge for a small BiLSTM: regression on its logits; with labels, both in equal parts or as alpha says.",
+        "(1 − α) · cross_entropy + α · logit_mse",
+        "Tang et al. 2019, https://arxiv.org/abs/1903.12136",
+    )
+    ONLY_FOR: ClassVar = ("text-classification",)
+    name: Literal["tang_bilstm"] = "tang_bilstm"
+    alpha: Alpha = 1.0
+
+    def expand(self) -> list[Term]:
+        return LogitMseRecipe(alpha=self.alpha).expand()
+
+
+RECIPES: tuple[type[_Recipe], ...] = (Hinton, LogitMseRecipe, DistilBert, TangBilstm)
+Recipe = Annotated[Hinton | LogitMseRecipe | DistilBert | TangBilstm, Field(discriminator="name")]

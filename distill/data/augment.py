@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from contract.spec import Augment
+from contract.sources import Augment
 
 
 def augmented(images: Tensor, spec: Augment) -> Tensor:

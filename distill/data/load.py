@@ -6,55 +6,34 @@ from hashlib import sha256
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 import datafiles
 from contract.errors import InvalidData, InvalidSpec
 from contract.fit import DataShape, choose_columns, input_shape
 from contract.model import Scaling
-from contract.registry import BUILTINS
+from contract.registry import BUILTINS, TASKS
 from contract.spec import JobSpec, Source
 from distill.data import builtin
+from distill.data.rows import Split, TextSplit
 from distill.device import derived_seed
 from distill.inputs import Inputs
 
 Array = NDArray[np.generic]
-
-
-@dataclass(frozen=True)
-class Split:
-    """features [N, *shape] as uint8 or float32, labels [N] as class indices."""
-
-    features: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def rows(self, index: Tensor) -> "Split":
-        return Split(self.features[index], self.labels[index])
-
-    def to(self, device: torch.device) -> "Split":
-        return Split(self.features.to(device), self.labels.to(device))
-
-    def digest(self) -> str:
-        """Hash of the features' content, type and shape: what a teacher's outputs depend on."""
-        head = f"{self.features.dtype}{tuple(self.features.shape)}".encode()
-        return sha256(head + self.features.cpu().numpy().tobytes()).hexdigest()
+Features = Array | tuple[Array, ...]
 
 
 @dataclass(frozen=True)
 class Data:
-    train: Split
-    validation: Split | None
-    test: Split
+    train: Split | TextSplit
+    validation: Split | TextSplit | None
+    test: Split | TextSplit
     test_name: str  # "test" or, where there is no test split, "validation"
     shape: DataShape
     scaling: Scaling
 
     @property
     def test_shape(self) -> DataShape:
-        return DataShape(shape=tuple(self.test.features.shape[1:]), classes=self.shape.classes)
+        return _shape(self.test, self.shape.classes, self.shape.speaks)
 
     def digest(self) -> str:
         """Hash of everything a run's result depends on: features and labels of all rows."""
@@ -67,17 +46,23 @@ def load(spec: JobSpec, inputs: Inputs) -> Data:
     """Raises InvalidData or InvalidSpec naming what is wrong with the rows."""
     read = Reader(spec.task, inputs)
     features, names = read.table(spec.data.train, "train", "data.train")
-    classes = read.classes(spec.data.train, names)
+    classes = read.classes(spec.data.train, names) if TASKS[spec.task].labelled else []
     train = _split(features, names, classes, "data.train", spec.data.max_train_samples)
     validation = None
     if spec.data.validation:
         train, validation = _hold_out(train, spec.data.validation)
     test, test_name = _test(spec, read, classes, validation)
-    shape = DataShape(shape=tuple(train.features.shape[1:]), classes=classes)
-    return Data(train, validation, test, test_name, shape, read.scaling(train, spec.data.train.dataset))
+    scaling = read.scaling(train, spec.data.train.dataset) if isinstance(train, Split) else Scaling()
+    return Data(train, validation, test, test_name, _shape(train, classes, spec.task), scaling)
 
 
-def _test(spec: JobSpec, read: "Reader", classes: list[str], validation: Split | None) -> tuple[Split, str]:
+def _shape(rows: Split | TextSplit, classes: list[str], task: str) -> DataShape:
+    if isinstance(rows, TextSplit):
+        return DataShape(classes=classes, texts=len(rows.texts), speaks="" if classes else task)
+    return DataShape(shape=tuple(rows.features.shape[1:]), classes=classes)
+
+
+def _test(spec: JobSpec, read: "Reader", classes: list[str], validation: Split | TextSplit | None) -> tuple[Split | TextSplit, str]:
     source = read.named_alike(spec.data.test, spec.data.train) if spec.data.test is not None else spec.data.train
     if spec.data.test is not None or "test" in read.splits(source):
         features, names = read.table(source, "test", "data.test")
@@ -91,15 +76,17 @@ def _test(spec: JobSpec, read: "Reader", classes: list[str], validation: Split |
     return validation, "validation"
 
 
-def _split(features: Array, names: Array, classes: list[str], where: str, first: int | None = None) -> Split:
-    features, names = features[:first], names[:first]
-    labels = datafiles.encode_labels(names, classes, where)
+def _split(features: Features, names: Array, classes: list[str], where: str, first: int | None = None) -> Split | TextSplit:
+    names = names[:first]
+    labels = datafiles.encode_labels(names, classes, where) if classes else np.zeros(len(names), dtype=np.int64)
     if len(labels) == 0:
         raise InvalidData(f"{where}: there are no rows.", param=where)
-    return Split(torch.from_numpy(np.ascontiguousarray(features)), torch.from_numpy(labels))
+    if isinstance(features, tuple):
+        return TextSplit(tuple(column[:first].tolist() for column in features), torch.from_numpy(labels))
+    return Split(torch.from_numpy(np.ascontiguousarray(features[:first])), torch.from_numpy(labels))
 
 
-def _hold_out(rows: Split, share: float) -> tuple[Split, Split]:
+def _hold_out(rows: Split | TextSplit, share: float) -> tuple[Split | TextSplit, Split | TextSplit]:
     """The last `share` of a shuffle that is the same for every seed, so that all runs are judged on the same rows."""
     count = len(rows)
     held = max(1, round(count * share))
@@ -121,7 +108,8 @@ class Reader:
     def splits(self, source: Source) -> list[str]:
         return list(BUILTINS[source.dataset].rows) if source.dataset in BUILTINS else list(self._file(source).splits)
 
-    def table(self, source: Source, default: str, where: str) -> tuple[Array, Array]:
+    def table(self, source: Source, default: str, where: str) -> tuple[Features, Array]:
+        """What rows show, texts as a tuple of columns, and their labels."""
         split = source.split or default
         if split not in self.splits(source):
             raise InvalidSpec(f"{where}: there is no split {split!r}; there are {', '.join(self.splits(source))}.", param=where)
@@ -131,12 +119,14 @@ class Reader:
         file = self._file(source)
         chosen = choose_columns(file.columns(), source.columns, self.task, where)
         columns = [file.splits[split].columns[name] for name in chosen.features]
+        if chosen.texts:
+            return tuple(columns), file.splits[split].columns[chosen.label] if chosen.label else columns[0]
         features = columns[0] if len(columns) == 1 else np.column_stack([c.reshape(len(c), -1) for c in columns])
         return _canonical(_number_type(features, self.task, where), chosen.shape), file.splits[split].columns[chosen.label]
 
     def named_alike(self, test: Source, train: Source) -> Source:
         """The test source, told to read the columns that train reads: another tool may have written them in another order."""
-        if test.columns.features is not None or test.dataset in BUILTINS or train.dataset in BUILTINS:
+        if TASKS[self.task].reads == "text" or test.columns.features is not None or test.dataset in BUILTINS or train.dataset in BUILTINS:
             return test
         features = choose_columns(self._file(train).columns(), train.columns, self.task, "data.train").features
         if len(features) == 1:  # one column of arrays may be called anything

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from contract import registry
 from contract.model import Scaling
 from distill.networks.residual import Residual
+from distill.networks.texts import Recurrent, RecurrentLm, TextCnn
 
 Shape = tuple[int, ...]
 
@@ -55,16 +56,33 @@ def _dropout(share: float) -> list[nn.Module]:
     return [nn.Dropout(share)] if share > 0 else []
 
 
-BUILDERS: dict[type, Callable[[Any, Shape, int], nn.Sequential]] = {
+def recurrent(arch: registry.Lstm | registry.Bilstm | registry.Gru, shape: Shape, classes: int) -> Recurrent | RecurrentLm:
+    kind = "GRU" if isinstance(arch, registry.Gru) else "LSTM"
+    if classes == 0:
+        return RecurrentLm(kind, shape[0], arch.embedding, arch.hidden, arch.layers, arch.dropout)
+    both = isinstance(arch, registry.Bilstm)
+    return Recurrent(kind, shape[0], arch.embedding, arch.hidden, arch.layers, both, arch.dropout, classes)
+
+
+def textcnn(arch: registry.Textcnn, shape: Shape, classes: int) -> TextCnn:
+    return TextCnn(shape[0], arch.embedding, arch.channels, arch.widths, arch.dropout, classes)
+
+
+BUILDERS: dict[type, Callable[[Any, Shape, int], nn.Module]] = {
     registry.Logistic: logistic,
     registry.Mlp: mlp,
     registry.Cnn: cnn,
     registry.Resnet: resnet,
+    registry.Lstm: recurrent,
+    registry.Bilstm: recurrent,
+    registry.Gru: recurrent,
+    registry.Textcnn: textcnn,
 }
 
 
-def build(arch: registry.Architecture, shape: Shape, classes: int) -> nn.Sequential:
-    """The network for inputs [B, *shape] and logits [B, classes]; weights drawn from torch's current random state."""
+def build(arch: registry.Architecture, shape: Shape, classes: int) -> nn.Module:
+    """The network for inputs [B, *shape] and logits [B, classes]; weights drawn from torch's current random state. For texts `shape`
+    is (vocabulary,), and with no classes it is a language model. What transformers builds is in distill.networks.library."""
     return BUILDERS[type(arch)](arch, shape, classes)
 
 

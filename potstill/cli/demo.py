@@ -112,12 +112,11 @@ def _wait_for_api(client: "Client", process: "subprocess.Popen[bytes]", log: Pat
 def _size(job: "Job") -> str:
     from contract.check import parse_spec
     from contract.fit import builtin_shape
-    from contract.spec import ModelRef
 
     spec = parse_spec(job.view.resolved_spec)
-    assert not isinstance(spec.student, ModelRef)
+    assert spec.described is not None
     shape = builtin_shape("digits", spec.task)
-    return f"{spec.student.parameters(shape.shape, len(shape.classes)):,}"
+    return f"{spec.described.parameters(shape.shape, len(shape.classes)):,}"
 
 
 def _follow(job: "Job") -> None:

@@ -100,7 +100,8 @@ def test_a_deep_page_uses_the_index(api: Api) -> None:
     sql = str(query.compile(dialect=sqlite.dialect() if name == "sqlite" else postgresql.dialect(), compile_kwargs={"literal_binds": True}))
     with api.running.database.read() as session:
         if name == "postgresql":
-            session.execute(text("SET LOCAL enable_seqscan = off"))
+            for other in ("seqscan", "bitmapscan", "sort"):  # an empty table is cheap to read in any way: only what can be done counts
+                session.execute(text(f"SET LOCAL enable_{other} = off"))
         plan = " ".join(str(row) for row in session.execute(text(("EXPLAIN QUERY PLAN " if name == "sqlite" else "EXPLAIN ") + sql)))
     assert "ix_jobs_project" in plan or "pk_jobs" in plan, plan
     assert "TEMP B-TREE" not in plan

@@ -234,9 +234,13 @@ def test_things(potstill: Run) -> None:
     assert json.loads(potstill("datasets", "ls", "--json").out) == []
     Path("m").mkdir()
     Path("m/config.json").write_text("{}")
+    Path("m/pytorch_model.bin").write_bytes(b"PK")
+    refused = potstill("models", "push", "m")
+    assert refused.code == 1 and "pickles" in refused.err
+    Path("m/model.safetensors").write_bytes(b"")
     model = potstill("models", "push", "m").out.strip()
     assert model in potstill("models", "ls").out
-    assert 'config.files  ["config.json"]' in potstill("models", "show", model).out
+    assert 'config.files  ["config.json", "model.safetensors"]' in potstill("models", "show", model).out
     assert potstill("models", "pull", model).code == 1
     assert potstill("keys", "create", "ci").out == "psk_abcdef\n"
     key = json.loads(potstill("keys", "ls", "--json").out)[0]

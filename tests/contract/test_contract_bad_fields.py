@@ -61,7 +61,7 @@ def test_a_misspelt_field_is_named_before_the_one_it_leaves_missing():
         ("recipe.name", "hintn", "`hinton`"),
         ("recipe.name", "born-again", "Known here: "),
         ("objective.0.loss", "cross_entrpy", "`cross_entropy`"),
-        ("objective.0.loss", "hinge", "Known here: "),
+        ("objective.0.loss", "triplet-margin", "Known here: "),
         ("training.optimizer.name", "addam", "`adam`"),
         ("training.schedule.name", "cosin", "`cosine`"),
         ("training.precision", "fp16", ""),

@@ -151,7 +151,11 @@ def test_every_built_in_dataset_can_be_named(name):
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.key())
 def test_every_recipe_can_be_named_and_is_worth_a_whole(recipe):
-    by_name = parse_spec({**DISTILL, "recipe": recipe.key()})
+    task, student = {
+        "masked-lm": ("masked-lm", {"arch": "bert"}),
+        "text-classification": ("text-classification", {"arch": "bilstm"}),
+    }.get(recipe.ONLY_FOR[0] if recipe.ONLY_FOR else "", (DISTILL["task"], DISTILL["student"]))
+    by_name = parse_spec({**DISTILL, "task": task, "student": student, "recipe": recipe.key()})
     assert by_name.recipe == recipe()
     assert by_name.resolved().objective == recipe().expand()
 

@@ -6,7 +6,7 @@ from contract.errors import InvalidData
 from datafiles import FORMATS, Limits, read
 
 
-@pytest.mark.parametrize("name", ["digits", "digits.feather", "digits.txt", "npz", ".gz", "digits.csv.zip", "digits.npz ", ""])
+@pytest.mark.parametrize("name", ["digits", "digits.feather", "digits.text", "npz", ".gz", "digits.csv.zip", "digits.npz ", ""])
 def test_an_unknown_ending_is_refused_with_the_known_ones(refusal, name):
     detail = refusal(name, b"whatever")
     assert f"`{name}`" in detail

@@ -13,6 +13,7 @@ RUN = [
     ROOT / "README.md",
     DOCS / "tutorial" / "your-first-student.md",
     DOCS / "how-to" / "bring-your-data.md",
+    DOCS / "how-to" / "distil-text.md",
     DOCS / "how-to" / "resume-and-retry.md",
     DOCS / "how-to" / "free-disk-space.md",
     DOCS / "how-to" / "use-the-python-client.md",

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from servers import CLI, Process, Service, free_port, small_disk, until
+from servers import CLI, TINY, Process, Service, free_port, small_disk, until
 
 import migrations
 from models.base import REVISION
 from potstill import Client
+from potstill.errors import WaitTimeout
 
 
 def up(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -140,6 +141,35 @@ def test_a_worker_and_an_api_of_another_version_than_the_database_refuse_to_star
         said = " ".join(process.said().split())
         assert f"The database is at revision {found}; this version needs {REVISION}." in said and cure in said
         assert "Traceback" not in said
+
+
+def test_a_worker_and_an_api_on_a_damaged_database_say_so_in_one_line(tmp_path: Path) -> None:
+    _no_database(tmp_path)
+    started = [Process(tmp_path, name, POTSTILL_HOME=str(tmp_path), POTSTILL_PORT="0") for name in ("worker", "api")]
+    for process in started:
+        assert process.popen.wait(60) == 1
+        said = " ".join(process.said().split())
+        assert "potstill.db cannot be used: file is not a database." in said and "Put a copy of it back" in said
+        assert "Traceback" not in said
+
+
+def test_a_running_worker_takes_nothing_more_once_another_version_has_migrated(tmp_path: Path) -> None:
+    """And goes on as soon as the tables are its own again: a migration that is rolled back strands nobody."""
+    service = Service(tmp_path / "home")
+    try:
+        with service.client() as client:
+            assert client.jobs.submit({**TINY, "name": "before"}).wait(timeout=60).status == "succeeded"
+            _put_at(service.home, "9999")
+            until(lambda: "taking no more jobs" in service.process.said(), 30, "the worker's word")
+            assert f"The database is at revision 9999; this version needs {REVISION}." in service.process.said()
+            job = client.jobs.submit({**TINY, "name": "meanwhile"})
+            with pytest.raises(WaitTimeout):
+                job.wait(timeout=5)
+            assert job.refresh().status == "queued"
+            _put_at(service.home, REVISION)
+            assert job.wait(timeout=60).status == "succeeded"
+    finally:
+        service.stop()
 
 
 def test_one_home_is_served_once_and_folders_of_the_user_are_never_imported(tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ import torch
 from engine_runs import STEPS, Counted, small
 
 from contract.errors import InvalidSpec
-from contract.spec import Augment
+from contract.sources import Augment
 from distill import teacher as teacher_module
 from distill import train
 from distill.data.augment import augmented
 from distill.networks import load
-from distill.objectives import Objective
+from distill.objectives import Batch, Objective
 
 RESNET = {"arch": "resnet", "channels": [4], "blocks": 1}
 CHANGED = {"augment": {"crop": 2, "flip": True}}
@@ -47,7 +47,7 @@ def test_without_crop_and_flip_nothing_changes():
 
 def test_a_live_teacher_sees_the_changed_images(engine, teacher, monkeypatch):
     """Cached outputs of the unchanged images would teach what the student is not looking at (easydistill#21 again)."""
-    inputs, batches, real = [], [], train._student
+    inputs, batches, real = [], [], train.student
 
     def student(*given):
         network, config = real(*given)
@@ -55,11 +55,11 @@ def test_a_live_teacher_sees_the_changed_images(engine, teacher, monkeypatch):
         return network, config
 
     class Watched(Objective):
-        def __call__(self, batch):
-            batches.append(batch)
-            return super().__call__(batch)
+        def forward(self, student, y, teacher, counts):
+            batches.append(Batch(student.logits, y, teacher.logits))
+            return super().forward(student, y, teacher, counts)
 
-    monkeypatch.setattr(train, "_student", student)
+    monkeypatch.setattr(train, "student", student)
     monkeypatch.setattr(train, "Objective", Watched)
     monkeypatch.setattr(teacher_module, "infer", counted := Counted())
     ran = engine.run(small(teacher, student=RESNET, data=CHANGED))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.events import CheckpointSaved
-from contract.spec import Keep
+from contract.training import Keep
 from distill import disk, evaluate
 from distill.manifest import verify
 from distill.state import retain

@@ -12,8 +12,7 @@ from engine_runs import outputs_of, small
 
 from contract.errors import ErrorCode, JobError
 from contract.events import CheckpointSaved, Finished, Resumed
-from distill import checkpoint, disk
-from distill import teacher as teacher_module
+from distill import cache, checkpoint, disk
 from distill.data import load
 from distill.inputs import Inputs
 from distill.manifest import verify
@@ -169,7 +168,7 @@ def test_outputs_of_a_teacher_that_cannot_be_kept_stop_no_job(engine, teacher, m
         return fail() if engine.cache in path.parents else real(path, *given, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(*{"mkdir": (Path, "mkdir", mkdir), "replace": (os, "replace", fail)}.get(where, (teacher_module, where, fail)))
+        patch.setattr(*{"mkdir": (Path, "mkdir", mkdir), "replace": (os, "replace", fail)}.get(where, (cache, where, fail)))
         ran = engine.run(small(teacher))
     assert ran.weights == expected.weights
     assert ran.report["teacher_outputs"] == expected.report["teacher_outputs"]
@@ -183,7 +182,7 @@ def test_outputs_of_a_teacher_without_room_are_not_begun(tmp_path, teacher, monk
     asked, _ = outputs_of(teacher, tmp_path / "cache")
     asked._warn = warnings.append
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 0, 3600 + disk.MARGIN - 1))
-    monkeypatch.setattr(teacher_module, "save_file", pytest.fail)
+    monkeypatch.setattr(cache, "save_file", pytest.fail)
     spec = small()
     assert asked.outputs(load(spec, Inputs.local(spec, tmp_path)).train).cache == "built"
     assert len(warnings) == 1

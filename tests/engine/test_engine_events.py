@@ -143,7 +143,7 @@ def test_no_curve_of_the_longest_run_has_more_than_two_thousand_points():
     """Of every length near the borders, counted as the loop would."""
     for epochs, steps in [(1, 1999), (1, 2001), (999, 1), (1999, 1), (2000, 1), (2001, 3), (100_000, 2), (3, 50_000)]:
         total = epochs * steps
-        state = State(nn.Identity(), None, Progress(), total, keeps_best=False)
+        state = State(nn.Identity(), nn.Identity(), None, Progress(), total, keeps_best=False)
         told = []
         points = Curves(state, told.append, steps)
         assert sum(points.speaks(step) for step in range(1, total + 1)) <= 2001

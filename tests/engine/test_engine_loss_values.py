@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from contract.registry import CrossEntropy, Kl, LogitMse, SoftCrossEntropy
 from distill import losses
-from distill.objectives import Batch, Objective
+from distill.objectives import Objective, Said
 
 temperatures = st.one_of(st.sampled_from([0.5, 1.0, 2.0, 4.0, 20.0]), st.floats(0.1, 100.0))
 many = settings(max_examples=150, deadline=None)
@@ -67,7 +67,7 @@ def test_an_objective_is_the_weighted_sum_and_adds_no_factor_of_its_own(batch, T
         LogitMse(weight=c),
         CrossEntropy(label_smoothing=0.1, weight=b),
     ]
-    total, parts = Objective(terms)(Batch(z_s, y, z_t))
+    total, parts = Objective(terms)(Said.of(z_s), y, Said.of(z_t))
     plain = [
         losses.kl(z_s, z_t, T).item(),
         losses.soft_cross_entropy(z_s, z_t, T, False).item(),
@@ -87,6 +87,6 @@ def test_terms_of_one_kind_keep_their_own_curves():
 def test_parts_are_only_looked_at():
     """A part that kept its graph would keep every batch's activations until the next point of the curve."""
     z = torch.zeros(2, 3, requires_grad=True)
-    total, parts = Objective([CrossEntropy(), LogitMse(weight=2.0)])(Batch(z, torch.tensor([0, 1]), torch.ones(2, 3)))
+    total, parts = Objective([CrossEntropy(), LogitMse(weight=2.0)])(Said.of(z), torch.tensor([0, 1]), Said.of(torch.ones(2, 3)))
     assert total.requires_grad
     assert not any(part.requires_grad for part in parts)

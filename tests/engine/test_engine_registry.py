@@ -1,5 +1,6 @@
 """The contract promises, the engine keeps: two lists that must never drift apart."""
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -11,8 +12,9 @@ from contract import registry
 from contract.registry import ARCHITECTURES, BUILTINS, LOSSES, RECIPES, Cnn, CrossEntropy, Hinton, Kl, Logistic, LogitMse, Mlp, Resnet
 from contract.registry.recipes import LogitMseRecipe
 from distill.data import builtin
+from distill.networks import library
 from distill.networks.build import BUILDERS, build, count_parameters
-from distill.objectives import TERMS, Batch, Objective
+from distill.objectives import HIDDEN, TERMS, Objective, Said
 
 widths = st.integers(1, 40)
 dropout = st.sampled_from([0.0, 0.5])
@@ -21,7 +23,11 @@ some = settings(max_examples=60, deadline=None)
 
 @pytest.mark.parametrize(
     ("listed", "union", "code"),
-    [(LOSSES, registry.Term, TERMS), (ARCHITECTURES, registry.Architecture, BUILDERS), (RECIPES, registry.Recipe, None)],
+    [
+        (LOSSES, registry.Term, [*TERMS, *HIDDEN]),
+        (ARCHITECTURES, registry.Architecture, [*BUILDERS, *get_args(library.Transformer)]),
+        (RECIPES, registry.Recipe, None),
+    ],
     ids=["losses", "architectures", "recipes"],
 )
 def test_what_is_listed_is_what_a_spec_accepts_and_what_the_engine_can_do(listed, union, code):
@@ -47,7 +53,8 @@ def test_builtin_data_is_what_the_contract_says_of_it():
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.key())
 def test_every_loss_with_its_defaults_can_be_learned_from(loss):
     z = torch.randn(4, 3, requires_grad=True)
-    total, _ = Objective([loss()])(Batch(z, torch.tensor([0, 1, 2, 0]), torch.randn(4, 3)))
+    teacher = torch.randn(4, 3)
+    total, _ = Objective([loss()])(replace(Said.of(z), hidden=z), torch.tensor([0, 1, 2, 0]), replace(Said.of(teacher), hidden=teacher))
     total.backward()
     assert total.isfinite()
     assert z.grad is not None
@@ -58,7 +65,7 @@ def test_every_loss_with_its_defaults_can_be_learned_from(loss):
 def test_a_loss_that_says_it_needs_a_teacher_does(loss):
     """NEEDS_TEACHER decides which specs are refused; a wrong one would train on nothing."""
     with pytest.raises(AssertionError):
-        Objective([loss()])(Batch(torch.zeros(1, 2), torch.tensor([0]), None))
+        Objective([loss()])(Said.of(torch.zeros(1, 2)), torch.tensor([0]), None)
     assert Objective([loss()]).needs_teacher
     assert not Objective([CrossEntropy()]).needs_teacher
 

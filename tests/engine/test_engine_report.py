@@ -40,7 +40,7 @@ def check_statistic(found, count=1):
 
 def check_arm(arm):
     assert {"metrics", "parameters", "size_bytes", "latency_ms", "rows_per_second"} <= arm.keys()
-    assert arm["metrics"].keys() == {"accuracy", "loss"}
+    assert arm["metrics"].keys() == {"accuracy", "loss", "f1", "mcc", "calibration_error"}
     for metric in arm["metrics"].values():
         check_statistic(metric)
         assert metric["ci95"] is not None  # of one seed: over rows

@@ -10,6 +10,7 @@ from engine_runs import SMALL, Counted, outputs_of, small
 from safetensors.torch import load_file, save_file
 
 from contract.check import parse_spec
+from distill import cache
 from distill import teacher as teacher_module
 from distill.data import Split, load
 from distill.inputs import Inputs
@@ -178,11 +179,11 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, teacher, rows, monkeypat
         raise end
 
     network, outputs = outputs_of(teacher, tmp_path)
-    network._warn = str
+    network.warn = str
     with monkeypatch.context() as patch:
-        patch.setattr(teacher_module, "save_file", half)
+        patch.setattr(cache, "save_file", half)
         if isinstance(end, KeyboardInterrupt):  # whoever is killed cleans nothing up
-            patch.setattr(teacher_module.shutil, "rmtree", lambda *_, **__: None)
+            patch.setattr(cache.shutil, "rmtree", lambda *_, **__: None)
             with pytest.raises(KeyboardInterrupt):
                 outputs(rows)
             assert len(files(tmp_path)) == 1

@@ -8,7 +8,7 @@ from torch import nn
 from distill import teacher as teacher_module
 from distill import train
 from distill.networks import load, scaled
-from distill.objectives import Objective
+from distill.objectives import Batch, Objective
 
 DROPOUT = {"arch": "mlp", "hidden": [8], "dropout": 0.5}
 
@@ -18,7 +18,7 @@ class Watch:
 
     def __init__(self, monkeypatch):
         self.modes, self.inputs, self.batches, self.teachers = [], [], [], []
-        real_student, watch = train._student, self
+        real_student, watch = train.student, self
 
         def student(*given):
             network, config = real_student(*given)
@@ -26,16 +26,16 @@ class Watch:
             return network, config
 
         class Watched(Objective):
-            def __call__(self, batch):
-                watch.batches.append(batch)
-                return super().__call__(batch)
+            def forward(self, student, y, teacher, counts):
+                watch.batches.append(Batch(student.logits, y, teacher.logits))
+                return super().forward(student, y, teacher, counts)
 
         class Kept(teacher_module.Teacher):
             def __init__(self, *given):
                 super().__init__(*given)
                 watch.teachers.append(self)
 
-        monkeypatch.setattr(train, "_student", student)
+        monkeypatch.setattr(train, "student", student)
         monkeypatch.setattr(train, "Objective", Watched)
         monkeypatch.setattr(train, "Teacher", Kept)
 

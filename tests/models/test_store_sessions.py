@@ -170,7 +170,7 @@ def test_a_file_that_is_no_database_is_an_error_and_stays_as_it_is(tmp_path):
     path = tmp_path / "potstill.db"
     path.write_text("my diary " * 1000)
     database = Database(f"sqlite:///{path}")
-    with pytest.raises((Unavailable, sa.exc.DatabaseError)):
+    with pytest.raises(PotstillError, match="cannot be used: file is not a database"):
         database.ping()
     database.dispose()
     assert path.read_text() == "my diary " * 1000

@@ -23,6 +23,7 @@ FORMATS = {
     "csv": "Commas and a header line. Numbers, true/false or text; no empty cells. One split, `train`.",
     "jsonl": "One JSON object on each line, all with the same keys; numbers, true/false, text or lists of numbers. One split, `train`.",
     "parquet": "Numbers, true/false, text, or lists of numbers that all have the same length. One split, `train`.",
+    "txt": "Plain text: each line that is not blank is a row of the one column `text`. One split, `train`.",
 }
 
 

@@ -6,8 +6,11 @@ from pydantic import BaseModel
 
 from contract.check import parse_spec
 from contract.errors import InvalidSpec
+from contract.networks import ModelRef
 from contract.registry import ARCHITECTURES, LOSSES, RECIPES
-from contract.spec import Augment, Columns, Data, EarlyStopping, Evaluation, JobSpec, Keep, ModelRef, Optimizer, Schedule, Source, Training
+from contract.sources import Augment, Columns, Data, Source
+from contract.spec import JobSpec
+from contract.training import EarlyStopping, Evaluation, Keep, Optimizer, Schedule, Training
 from docgen.text import anchor, code, in_words, table
 
 # Heading, model, what it is.
@@ -122,7 +125,7 @@ def _row(model: type[BaseModel], name: str) -> tuple[str, str, str, str]:
     schema = {k: v for k, v in model.model_json_schema(ref_template="{model}")["properties"][name].items() if k != "default"}
     given = MEANINGS.get(f"{model.__name__}.{name}")
     if bool(given) == bool(field.description):
-        raise SystemExit(f"{model.__name__}.{name} needs one description: its own in contract/spec.py, or in docgen/spec.py")
+        raise SystemExit(f"{model.__name__}.{name} needs one description: its own in contract, or in docgen/spec.py")
     return f"`{name}`", in_words(schema, _links()).removesuffix(" or null"), _default(field), given or field.description or ""
 
 

@@ -1,0 +1,68 @@
+"""The part of a spec that says which rows."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from contract.base import Sent
+from contract.rules import wrong
+
+LocalPath = Annotated[str, Field(min_length=1, max_length=4096, description="A path on this machine; only for the engine alone.")]
+
+
+class Columns(Sent):
+    """Which columns of a table to use."""
+
+    label: str | None = Field(default=None, description="The column with the class; `label` (or `y`) when not said.")
+    features: list[str] | None = Field(default=None, min_length=1, description="The columns to learn from; all others when not said.")
+    text: str | None = Field(default=None, description="The column with the text; `text`, `sentence` or the only one when not said.")
+    text_pair: str | None = Field(default=None, description="The second text, where rows are pairs; `text_pair` when there is one.")
+
+
+class Source(Sent):
+    """Where rows come from: an uploaded dataset, a built-in one or (engine alone) a file."""
+
+    dataset: Annotated[str, Field(pattern=r"^(ds_[0-9a-f]{32}|[a-z][a-z0-9_-]{0,63})$")] | None = None
+    path: LocalPath | None = None
+    split: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    columns: Columns = Columns()
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "Source":
+        if (self.dataset is None) == (self.path is None):
+            raise wrong("give exactly one of `dataset` (ds_… or a built-in name) and `path` (engine alone)")
+        return self
+
+
+def _source(value: Any) -> Any:
+    return {"dataset": value} if isinstance(value, str) else value
+
+
+class Augment(Sent):
+    """Random changes to each training image each time it is seen. The teacher then sees the changed images too, live."""
+
+    crop: int = Field(default=0, ge=0, le=64, description="Shift by up to this many pixels in each direction, zeros moving in.")
+    flip: bool = Field(default=False, description="Mirror left and right, one time in two.")
+
+
+class Data(Sent):
+    """The rows to train, validate and test on."""
+
+    train: Source = Field(description="A built-in name, ds_…, or {dataset, split, columns}.")
+    validation: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        default=None, description="Share of the training rows held out: the last of a shuffle that does not depend on the seed."
+    )
+    test: Source | None = Field(
+        default=None, description="Like train. When not said: the train source's test split, else the validation rows."
+    )
+    max_train_samples: Annotated[int, Field(ge=1, le=10**9)] | None = Field(default=None, description="Take only the first N rows.")
+    augment: Augment | None = Field(default=None, description="Random crops and flips of the training images.")
+    max_length: Annotated[int, Field(ge=4, le=131_072)] | None = Field(
+        default=None, description="Texts are cut after so many tokens; 512, or what the network can read, when not said."
+    )
+    mask_probability: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="masked-lm: share of tokens to predict, 0.15 when not said: 80 % of them masked, 10 % replaced, 10 % kept.",
+    )
+
+    _short = field_validator("train", "test", mode="before")(_source)

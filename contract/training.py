@@ -1,0 +1,58 @@
+"""The parts of a spec that say how a student is trained, and how often."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from contract.base import Sent
+from contract.rules import wrong
+
+
+class Optimizer(Sent):
+    name: Literal["adam", "adamw", "sgd"] = Field(default="adam", description="Adam (2014), AdamW (2017) or SGD.")
+    lr: float = Field(default=1e-3, gt=0, le=1e6, description="Learning rate after warm-up.")
+    weight_decay: float = Field(default=0.0, ge=0, le=1e3)
+    momentum: float | None = Field(default=None, ge=0, lt=1, description="SGD only; 0.9 when not said.")
+
+    @model_validator(mode="after")
+    def _momentum_is_sgds(self) -> "Optimizer":
+        if self.momentum is not None and self.name != "sgd":
+            raise wrong(f"`momentum` belongs to sgd; {self.name} has its own", at=("momentum",))
+        return self
+
+
+class Schedule(Sent):
+    name: Literal["constant", "linear", "cosine"] = Field(default="constant", description="linear and cosine fall to zero at the end.")
+    warmup: float = Field(default=0, ge=0, le=1e9, description="Below 1: share of all steps; from 1: number of steps.")
+
+
+class Keep(Sent):
+    last: int = Field(default=2, ge=1, le=1000, description="Newest checkpoints kept.")
+    best: int = Field(default=1, ge=0, le=1000, description="Best checkpoints by validation metric kept besides.")
+
+
+class EarlyStopping(Sent):
+    patience: int = Field(default=3, ge=1, le=100_000, description="Epochs without improvement before stopping.")
+    min_delta: float = Field(default=0.0, ge=0, le=1e6)
+    metric: Literal["accuracy", "loss"] = "accuracy"
+
+
+class Training(Sent):
+    epochs: int = Field(default=10, ge=1, le=1_000_000)
+    batch_size: int = Field(default=64, ge=1, le=1_048_576, description="Rows per optimisation step; the last of an epoch may be smaller.")
+    micro_batch_size: Annotated[int, Field(ge=1, le=1_048_576)] | None = Field(
+        default=None, description="Rows worked on at a time, where a whole batch needs too much memory; the step stays the same."
+    )
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    seed: int = Field(default=42, ge=0, lt=2**31)
+    precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 autocast on CUDA, fp32 on CPU.")
+    clip_norm: Annotated[float, Field(gt=0, le=1e6)] | None = Field(default=None, description="Largest norm of the whole gradient.")
+    checkpoint_every_seconds: float = Field(default=300, ge=0, le=86_400, description="0: after every step.")
+    keep: Keep = Keep()
+    early_stopping: EarlyStopping | None = Field(default=None, description="Needs data.validation; the best epoch's weights are kept.")
+
+
+class Evaluation(Sent):
+    control: bool = Field(default=False, description="Train the same student alone beside it: same weights, order and budget, no teacher.")
+    seeds: int = Field(default=1, ge=1, le=100, description="Repeats with training.seed … + N − 1.")

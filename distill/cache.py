@@ -1,0 +1,86 @@
+"""Files of teacher outputs, under keys made of content: what one job had computed, any other with the same key reads."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from contract.errors import JobError
+from distill import disk
+
+Tensors = dict[str, Tensor]
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def kept(
+    folder: Path, key: str, shapes: Shapes, build: Callable[[], Tensors], warn: Callable[[str], None]
+) -> tuple[Tensors, Literal["built", "hit"]]:
+    """The tensors under `key`, which have these shapes; built and written where they are not there, or not whole."""
+    path = folder / key[:2] / f"{key}.safetensors"
+    with _one_at_a_time(path):
+        known = _read(path, shapes)
+        if known is not None:
+            with contextlib.suppress(OSError):
+                os.utime(path)  # what was not used for longest is the first to go
+            return known, "hit"
+        built = build()
+        try:
+            _write(path, built)
+        except (JobError, OSError, SafetensorError) as error:  # it saves work, and is worth no job
+            warn(f"the run goes on with the teacher's outputs in memory: {error}")
+        return built, "built"
+
+
+@contextlib.contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Runs of one job start together: the second waits for the first's pass. Where no lock can be had, each makes it."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = held.enter_context(path.with_suffix(".lock").open("a"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _read(path: Path, shapes: Shapes) -> Tensors | None:
+    """Mapped into memory, not copied. None where there is no file, or one that a crash of the machine tore or a disk changed."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            written = (file.metadata() or {}).get("sha256")
+    except (OSError, SafetensorError):
+        return None
+    if {name: tuple(tensor.shape) for name, tensor in found.items()} != dict(shapes) or _digest(found) != written:
+        return None
+    return found
+
+
+def _digest(tensors: Tensors) -> str:
+    found = sha256()
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        found.update(tensor.contiguous().view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _write(path: Path, tensors: Tensors) -> None:
+    """Whole or not at all: two jobs that build the same outputs at once both succeed, and write the same bytes."""
+    for left in path.parent.glob(f".{path.stem}.*"):  # by a crash; there may be one for each
+        shutil.rmtree(left, ignore_errors=True)
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}")
+    whole = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    with disk.writing("The cache of teacher outputs", temporary, sum(tensor.nbytes for tensor in whole.values())):
+        temporary.mkdir()
+        save_file(whole, temporary / path.name, metadata={"sha256": _digest(whole)})
+        os.replace(temporary / path.name, path)  # noqa: PTH105 - the atomic rename is the point
+    temporary.rmdir()

@@ -1,0 +1,30 @@
+"""What a network is called with, and what it is asked for."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class TokenBatch(NamedTuple):
+    """ids [B, L] int64, padded on the right; mask [B, L], true where a token stands; segments [B, L]: 0 in the first text, 1 in the
+    second; asked [N]: places in the flattened [B·L] whose tokens are to be told, None where each row has one answer."""
+
+    ids: Tensor
+    mask: Tensor
+    segments: Tensor
+    asked: Tensor | None = None
+
+
+IGNORED = -100  # the label of a token that is not to be predicted
+Given = Tensor | TokenBatch  # features [B, *shape], or tokens
+
+
+@dataclass(frozen=True)
+class Batch:
+    """given: the inputs of B rows. labels [N]: class indices of the rows, or ids of the tokens asked for, −100 for those not counted;
+    counted: how many are, all when None."""
+
+    given: Given
+    labels: Tensor
+    counted: int | None = None

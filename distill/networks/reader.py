@@ -1,0 +1,147 @@
+"""How a network reads: its tokenizer, and where it cuts. Kept as tokenizer.json, the format of the tokenizers library, which transformers
+opens as well."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Encoding, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from contract.errors import ErrorCode, JobError
+from contract.model import Reading
+from contract.spec import NewTokenizer
+from distill.data.blocks import CausalBlocks, MaskedBlocks
+from distill.data.rows import TextSplit
+from distill.data.tokens import Tokens
+
+FILE, SETTINGS = "tokenizer.json", "tokenizer_config.json"
+PAD, UNKNOWN, FIRST, BETWEEN, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
+NAMES = {"pad_token": PAD, "unk_token": UNKNOWN, "cls_token": FIRST, "sep_token": BETWEEN, "mask_token": MASK}
+
+
+class Reader:
+    """A tokenizer with the names of its special tokens as transformers writes them."""
+
+    def __init__(self, tokenizer: Tokenizer, settings: dict[str, Any]) -> None:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self.tokenizer, self.settings = tokenizer, settings
+
+    @property
+    def vocabulary(self) -> int:
+        """Ids it may give out: one more than the largest."""
+        return max(self.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+
+    @property
+    def pad(self) -> int:
+        return self._id("pad_token") or self._id("eos_token") or 0
+
+    @property
+    def end(self) -> int:
+        """What stands between two texts."""
+        return next((id_ for id_ in map(self._id, ("eos_token", "sep_token")) if id_ is not None), self.pad)
+
+    def _id(self, name: str) -> int | None:
+        said = self.settings.get(name)
+        text = said.get("content") if isinstance(said, dict) else said
+        return self.tokenizer.token_to_id(text) if isinstance(text, str) else None
+
+    def read(self, split: TextSplit, reading: Reading) -> Tokens:
+        """Every row as tokens, special ones included; of pairs that are too long the longer text is cut first."""
+        self.tokenizer.enable_truncation(reading.max_length)
+        rows = split.texts[0] if len(split.texts) == 1 else list(zip(*split.texts, strict=True))
+        found: list[Encoding] = self.tokenizer.encode_batch_fast(rows)
+        self.tokenizer.no_truncation()
+        ids = [row.ids or [self.pad] for row in found]  # a tokenizer without special tokens makes nothing of an empty text
+        lengths = torch.tensor([len(row) for row in ids])
+        second = torch.tensor([_second(row.type_ids) if len(split.texts) > 1 else len(row.ids) for row in found])
+        flat = torch.tensor([id_ for row in ids for id_ in row], dtype=torch.int32)
+        starts = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+        return Tokens(flat, starts, second, split.labels, self.pad, sum(bool(row.overflowing) for row in found))
+
+    def blocks(self, split: TextSplit, reading: Reading, task: str, share: float) -> CausalBlocks | MaskedBlocks:
+        """All texts as one row of tokens, an end token after each, in blocks of `reading.max_length`."""
+        found: list[Encoding] = self.tokenizer.encode_batch_fast(split.texts[0], add_special_tokens=False)
+        flat = torch.tensor([id_ for row in found for id_ in (*row.ids, self.end)], dtype=torch.int32)
+        starts = torch.arange(0, len(flat), reading.max_length)
+        if len(starts) > 1 and len(flat) - int(starts[-1]) < 2:  # nothing could be told of a single token
+            starts = starts[:-1]
+        nothing = torch.zeros(len(starts), dtype=torch.int64)
+        starts = torch.cat([starts, torch.tensor([len(flat)])])
+        given: dict[str, Any] = {"flat": flat, "starts": starts, "second": starts.diff(), "labels": nothing, "pad": self.pad}
+        if task == "causal-lm":
+            return CausalBlocks(**given)
+        mask_id = self._id("mask_token")
+        if mask_id is None:
+            raise JobError("The tokenizer has no mask token.", code=ErrorCode.INVALID_MODEL, hint="Use one of a masked language model.")
+        special = {id_ for id_ in (*map(self._id, NAMES), self._id("eos_token"), self._id("bos_token")) if id_ is not None}
+        return MaskedBlocks(**given, mask_id=mask_id, special=tuple(sorted(special)), vocabulary=self.vocabulary, share=share)
+
+    def differs(self, other: "Reader") -> str | None:
+        """In which ids the two vocabularies differ; None when they are one."""
+        mine, theirs = (each.tokenizer.get_vocab(with_added_tokens=True) for each in (self, other))
+        if mine == theirs:
+            return None
+        odd = sorted(token for token in mine.keys() | theirs.keys() if mine.get(token) != theirs.get(token))
+        shown = ", ".join(f"{token!r} is {mine.get(token, 'missing')} and {theirs.get(token, 'missing')}" for token in odd[:3])
+        return f"{len(odd):,} of {len(mine.keys() | theirs.keys()):,} tokens differ ({shown})"
+
+    def save(self, folder: Path, **more: Any) -> None:
+        self.tokenizer.save(str(folder / FILE))
+        (folder / SETTINGS).write_text(json.dumps({**self.settings, **more}, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Reader":
+        """Raises JobError where the folder holds no tokenizer."""
+        settings = json.loads((folder / SETTINGS).read_text()) if (folder / SETTINGS).exists() else {}
+        more = folder / "special_tokens_map.json"
+        if more.exists():
+            settings = {**json.loads(more.read_text()), **settings}
+        try:
+            tokenizer = Tokenizer.from_file(str(folder / FILE)) if (folder / FILE).exists() else _converted(folder)
+        except Exception as error:  # noqa: BLE001 - the library raises plain Exception
+            raise JobError(
+                f"{folder.name} has no tokenizer that can be used: {str(error).splitlines()[0][:300]}.",
+                code=ErrorCode.INVALID_MODEL,
+                hint=f"Add {FILE}, as save_pretrained writes it.",
+            ) from None
+        return cls(tokenizer, settings)
+
+    @classmethod
+    def train(cls, texts: Iterable[str], spec: NewTokenizer) -> "Reader":
+        """A byte-level BPE tokenizer of these texts (Sennrich et al. 2016; Radford et al. 2019), with BERT's special tokens and template.
+
+        The same texts give the same tokenizer, which is why it is no WordPiece: the library's trainer numbers the beginnings of its
+        word pieces by chance.
+        """
+        tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
+        if spec.lowercase:
+            tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=spec.vocabulary,
+            special_tokens=[PAD, UNKNOWN, FIRST, BETWEEN, MASK],
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        ends = [(token, tokenizer.token_to_id(token)) for token in (FIRST, BETWEEN)]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{FIRST} $A {BETWEEN}", pair=f"{FIRST} $A {BETWEEN} $B:1 {BETWEEN}:1", special_tokens=ends
+        )
+        return cls(tokenizer, {"tokenizer_class": "PreTrainedTokenizerFast", **NAMES})
+
+
+def _second(types: list[int]) -> int:
+    return types.index(1) if 1 in types else len(types)
+
+
+def _converted(folder: Path) -> Tokenizer:
+    """Of a folder that has only the older files (vocab.txt, merges.txt, …)."""
+    from transformers import AutoTokenizer
+
+    found: Tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False).backend_tokenizer
+    return found

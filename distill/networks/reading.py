@@ -1,0 +1,123 @@
+"""Networks with the tokenizer they read by."""
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from contract.model import ModelConfig, Reading, longest
+from contract.registry.losses import LANGUAGE
+from distill.data.batch import Given, TokenBatch
+from distill.data.blocks import MaskedBlocks
+from distill.data.rows import Rows, Split, TextSplit
+from distill.networks.build import scaled
+from distill.networks.reader import Reader
+from distill.networks.texts import RecurrentLm
+from distill.objectives import Said
+
+
+class TextNetwork(nn.Module):
+    """`inner` takes token ids [B, L] and a mask [B, L] and gives logits [B, C], or [B, L, V] in a language model."""
+
+    def __init__(self, inner: nn.Module, reader: Reader, reading: Reading) -> None:
+        super().__init__()
+        self.inner, self.reader, self.reading = inner, reader, reading
+
+    def forward(self, given: TokenBatch) -> Tensor:
+        logits: Tensor = self.inner(given.ids, given.mask)
+        return logits
+
+    @property
+    def positions(self) -> int | None:
+        """The longest text, in tokens, that it has positions for; None where it has none to run out of."""
+        return None
+
+    @property
+    def width(self) -> int:
+        """Of the hidden states."""
+        assert isinstance(self.inner, RecurrentLm)
+        return self.inner.head.in_features
+
+    def told(self, given: TokenBatch, hidden: bool = False) -> Said:
+        """Of a language model: what it says of the tokens asked for."""
+        assert isinstance(self.inner, RecurrentLm) and given.asked is not None
+        states = self.inner.states(given.ids).flatten(0, 1)[given.asked]
+        return Said(states, self.inner.head, self.reading.vocabulary, states)
+
+
+class LibraryNetwork(TextNetwork):
+    """`inner` is one of the transformers library."""
+
+    def __init__(self, inner: nn.Module, reader: Reader, reading: Reading) -> None:
+        super().__init__(inner, reader, reading)
+        takes = inspect.signature(inner.forward).parameters
+        self._config: Any = inner.config
+        self.takes_segments = "token_type_ids" in takes and getattr(self._config, "type_vocab_size", 0) > 1
+
+    def _call(self, given: TokenBatch, **more: Any) -> Any:
+        if self.takes_segments:
+            more["token_type_ids"] = given.segments
+        return self.inner(input_ids=given.ids, attention_mask=given.mask.long(), **more)
+
+    def forward(self, given: TokenBatch) -> Tensor:
+        logits: Tensor = self._call(given).logits
+        return logits
+
+    @property
+    def positions(self) -> int | None:
+        return longest(self._config.to_dict())
+
+    @property
+    def width(self) -> int:
+        return int(self._config.hidden_size)
+
+    def told(self, given: TokenBatch, hidden: bool = False) -> Said:
+        """The logits of a whole vocabulary are made from the head's input where and when they are needed, never for all tokens at once:
+        the head itself is given nothing. Ids beyond the tokenizer's, with which vocabularies are padded, are cut off."""
+        assert given.asked is not None
+        head: nn.Linear = self.inner.get_output_embeddings()  # type: ignore[operator]
+        seen: list[Tensor] = []
+
+        def take(_head: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            seen.append(arguments[0])
+            return (arguments[0][:, :0],)
+
+        hook = head.register_forward_pre_hook(take)
+        try:
+            answer = self._call(given, **({"output_hidden_states": True} if hidden else {}))
+        finally:
+            hook.remove()
+        features = seen[0].flatten(0, 1)[given.asked]
+        states = answer.hidden_states[-1].flatten(0, 1)[given.asked] if hidden else None
+        real = self.reader.vocabulary
+
+        def logits(x: Tensor) -> Tensor:
+            return torch.nn.functional.linear(x, head.weight[:real], head.bias[:real] if head.bias is not None else None)
+
+        return Said(features, logits, real, states)
+
+
+def logits_of(network: nn.Module, config: ModelConfig, given: Given) -> Tensor:
+    """[B, C], whatever the network reads."""
+    found: Tensor = network(scaled(given, config.input) if isinstance(given, Tensor) else given)
+    return found
+
+
+def said_of(network: nn.Module, config: ModelConfig, given: Given, hidden: bool = False) -> Said:
+    """What the network says of all that is asked for: of rows, or of tokens."""
+    if isinstance(given, TokenBatch) and given.asked is not None:
+        assert isinstance(network, TextNetwork)
+        return network.told(given, hidden)
+    return Said.of(logits_of(network, config, given))
+
+
+def rows_for(network: nn.Module, config: ModelConfig, split: Split | TextSplit, share: float | None = None, measured: bool = False) -> Rows:
+    """The rows as this network takes them. share: of tokens to mask, in a masked language model; measured: always the same ones."""
+    if not isinstance(split, TextSplit):
+        return split
+    assert isinstance(network, TextNetwork), "contract.fit checks that a network that reads text is given text"
+    if config.task not in LANGUAGE:
+        return network.reader.read(split, network.reading)
+    rows = network.reader.blocks(split, network.reading, config.task, share or 0.15)
+    return rows.measured() if measured and isinstance(rows, MaskedBlocks) else rows

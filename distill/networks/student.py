@@ -1,0 +1,56 @@
+"""The network a spec wants trained."""
+
+from itertools import chain
+
+from torch import nn
+
+from contract.model import ModelConfig, Reading
+from contract.spec import FromLayers, JobSpec, ModelRef, NewTokenizer
+from distill.data.load import Data
+from distill.data.rows import TextSplit
+from distill.inputs import Inputs
+from distill.networks import library
+from distill.networks.build import build
+from distill.networks.files import load
+from distill.networks.reader import Reader
+from distill.networks.reading import TextNetwork
+
+LONGEST = 512  # tokens of a text, for networks that have no longest of their own
+
+
+def student(spec: JobSpec, data: Data, inputs: Inputs) -> tuple[nn.Module, ModelConfig]:
+    """Built, or opened, with its config. New weights are drawn from torch's current random state."""
+    classes = data.shape.classes
+    if isinstance(spec.student, ModelRef):
+        return _cut(spec, data, *load(inputs.models["student"], spec.task, classes))
+    if isinstance(spec.student, FromLayers):
+        field = "teacher" if spec.student.init == "teacher" else "student.init"
+        return _cut(spec, data, *library.from_layers(inputs.models[field], spec.student.layers, spec.task, classes))
+    if not isinstance(data.train, TextSplit):
+        network = build(spec.student, data.shape.shape, len(classes))
+        return network, ModelConfig.of(spec.student, spec.task, data.shape, data.scaling)
+    reader, texts = _reader(spec, data.train, inputs), len(data.train.texts)
+    if isinstance(spec.student, library.Transformer):
+        return library.built(spec.student, spec.task, reader, classes, texts, spec.data.max_length)
+    reading = Reading(texts=texts, vocabulary=reader.vocabulary, max_length=spec.data.max_length or LONGEST)
+    inner = build(spec.student, (reader.vocabulary,), len(classes))
+    return TextNetwork(inner, reader, reading), ModelConfig.of(spec.student, spec.task, data.shape, data.scaling, reading)
+
+
+def _reader(spec: JobSpec, train: TextSplit, inputs: Inputs) -> Reader:
+    """The tokenizer asked for; not said, the teacher's, so that both may share what they read; without a teacher a new one."""
+    field = "tokenizer" if isinstance(spec.tokenizer, ModelRef) else "teacher" if spec.tokenizer is None and spec.teacher else None
+    if field is not None:
+        return Reader.load(inputs.models[field])
+    return Reader.train(chain(*train.texts), spec.tokenizer if isinstance(spec.tokenizer, NewTokenizer) else NewTokenizer())
+
+
+def _cut(spec: JobSpec, data: Data, network: nn.Module, config: ModelConfig) -> tuple[nn.Module, ModelConfig]:
+    """The same network, reading these rows: so many texts each, and no longer than the spec says."""
+    if isinstance(network, TextNetwork) and isinstance(data.train, TextSplit):
+        reading = network.reading
+        wanted = spec.data.max_length or reading.max_length
+        longest = min(wanted, network.positions or wanted)
+        network.reading = reading.model_copy(update={"texts": len(data.train.texts), "max_length": longest})
+        config = config.model_copy(update={"text": network.reading})
+    return network, config

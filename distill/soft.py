@@ -1,0 +1,93 @@
+"""What a student hears of its teacher, and what the two must agree in to be compared."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from contract.errors import ErrorCode, InvalidSpec
+from contract.events import LogLine, PhaseChanged, RunEvent
+from contract.model import ModelConfig
+from contract.registry import Cosine
+from contract.registry.losses import LANGUAGE
+from contract.spec import JobSpec
+from contract.status import Phase
+from distill import teacher_tokens
+from distill.data import Split, TextSplit
+from distill.data.blocks import CausalBlocks
+from distill.networks import TextNetwork, rows_for
+from distill.teacher import Live, Outputs, Teacher
+
+Emit = Callable[[RunEvent], None]
+Soft = Outputs | Live | teacher_tokens.TokenOutputs
+TOP_K = 64
+
+
+def soft_targets(spec: JobSpec, teacher: Teacher, train: Split | TextSplit, network: nn.Module, config: ModelConfig, emit: Emit) -> Soft:
+    """The teacher's outputs for all rows, once; or the teacher itself, where every epoch shows it something else."""
+    if spec.data.augment is not None:
+        return Live(teacher, len(train))
+    if spec.task in LANGUAGE:
+        _refuse_other_vocabulary(teacher.network, network)
+        _refuse_longer_blocks(teacher.network, network)
+        if spec.teacher_outputs == "cached":
+            return _token_outputs(spec, teacher, train, network, config, emit)
+        return Live(teacher, len(train), hidden=any(term.SEES == "hidden" for term in spec.terms))
+    if spec.teacher_outputs == "live":
+        return Live(teacher, len(train), teacher.rows(train))
+    emit(PhaseChanged(phase=Phase.TEACHER_INFERENCE, message=f"{len(train):,} rows"))
+    outputs = teacher.outputs(train)
+    emit(LogLine(message=f"teacher outputs for {len(train):,} rows, cache: {outputs.cache}", data=outputs.summary()))
+    return outputs
+
+
+def _token_outputs(
+    spec: JobSpec, teacher: Teacher, train: Split | TextSplit, network: nn.Module, config: ModelConfig, emit: Emit
+) -> teacher_tokens.TokenOutputs:
+    rows, k = rows_for(network, config, train), spec.teacher_top_k or TOP_K
+    assert isinstance(rows, CausalBlocks)
+    told = f"{len(rows):,} blocks of {rows.lengths.max():,} tokens, {teacher_tokens.size(rows, k) / 1e6:,.1f} MB to keep"
+    emit(PhaseChanged(phase=Phase.TEACHER_INFERENCE, message=told))
+    outputs = teacher_tokens.outputs(teacher, rows, k)
+    emit(LogLine(message=f"teacher outputs for {told}, cache: {outputs.cache}", data=outputs.summary()))
+    return outputs
+
+
+def _refuse_other_vocabulary(teacher: nn.Module, student: nn.Module) -> None:
+    assert isinstance(teacher, TextNetwork) and isinstance(student, TextNetwork)
+    if (odd := teacher.reader.differs(student.reader)) is not None:
+        raise InvalidSpec(
+            f"tokenizer: teacher and student have different vocabularies: {odd}. Token by token they cannot be compared.",
+            code=ErrorCode.DOES_NOT_FIT,
+            param="tokenizer",
+            hint="Leave `tokenizer` out, so that the student reads by the teacher's; or train the student on its own: kind: train.",
+        )
+
+
+def _refuse_longer_blocks(teacher: nn.Module, student: nn.Module) -> None:
+    assert isinstance(teacher, TextNetwork) and isinstance(student, TextNetwork)
+    if teacher.positions is not None and student.reading.max_length > teacher.positions:
+        raise InvalidSpec(
+            f"data.max_length: blocks of {student.reading.max_length} tokens are longer than the teacher's {teacher.positions} positions.",
+            code=ErrorCode.DOES_NOT_FIT,
+            param="data.max_length",
+            hint=f"Set it to {teacher.positions} or less.",
+        )
+
+
+def widths(spec: JobSpec, student: nn.Module, teacher: Teacher | None) -> tuple[int, int] | None:
+    """Of hidden states, where a term compares them. InvalidSpec where it needs them equal and they are not."""
+    looks = [i for i, term in enumerate(spec.terms) if term.SEES == "hidden"]
+    if not looks or teacher is None:
+        return None
+    assert isinstance(student, TextNetwork) and isinstance(teacher.network, TextNetwork)
+    found = student.width, teacher.network.width
+    for i in looks:
+        if isinstance(spec.terms[i], Cosine) and found[0] != found[1]:
+            param = f"objective.{i}" if spec.objective is not None else "recipe"
+            raise InvalidSpec(
+                f"{param}: cosine compares hidden states of equal width; the student's have {found[0]} values, the teacher's {found[1]}.",
+                code=ErrorCode.DOES_NOT_FIT,
+                param=param,
+                hint="Use hidden_mse, which learns a projection, or a student as wide as its teacher.",
+            )
+    return found

@@ -1,0 +1,164 @@
+"""Texts and the networks that read them, at the door: columns, model folders of transformers, and who refers to what."""
+
+import json
+from typing import Any
+
+import pytest
+from real_service import Api
+from worker_hand import safetensors
+
+ROWS = "".join(json.dumps({"text": f"row {i}", "label": "good" if i % 2 else "bad"}) + "\n" for i in range(20))
+PAIRS = "".join(json.dumps({"premise": f"row {i}", "claim": "so it is", "label": i % 2}) + "\n" for i in range(20))
+CONFIG: dict[str, Any] = {
+    "architectures": ["BertModel"],
+    "model_type": "bert",
+    "vocab_size": 6,
+    "hidden_size": 2,
+    "num_hidden_layers": 1,
+    "max_position_embeddings": 40,
+}
+WEIGHTS = {"embeddings.word_embeddings.weight": [6, 2], "pooler.dense.bias": [2]}
+TOKENIZER = b'{"model": {"type": "WordPiece"}}'
+
+
+def add(api: Api, content: str = ROWS, name: str = "rows.jsonl") -> str:
+    return str(api.http.post("/v1/datasets", files={"file": (name, content)}).json()["id"])
+
+
+def push(api: Api, config: Any = None, **files: bytes | None) -> Any:
+    parts: dict[str, bytes | None] = {
+        "model.safetensors": safetensors(WEIGHTS),
+        "config.json": json.dumps(CONFIG if config is None else config).encode(),
+        "tokenizer.json": TOKENIZER,
+        **files,
+    }
+    sent = [("file", (name, content)) for name, content in parts.items() if content is not None]
+    return api.http.post("/v1/models", files=sent, data={"name": "encoder"})
+
+
+def spec(dataset: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "kind": "train",
+        "task": "text-classification",
+        "data": {"train": dataset, "validation": 0.5},
+        "student": {"arch": "bilstm"},
+        **changes,
+    }
+
+
+def test_texts_are_read_by_the_columns_there_are(api: Api) -> None:
+    assert api.post("/v1/jobs/validate", spec(add(api))).json()["valid"]
+    pairs = add(api, PAIRS)
+    api.refused(api.post("/v1/jobs", spec(pairs)), 422, "does_not_fit", "data.train.columns.text")
+    both = {"dataset": pairs, "columns": {"text": "premise", "text_pair": "claim"}}
+    assert api.post("/v1/jobs/validate", spec(pairs, data={"train": both, "validation": 0.5})).json()["valid"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "param", "said"),
+    [
+        ({"text": "txet"}, "data.train.columns.text", "the columns are premise, claim, label"),
+        ({"text": "label"}, "data.train.columns.text", "is the label"),
+        ({"text": "premise", "text_pair": "x"}, "data.train.columns.text_pair", "there is no column 'x'"),
+        ({"text": "premise", "label": "stars"}, "data.train.columns.label", "there is no column 'stars'"),
+        ({"features": ["premise"]}, "data.train.columns.features", "text-classification reads text"),
+    ],
+)
+def test_a_wrong_column_is_named_with_those_there_are(api: Api, columns: dict[str, Any], param: str, said: str) -> None:
+    data = {"train": {"dataset": add(api, PAIRS), "columns": columns}, "validation": 0.5}
+    answer = api.post("/v1/jobs", spec("", data=data))
+    assert said in answer.json()["detail"]
+    assert answer.status_code == 422 and answer.json()["param"] == param
+
+
+def test_a_language_model_needs_no_labels_and_reads_plain_lines(api: Api) -> None:
+    lines = add(api, "to be or not to be\n\nthat is the question\n", "play.txt")
+    found = api.post("/v1/jobs/validate", spec(lines, task="causal-lm", student={"arch": "gpt2"})).json()
+    assert found["valid"], found
+    assert found["estimate"]["steps"] is None and found["estimate"]["train_rows"] == 1
+    api.refused(api.post("/v1/jobs", spec(lines)), 422, "does_not_fit", "data.train.columns.label")
+    api.refused(api.post("/v1/jobs", spec(lines, task="causal-lm", student={"arch": "bert"})), 422, "invalid_spec", "student.arch")
+
+
+def test_a_folder_of_transformers_is_a_model(api: Api) -> None:
+    answer = push(api)
+    assert answer.status_code == 201, answer.text
+    model = answer.json()
+    assert (model["task"], model["parameters"]) == ("", 14)
+    assert model["config"]["arch"] == "bert" and model["config"]["text"] == {"texts": 1, "vocabulary": 6, "max_length": 40}
+    dataset = add(api)
+    goes_on = spec(dataset, student={"model": model["id"]})
+    job = api.submit(goes_on)
+    api.refused(api.http.delete(f"/v1/models/{model['id']}"), 409, "in_use")
+    api.post(f"/v1/jobs/{job['id']}/cancel")
+    teaches = spec(dataset, kind="distill", teacher={"model": model["id"]})
+    assert "was taught no classes" in api.refused(api.post("/v1/jobs", teaches), 422, "does_not_fit", "teacher")["detail"]
+
+
+def test_a_classifier_of_transformers_is_held_to_its_classes(api: Api) -> None:
+    named = {**CONFIG, "architectures": ["BertForSequenceClassification"], "id2label": {"0": "bad", "1": "good"}}
+    model = push(api, named).json()
+    assert (model["task"], model["config"]["classes"]) == ("text-classification", ["bad", "good"])
+    fits = spec(add(api), kind="distill", teacher={"model": model["id"]}, student={"init": "teacher", "layers": [0]})
+    assert api.post("/v1/jobs/validate", fits).json()["valid"]
+    other = spec(add(api, ROWS.replace("good", "fine")), kind="distill", teacher={"model": model["id"]})
+    assert "it knows 2 classes (bad, good)" in api.refused(api.post("/v1/jobs", other), 422, "does_not_fit", "teacher")["detail"]
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"tokenizer.json": None}, "needs its tokenizer"),
+        ({"model.safetensors": None}, "model.safetensors is missing"),
+        ({"pytorch_model.bin": b"PK\x03\x04"}, "is no file of a model here"),
+        ({"model.safetensors": b"PK\x03\x04" + b"x" * 60}, "looks like a pickle"),
+        ({"model-00001-of-00002.safetensors": safetensors({"a": [1]}), "model.safetensors": None}, "model.safetensors.index.json"),
+        ({"config.json": b'{"model_type": "vit"}'}, "vocab_size: it is missing"),
+        ({"config.json": b'{"model_type": "bert", "vocab_size": 0}'}, "vocabulary"),
+        ({"tokenizer.json": b"\xff\xfe"}, "not UTF-8"),
+    ],
+)
+def test_what_is_no_model_is_refused(api: Api, files: dict[str, bytes | None], said: str) -> None:
+    answer = push(api, **files)
+    problem = api.refused(answer, 422, "invalid_model", "file")
+    assert said in problem["detail"]
+    assert api.running.files() == set()
+
+
+def test_weights_in_several_files_come_with_their_index(api: Api) -> None:
+    shards = {"model-00001-of-00002.safetensors": safetensors({"a": [3]}), "model-00002-of-00002.safetensors": safetensors({"b": [4]})}
+    index = json.dumps({"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}).encode()
+    answer = push(api, **{"model.safetensors": None, "model.safetensors.index.json": index, **shards})
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["parameters"] == 7
+    del shards["model-00002-of-00002.safetensors"]
+    refused = push(api, **{"model.safetensors": None, "model.safetensors.index.json": index, **shards})
+    assert "names model-00001-of-00002.safetensors, model-00002-of-00002.safetensors" in refused.json()["detail"]
+
+
+def test_every_reference_of_a_text_job_counts(api: Api) -> None:
+    """The tokenizer's network and the one whose layers are taken: kept from deletion, waited for, and named in batches."""
+    model, dataset = push(api).json()["id"], add(api)
+    for uses in ({"tokenizer": {"model": model}}, {"student": {"init": {"model": model}, "layers": [0]}}):
+        job = api.submit(spec(dataset, **uses))["id"]
+        api.refused(api.http.delete(f"/v1/models/{model}"), 409, "in_use")
+        api.post(f"/v1/jobs/{job}/cancel")
+    batch = [
+        {**spec(dataset), "name": "first"},
+        {**spec(dataset), "name": "reads-alike", "tokenizer": {"job": "@first"}},
+        {**spec(dataset), "name": "half", "student": {"init": {"job": "@first"}, "layers": [0]}},
+    ]
+    answer = api.post("/v1/jobs/batch", {"jobs": batch})
+    assert answer.status_code == 202, answer.text
+    first, *others = answer.json()["data"]
+    for job in others:
+        assert (job["status"], job["depends_on"]) == ("waiting", [first["id"]])
+
+
+def test_a_control_arm_has_the_teachers_tokenizer_and_layers(api: Api) -> None:
+    dataset = add(api)
+    teacher = api.submit(spec(dataset))["id"]
+    distilled = {"kind": "distill", "teacher": {"job": teacher}, "evaluation": {"control": True}}
+    job = api.submit(spec(dataset, **distilled))["id"]
+    runs = {run["kind"]: run["resolved_spec"] for run in api.get(f"/v1/jobs?parent={job}").json()["data"]}
+    assert runs["train"]["tokenizer"]["job"] == teacher and runs["train"]["teacher"] is None
