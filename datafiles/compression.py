@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from datafiles.limits import Limits
 from datafiles.refusal import plain, refuse
@@ -18,7 +18,7 @@ _EMPTY = "Upload a file with at least one row."
 
 @contextmanager
 def opened(path: Path, gzipped: bool, limits: Limits) -> Iterator[BinaryIO]:
-    """The file's content, unpacked and seekable, at its start. Refuses missing, empty, oversized and broken files."""
+    """The file's content, unpacked and seekable, at its start, under a name. Refuses missing, empty, oversized and broken files."""
     try:
         file = path.open("rb")
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
@@ -32,8 +32,10 @@ def opened(path: Path, gzipped: bool, limits: Limits) -> Iterator[BinaryIO]:
             yield file
             return
         # A file, not memory: the API unpacks for many people at once.
-        with tempfile.TemporaryFile() as unpacked:
+        with tempfile.NamedTemporaryFile() as temporary:
+            unpacked = cast(BinaryIO, temporary)
             _unpack(file, size, unpacked, limits)
+            unpacked.flush()  # for those who open it by its name
             unpacked.seek(0)
             yield unpacked
 

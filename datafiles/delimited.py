@@ -57,7 +57,7 @@ def _count_columns(file: BinaryIO, limits: Limits) -> int:
 
 
 def _parse(file: BinaryIO, limits: Limits, types: dict[str, str]) -> "pa.Table":
-    from pyarrow import ArrowInvalid, csv  # late: the API stays small until the first CSV
+    from pyarrow import ArrowInvalid, OSFile, csv  # late: the API stays small until the first CSV
 
     ragged: list[Any] = []
 
@@ -66,9 +66,8 @@ def _parse(file: BinaryIO, limits: Limits, types: dict[str, str]) -> "pa.Table":
         return "error"
 
     def attempt(threads: bool) -> "pa.Table":
-        file.seek(0)
         return csv.read_csv(
-            file,
+            OSFile(file.name),  # its own: after an error Arrow reads ahead for a while, and would move the place of the next attempt
             read_options=csv.ReadOptions(use_threads=threads, block_size=limits.max_line_bytes),
             parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=on_ragged),
             convert_options=csv.ConvertOptions(column_types=types, strings_can_be_null=False),

@@ -180,7 +180,7 @@ def test_outputs_of_a_teacher_that_cannot_be_kept_stop_no_job(engine, teacher, m
 def test_outputs_of_a_teacher_without_room_are_not_begun(tmp_path, teacher, monkeypatch):
     warnings = []
     asked, _ = outputs_of(teacher, tmp_path / "cache")
-    asked._warn = warnings.append
+    asked.warn = warnings.append
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 0, 3600 + disk.MARGIN - 1))
     monkeypatch.setattr(cache, "save_file", pytest.fail)
     spec = small()
