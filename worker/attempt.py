@@ -15,7 +15,7 @@ import structlog
 from pydantic import ValidationError
 
 from contract.errors import ErrorCode, JobError, Unavailable
-from contract.events import RUN_EVENT, Failed, Finished, Outcome, Stopped
+from contract.events import RUN_EVENT, CheckpointSaved, Failed, Finished, Outcome, Stopped
 from contract.model import ModelConfig
 from contract.status import JobStatus
 from models import claims, teardown
@@ -29,7 +29,7 @@ from worker.backlog import Backlog
 from worker.hold import Hold
 from worker.inputs import gather
 from worker.settings import Settings
-from worker.sink import Sink, store_folder
+from worker.sink import Sink, discard, store_folder
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -217,5 +217,8 @@ class Attempt(Hold):
 def _drain(events: Connection, backlog: Backlog) -> None:
     with contextlib.suppress(EOFError, OSError):
         while True:
-            backlog.put(RUN_EVENT.validate_json(events.recv_bytes()))
+            event = RUN_EVENT.validate_json(events.recv_bytes())
+            backlog.put(event)
+            if isinstance(event, CheckpointSaved):
+                discard(event)
     backlog.end()

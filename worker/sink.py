@@ -1,6 +1,7 @@
 """The run's news on their way into the database: in order, in batches, each batch once, under the fence. The answer says
 whether somebody wants the run to stop."""
 
+import contextlib
 import shutil
 import time
 from collections.abc import Sequence
@@ -42,6 +43,24 @@ def store_folder(put: teardown.Put, folder: Path, prefix: str, kind: str) -> lis
     return found
 
 
+def discard(event: CheckpointSaved) -> None:
+    """Removes the folders of checkpoints that this one replaced and that still wait to be stored: a slow store must not fill the
+    disk. What the sink has taken is its own; of the two renames one succeeds."""
+    for step in event.dropped:
+        folder = Path(event.folder).with_name(str(step))
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(folder.rename(folder.with_name(f"{step}.replaced")), ignore_errors=True)
+
+
+def _take(event: CheckpointSaved) -> Path | None:
+    """The checkpoint's folder under a name that nobody else removes; None where it was replaced before its turn came."""
+    folder = Path(event.folder)
+    taken = folder.with_name(f"{event.step}.taken")
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(taken)
+    return taken if taken.is_dir() else None
+
+
 class Sink:
     """Writes one attempt's events down. Every write may raise LeaseLostError, and Unavailable, after which nothing is lost:
     the events stay in the backlog, and the job's row knows how many of them it has, so that a commit whose answer got lost
@@ -51,6 +70,7 @@ class Sink:
         self.database, self.blobs, self.claim, self.backlog = database, blobs, claim, backlog
         self.status = JobStatus.RUNNING  # as of the last write
         self._position = 0  # events taken out of the backlog
+        self._replaced: list[int] = []  # checkpoints to forget with the next that is stored
         self._tried_at = 0.0
         self._stepped = False
         self._failed = False
@@ -85,14 +105,19 @@ class Sink:
 
     def _checkpoint(self, event: CheckpointSaved, events: list[RunEvent]) -> None:
         """Files first, then the row, then those it replaced; no file waits inside a transaction."""
-        folder = Path(event.folder)
+        folder = _take(event)
+        if folder is None:
+            self._commit(events, [])
+            self._replaced += event.dropped  # they stay until a newer one is stored
+            return
         with teardown.storing(self.database, self.blobs) as put:
             loose = self._commit(events, store_folder(put, folder, f"checkpoints/{event.step}/", "checkpoint"))
+        self._replaced = []
         shutil.rmtree(folder, ignore_errors=True)  # the store has it; a second link would keep the bytes of dropped ones alive
         teardown.let_go(self.database, self.blobs, loose)
 
     def _commit(self, events: list[RunEvent], files: Sequence[StoredFile]) -> list[str]:
-        """One transaction; returns blobs that may now be unused."""
+        """One transaction; returns blobs that may now be unused. files: those of the checkpoint with which `events` end."""
         loose: list[str] = []
         with self.database.write() as session:
             job = claims.fenced(session, self.claim)
@@ -100,9 +125,10 @@ class Sink:
             fresh = events[max(0, job.accepted - self._position) :]
             if fresh:
                 self._write(session, job, fresh)
-                if isinstance(fresh[-1], CheckpointSaved):
-                    saved = fresh[-1]
-                    loose = claims.add_checkpoint(session, self.claim, saved.step, saved.metrics, files, saved.dropped)
+                saved = fresh[-1]
+                if isinstance(saved, CheckpointSaved) and files:
+                    dropped = [*self._replaced, *saved.dropped]
+                    loose = claims.add_checkpoint(session, self.claim, saved.step, saved.metrics, files, dropped)
                 job.accepted = self._position + len(events)
                 if job.event_seq // FORGET_EVERY > seq // FORGET_EVERY:
                     _forget(session, job)

@@ -19,7 +19,7 @@ from models.claims import Claim, LeaseLostError
 from models.results import Artifact, Checkpoint, MetricPoint
 from worker import sink as sink_module
 from worker.backlog import Backlog
-from worker.sink import Sink
+from worker.sink import Sink, discard
 
 
 @pytest.fixture
@@ -117,6 +117,44 @@ def test_the_local_folder_goes_once_the_store_has_the_checkpoint(world: World, b
     with world.database.read() as session:
         assert list(session.scalars(sa.select(Checkpoint.step).order_by(Checkpoint.step))) == [7, 8]
     assert len([path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]) == 2
+
+
+def test_what_was_replaced_before_its_turn_came_is_not_stored(world: World, blobs: Blobs, tmp_path: Path) -> None:
+    """With a store that is slow or away the disk holds what the spec keeps, and no row goes before a newer one is there."""
+    events = [saved(tmp_path, number, dropped=(number - 2,) if number > 2 else ()) for number in range(1, 9)]
+    sink = made(world, blobs, tmp_path, *events[:4])
+    sink.flush()
+
+    def steps() -> list[int]:
+        with world.database.read() as session:
+            return list(session.scalars(sa.select(Checkpoint.step).order_by(Checkpoint.step)))
+
+    assert steps() == [3, 4]
+    for event in events[4:]:
+        sink.backlog.put(event)
+        discard(event)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["7", "8"]
+    written = sink._commit
+    seen: list[list[int]] = []
+    sink._commit = lambda *given: (written(*given), seen.append(steps()))[0]  # type: ignore[method-assign]
+    sink.flush()
+    assert seen == [[3, 4], [3, 4], [7], [7, 8]]
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+    assert len([path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]) == 2
+
+
+def test_what_is_being_stored_is_not_discarded(world: World, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A try whose answer was lost needs the files again."""
+    sink = made(world, blobs, tmp_path, saved(tmp_path, 1))
+    lost_answers(world, monkeypatch, times=1)
+    with pytest.raises(Unavailable):
+        sink.flush()
+    discard(newer := saved(tmp_path, 2, dropped=(1,)))
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["1.taken", "2"]
+    sink.backlog.put(newer)
+    sink.flush()
+    with world.database.read() as session:
+        assert list(session.scalars(sa.select(Checkpoint.step))) == [2]
 
 
 def test_a_lost_lease_writes_nothing(world: World, blobs: Blobs, tmp_path: Path) -> None:
