@@ -37,7 +37,7 @@ Line = dict[str, Any]
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faults", default="", help="names, with commas between them; all without")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no batch after so many")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no trial after so many")
     parser.add_argument("--seed", type=int, default=0, help="the first seed of each fault")
     parser.add_argument("--file", type=Path, default=TRIALS)
     parser.add_argument("--table", action="store_true", help=f"write the table into {PAGE.relative_to(ROOT)}; run nothing")
@@ -82,7 +82,10 @@ def trials(fault: Fault, seeds: list[int], end: float) -> Iterator[Trial]:
     folder = Path(tempfile.mkdtemp(prefix="potstill-chaos-"))
     try:
         with closing(fault.run(folder, seeds)) as found:  # type: ignore[type-var]
-            yield from found
+            for trial in found:
+                yield trial
+                if time.monotonic() > end:
+                    return
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
