@@ -49,6 +49,8 @@ class Attempt(Hold):
         self.database, self.blobs, self.context, self.claim, self.device = database, blobs, context, claim, device
         self.folder = settings.work_folder() / claim.job_id / f"attempt-{claim.attempt}"
         self.settled = False  # its end is written, or somebody else's to write
+        self._backlog = Backlog(self.folder / "events.spill")
+        self._drain: threading.Thread | None = None
 
     def run(self) -> None:
         try:
@@ -61,7 +63,14 @@ class Attempt(Hold):
             self.log.exception("the end of the attempt could not be written")
         finally:
             self.kill()
+            self._close()
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _close(self) -> None:
+        """The thread that drains the pipe removes folders too; while it does, none of them could be removed from here."""
+        if self._drain is not None:
+            self._backlog.end()
+            self._drain.join()
 
     def _guarded(self) -> None:
         """Whatever goes wrong here is written down too: what nobody expected counts as a crash."""
@@ -97,14 +106,13 @@ class Attempt(Hold):
             self._offer(lambda: self._with_session(claims.decline, reason))
             self.log.warning("declined", reason=reason)
             return
-        backlog = Backlog(self.folder / "events.spill")
-        sink = Sink(self.database, self.blobs, self.claim, backlog)
-        self._start(order, backlog)
-        self._follow(backlog, sink)
+        sink = Sink(self.database, self.blobs, self.claim, self._backlog)
+        self._start(order)
+        self._follow(sink)
         self._offer(sink.flush)
-        self._offer(lambda: self._settle(backlog.outcome))
+        self._offer(lambda: self._settle(self._backlog.outcome))
 
-    def _start(self, order: trainer.Order, backlog: Backlog) -> None:
+    def _start(self, order: trainer.Order) -> None:
         """Starts the trainer. A thread of its own drains the pipe, so that a slow database never makes a training step wait."""
         events, events_out = self.context.Pipe(duplex=False)
         control_in, control = self.context.Pipe(duplex=False)
@@ -113,11 +121,13 @@ class Attempt(Hold):
         events_out.close()
         control_in.close()
         self.hold(process, control)
-        threading.Thread(target=_drain, args=(events, backlog), daemon=True, name=f"drain-{self.claim.job_id[-6:]}").start()
+        name = f"drain-{self.claim.job_id[-6:]}"
+        self._drain = threading.Thread(target=_drain, args=(events, self._backlog), daemon=True, name=name)
+        self._drain.start()
 
-    def _follow(self, backlog: Backlog, sink: Sink) -> None:
+    def _follow(self, sink: Sink) -> None:
         """Passes events on until the trainer is gone."""
-        while backlog.wait(0.05):
+        while self._backlog.wait(0.05):
             if sink.due():
                 with contextlib.suppress(Unavailable):  # the backlog keeps them
                     sink.flush()

@@ -53,7 +53,14 @@ class Worker:
         self.process.popen.send_signal(signal.SIGTERM)
 
     def freeze(self) -> None:
+        """Every thread of it has stopped when this returns; a busy machine lets them go on for a while."""
         self.process.popen.send_signal(signal.SIGSTOP)
+        until(self._stopped, 10, "a stop")
+
+    def _stopped(self) -> bool:
+        with contextlib.suppress(psutil.NoSuchProcess):  # a thread that ended meanwhile
+            return {psutil.Process(thread.id).status() for thread in self.process.ps.threads()} == {psutil.STATUS_STOPPED}
+        return False
 
     def thaw(self) -> None:
         self.process.popen.send_signal(signal.SIGCONT)
