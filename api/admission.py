@@ -129,7 +129,7 @@ def refuse_names_outside_batches(spec: JobSpec) -> None:
 def _test(look: Lookup, spec: JobSpec, train: Rows) -> Rows | None:
     """The rows to measure on; None for the validation rows."""
     if spec.data.test is not None:
-        return look.rows(spec.data.test, "test", "data.test", spec.task)
+        return look.rows(spec.data.test, "test", "data.test", spec.task, beside=spec.data.train)
     if "test" in train.splits:
         return look.rows(spec.data.train.model_copy(update={"split": "test"}), "test", "data.test", spec.task)
     if not spec.data.validation:

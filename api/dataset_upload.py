@@ -17,7 +17,7 @@ from api.idempotency import Created
 from api.multipart import Form, Part
 from api.paging import refused
 from contract.errors import InvalidData, InvalidSpec
-from contract.fit import LABELS
+from contract.fit import TAGS
 from contract.wire import PreviewView
 from models.blobs import Blobs
 from models.dataset import Dataset
@@ -115,12 +115,12 @@ def _classes(data: "DataFile") -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for column in data.columns():
         names = data.classes(column.name) if not column.shape else None
-        if names is not None and (len(names) <= MAX_CLASSES or column.name in LABELS):
+        if names is not None and (len(names) <= MAX_CLASSES or column.name in TAGS):
             found[column.name] = names
     kept: dict[str, list[str]] = {}
     room = MAX_STORED
-    for name in sorted(found, key=lambda name: (name not in LABELS, len(found[name]))):
-        if name in LABELS or len(found[name]) <= room:
+    for name in sorted(found, key=lambda name: (name not in TAGS, len(found[name]))):
+        if name in TAGS or len(found[name]) <= room:
             kept[name] = found[name]
             room -= len(found[name])
     return kept

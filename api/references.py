@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from api import lookup
 from contract.errors import ErrorCode, InvalidSpec, NotFound
-from contract.fit import Column, DataShape, builtin_shape, choose_columns
+from contract.fit import Column, DataShape, builtin_shape, choose_columns, test_split
 from contract.model import ModelConfig
 from contract.registry import BUILTINS
 from contract.spec import Columns, JobKind, JobSpec, ModelRef, Source
@@ -48,7 +48,8 @@ class Lookup:
         self.lock = lock
         self.called = called or {}  # job id → its @name in this batch
 
-    def rows(self, source: Source, default_split: str, field: str, task: str) -> Rows:
+    def rows(self, source: Source, default_split: str, field: str, task: str, beside: Source | None = None) -> Rows:
+        """beside: the rows trained on, where these are to measure on."""
         if source.path is not None:
             raise _wrong(f"{field}.path", "a path means nothing to a service", hint=NO_PATHS)
         assert source.dataset is not None
@@ -56,7 +57,8 @@ class Lookup:
             return self._builtin(source, default_split, field, task)
         dataset = self._dataset(source.dataset, field)
         splits = tuple(sorted(dataset.splits, key=lambda name: (name != "train", name)))  # Postgres keeps no order of keys
-        split = _existing_split(source.split, default_split, splits, field, source.dataset)
+        default = default_split if beside is None else test_split(source, beside, splits)
+        split = _existing_split(source.split, default, splits, field, source.dataset)
         columns = [Column.model_validate(column) for column in dataset.columns]
         chosen = choose_columns(columns, source.columns, task, field)
         classes = dataset.classes.get(chosen.label) if chosen.label else []
@@ -67,8 +69,7 @@ class Lookup:
                 ErrorCode.DOES_NOT_FIT,
                 "Labels are integers or words; name their column under columns.label.",
             )
-        shape = DataShape(shape=chosen.shape, classes=classes, texts=chosen.texts, speaks="" if chosen.label else task)
-        return Rows(dataset.id, split, dataset.splits[split], splits, shape)
+        return Rows(dataset.id, split, dataset.splits[split], splits, chosen.made_for(classes))
 
     def network(self, ref: ModelRef, field: str) -> Network:
         if ref.path is not None:

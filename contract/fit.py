@@ -8,28 +8,40 @@ from pydantic import BaseModel
 from contract.errors import ErrorCode, InvalidSpec
 from contract.registry import BUILTINS, TASKS
 from contract.registry.architectures import _Architecture
-from contract.spec import Columns, JobSpec
+from contract.registry.losses import LANGUAGE
+from contract.spec import Columns, JobSpec, Source
 
-LABELS = ("label", "y")
+LABELS = ("label", "y", "labels")
+TAGS = ("tags", "ner_tags", "pos_tags", *LABELS)
 TEXTS = ("text", "sentence")
+WORDS = ("tokens", "words", "text")
 
 
 class Column(BaseModel):
     """One column of a dataset; `shape` is that of one row's value, [] for a single number or word."""
 
     name: str
-    type: str  # numpy's name of the number type (uint8, float64, …) or "string"
+    type: str  # numpy's name of the number type (uint8, float64, …), "string", or "strings" for a list of them
     shape: list[int]
 
 
 class DataShape(BaseModel):
     """What a network sees of a dataset: the shape of one example and the classes in order. Texts have no shape but a number: 1, or
-    2 for pairs; a network that was taught no classes yet has none."""
+    2 for pairs; a network that was taught no classes yet has none.
+
+    answers: what it tells: `class` of each row, `classes`, where a row may have any number, `tags` of each word; or, where its outputs
+    are its vocabulary, the task, `masked-lm` or `causal-lm`.
+    """
 
     shape: tuple[int, ...] = ()
     classes: list[str]
     texts: int = 0
-    speaks: str = ""  # masked-lm or causal-lm, where a network's outputs are its vocabulary
+    answers: str = "class"
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it tells tokens of its vocabulary."""
+        return self.answers in LANGUAGE
 
 
 class Chosen(BaseModel):
@@ -39,10 +51,17 @@ class Chosen(BaseModel):
     label: str
     shape: tuple[int, ...]
     texts: int = 0
+    answers: str = "class"
+
+    def made_for(self, classes: list[str]) -> DataShape:
+        return DataShape(shape=self.shape, classes=classes, texts=self.texts, answers=self.answers)
 
 
 def builtin_shape(name: str, task: str) -> DataShape:
     builtin = BUILTINS[name]
+    if TASKS[task].reads == "text":
+        labelled = TASKS[task].labelled
+        return DataShape(classes=list(builtin.classes) if labelled else [], texts=1, answers="class" if labelled else task)
     return DataShape(shape=input_shape(task, builtin.shape), classes=list(builtin.classes))
 
 
@@ -50,15 +69,11 @@ def choose_columns(columns: Sequence[Column], wanted: Columns, task: str, field:
     """The label and feature columns of a table; raises InvalidSpec naming `field` and the columns there are."""
     by_name = {column.name: column for column in columns}
     if not TASKS[task].labelled:
-        return _text_columns(by_name, wanted, "", field)
-    label = wanted.label or next((name for name in LABELS if name in by_name), None)
-    if label is None or label not in by_name:
-        missing = f"there is no column {wanted.label!r}" if wanted.label else "no column is called `label` or `y`"
-        raise _unfit(f"{field}.columns.label", f"{missing}; the columns are {', '.join(by_name)}", "Name the one that holds the class.")
-    if by_name[label].shape:
-        raise _unfit(f"{field}.columns.label", f"column {label!r} holds arrays of shape {by_name[label].shape}, not one class for each row")
+        return _text_columns(by_name, wanted, "", field, task)
+    label = _label_column(by_name, wanted, task, field)
     if TASKS[task].reads == "text":
-        return _text_columns(by_name, wanted, label, field)
+        answers = "tags" if TASKS[task].answers == "tags" else "classes" if by_name[label].type == "strings" else "class"
+        return _text_columns(by_name, wanted, label, field, answers)
     features = wanted.features or [name for name in by_name if name != label]
     for i, name in enumerate(features):
         place = f"{field}.columns.features.{i}" if wanted.features else field
@@ -66,7 +81,7 @@ def choose_columns(columns: Sequence[Column], wanted: Columns, task: str, field:
             raise _unfit(place, f"there is no column {name!r}; the columns are {', '.join(by_name)}")
         if name == label:
             raise _unfit(place, f"{name!r} is the label; a student that sees it has nothing to learn")
-        if by_name[name].type == "string":
+        if by_name[name].type in ("string", "strings"):
             raise _unfit(place, f"column {name!r} holds text, and {task} needs numbers", "List the numeric ones under columns.features.")
     if not features:
         raise _unfit(field, "there is no column besides the label")
@@ -78,12 +93,37 @@ def choose_columns(columns: Sequence[Column], wanted: Columns, task: str, field:
     return Chosen(features=features, label=label, shape=(width,))
 
 
-def _text_columns(by_name: dict[str, Column], wanted: Columns, label: str, field: str) -> Chosen:
-    readable = [name for name, column in by_name.items() if column.type == "string" and name != label]
-    text = wanted.text or next((name for name in TEXTS if name in readable), None) or (readable[0] if len(readable) == 1 else None)
+def _label_column(by_name: dict[str, Column], wanted: Columns, task: str, field: str) -> str:
+    tags = TASKS[task].answers == "tags"
+    names = TAGS if tags else LABELS
+    label = wanted.label or next((name for name in names if name in by_name), None)
+    if label is None or label not in by_name:
+        called = " or ".join(f"`{name}`" for name in names[:2])
+        missing = f"there is no column {wanted.label!r}" if wanted.label else f"no column is called {called}"
+        raise _unfit(f"{field}.columns.label", f"{missing}; the columns are {', '.join(by_name)}", "Name the one that holds the class.")
+    if by_name[label].shape:
+        raise _unfit(f"{field}.columns.label", f"column {label!r} holds arrays of shape {by_name[label].shape}, not one class for each row")
+    if tags and by_name[label].type != "strings":
+        raise _unfit(
+            f"{field}.columns.label", f"column {label!r} holds {_kind(by_name[label])}, and a tag for each word is needed", LISTS_OF_TEXT
+        )
+    if by_name[label].type == "strings" and TASKS[task].reads != "text":
+        raise _unfit(f"{field}.columns.label", f"column {label!r} holds lists, and {task} needs one class for each row")
+    return label
+
+
+def _kind(column: Column) -> str:
+    return {"string": "text", "strings": "lists of text"}.get(column.type, column.type)
+
+
+def _text_columns(by_name: dict[str, Column], wanted: Columns, label: str, field: str, answers: str) -> Chosen:
+    kind, usual = ("strings", WORDS) if answers == "tags" else ("string", TEXTS)
+    readable = [name for name, column in by_name.items() if column.type == kind and name != label]
+    text = wanted.text or next((name for name in usual if name in readable), None) or (readable[0] if len(readable) == 1 else None)
     pair = wanted.text_pair or ("text_pair" if label and wanted.text is None and "text_pair" in readable else None)
     if text is None:
-        why = "no column holds text" if not readable else f"which column holds the text? There are {', '.join(readable)}"
+        said = "lists of words" if kind == "strings" else "text"
+        why = f"no column holds {said}" if not readable else f"which column holds the text? There are {', '.join(readable)}"
         raise _unfit(f"{field}.columns.text", f"{why}; the columns are {', '.join(by_name)}", "Name it under columns.text.")
     for place, name in (("text", text), ("text_pair", pair)):
         if name is None:
@@ -92,10 +132,18 @@ def _text_columns(by_name: dict[str, Column], wanted: Columns, label: str, field
             raise _unfit(f"{field}.columns.{place}", f"there is no column {name!r}; the columns are {', '.join(by_name)}")
         if name == label:
             raise _unfit(f"{field}.columns.{place}", f"{name!r} is the label; a student that sees it has nothing to learn")
-        if by_name[name].type != "string":
-            raise _unfit(f"{field}.columns.{place}", f"column {name!r} holds {by_name[name].type}, and text is needed")
+        if by_name[name].type != kind:
+            needed = "a list of words is" if kind == "strings" else "text is"
+            cure = LISTS_OF_TEXT if kind == "strings" else None
+            raise _unfit(f"{field}.columns.{place}", f"column {name!r} holds {_kind(by_name[name])}, and {needed} needed", cure)
     features = [text, pair] if pair else [text]
-    return Chosen(features=features, label=label, shape=(), texts=len(features))
+    return Chosen(features=features, label=label, shape=(), texts=len(features), answers=answers)
+
+
+def test_split(source: Source, train: Source, splits: Sequence[str]) -> str:
+    """The split to measure on where `source` names none: `test`, or the only one of data that are not those trained on."""
+    same = (source.dataset, source.path) == (train.dataset, train.path)
+    return splits[0] if len(splits) == 1 and not same else "test"
 
 
 def input_shape(task: str, shape: Sequence[int], field: str = "data.train") -> tuple[int, ...]:
@@ -116,11 +164,13 @@ def input_shape(task: str, shape: Sequence[int], field: str = "data.train") -> t
 
 def check_fit(spec: JobSpec, train: DataShape, test: DataShape | None, models: dict[str, DataShape]) -> None:
     """Raises InvalidSpec where parts do not fit. `models` holds what each referenced network was made for, by spec field."""
-    if TASKS[spec.task].labelled and len(train.classes) < 2:
+    if TASKS[spec.task].labelled and len(train.classes) < (1 if train.answers == "classes" else 2):
         raise _unfit("data.train", f"there is only one class ({', '.join(train.classes)}); nothing can be told apart")
     if test is not None:
         if (test.shape, test.texts) != (train.shape, train.texts):
             raise _unfit("data.test", f"its rows {_seen(test)}, those of data.train {_seen(train).removeprefix('have shape ')}")
+        if test.answers != train.answers:
+            raise _unfit("data.test", f"its labels are {LABELLED[test.answers]}, those of data.train {LABELLED[train.answers]}")
         unseen = [name for name in test.classes if name not in train.classes]
         if unseen:
             raise _unfit("data.test", f"it has classes that data.train lacks: {', '.join(unseen[:5])}")
@@ -140,9 +190,13 @@ def _check_made_for(field: str, made_for: DataShape, train: DataShape) -> None:
     if (made_for.shape, made_for.texts > 0) != (train.shape, train.texts > 0):
         raise _unfit(field, f"it was made for rows {_of(made_for)}; data.train has {_of(train).removeprefix('of shape ')}")
     if train.speaks:
-        if field == "teacher" and made_for.speaks != train.speaks:
-            raise _unfit(field, f"it is no network for {train.speaks}", "Train one first: kind: train.")
+        if field == "teacher" and made_for.answers != train.answers:
+            raise _unfit(field, f"it is no network for {train.answers}", "Train one first: kind: train.")
         return
+    if made_for.classes and made_for.answers != train.answers:
+        if field != "teacher" and made_for.texts:
+            return  # it gets a new head
+        raise _unfit(field, f"it tells {TOLD[made_for.answers]}; data.train has {TOLD[train.answers]}", "Train it first: kind: train.")
     if made_for.texts and not made_for.classes:
         if field != "teacher":
             return  # it gets a new head
@@ -159,6 +213,9 @@ def _of(rows: DataShape) -> str:
     return "of text" if rows.texts else f"of shape {list(rows.shape)}"
 
 
+LISTS_OF_TEXT = "Lists of text come in .jsonl and .parquet files."
+LABELLED = {"class": "single ones", "classes": "lists", "tags": "lists"}
+TOLD = {"class": "one class for each row", "classes": "any number of classes for each row", "tags": "a tag for each word"}
 MAX_PARAMETERS = 2_000_000_000
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from contract.fit import DataShape
-from contract.registry import Architecture
+from contract.registry import TASKS, Architecture
 from contract.registry.losses import LANGUAGE
 
 _ARCHITECTURE: TypeAdapter[Architecture] = TypeAdapter(Architecture)
@@ -58,12 +58,21 @@ class ModelConfig(BaseModel):
     classes: list[str]
     input: Scaling = Scaling()
     text: Reading | None = None
+    multi_label: bool = False  # a row may have any number of classes
     weights: int | None = None  # of a network that transformers builds: what it counted
 
     @classmethod
     def of(cls, architecture: Architecture, task: str, made_for: DataShape, scaling: Scaling, text: Reading | None = None) -> "ModelConfig":
         fields = architecture.model_dump(mode="json")
-        return cls(**fields, task=task, shape=list(made_for.shape), classes=made_for.classes, input=scaling, text=text)
+        return cls(
+            **fields,
+            task=task,
+            shape=list(made_for.shape),
+            classes=made_for.classes,
+            input=scaling,
+            text=text,
+            multi_label=made_for.answers == "classes",
+        )
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> "ModelConfig":
@@ -74,7 +83,7 @@ class ModelConfig(BaseModel):
     def _says_what_it_reads(self) -> "ModelConfig":
         if self.of_library:
             return self
-        if len(self.classes) < 2 and self.task not in LANGUAGE:
+        if len(self.classes) < (1 if self.multi_label else 2) and self.task not in LANGUAGE:
             raise ValueError("classes: at least two are needed")
         if bool(self.shape) == (self.text is not None):
             raise ValueError("shape: rows of numbers have one, texts have none")
@@ -117,8 +126,16 @@ class ModelConfig(BaseModel):
 
     @property
     def made_for(self) -> DataShape:
-        speaks = self.task if self.task in LANGUAGE else ""
-        return DataShape(shape=tuple(self.shape), classes=self.classes, texts=self.text.texts if self.text else 0, speaks=speaks)
+        if self.task in LANGUAGE:
+            answers: str = self.task
+        else:
+            answers = "classes" if self.multi_label else TASKS[self.task].answers if self.task in TASKS else "class"
+        return DataShape(shape=tuple(self.shape), classes=self.classes, texts=self.text.texts if self.text else 0, answers=answers)
+
+    @property
+    def by_token(self) -> bool:
+        """Whether it tells something of tokens, not one thing of each row."""
+        return self.made_for.answers not in ("class", "classes")
 
     @property
     def parameters(self) -> int:
@@ -127,16 +144,14 @@ class ModelConfig(BaseModel):
         return self.architecture.parameters((self.text.vocabulary,) if self.text else tuple(self.shape), len(self.classes))
 
 
-CLASSIFIES = "ForSequenceClassification"
+CLASSIFIES = {"ForSequenceClassification": "text-classification", "ForTokenClassification": "token-classification"}
 SPEAKS = {"ForMaskedLM": "masked-lm", "ForCausalLM": "causal-lm", "LMHeadModel": "causal-lm"}
 COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "roberta-prelayernorm", "longformer", "mpnet")
 
 
-def _task(heads: list[str], classes: list[str]) -> str:
+def _task(heads: list[str]) -> str:
     """What a network's head is for; an encoder without one has no task yet."""
-    if classes:
-        return "text-classification"
-    return next((task for ending, task in SPEAKS.items() for head in heads if head.endswith(ending)), "")
+    return next((task for ending, task in {**CLASSIFIES, **SPEAKS}.items() for head in heads if head.endswith(ending)), "")
 
 
 POSITIONS = ("max_position_embeddings", "n_positions")
@@ -160,15 +175,19 @@ def of_transformers(document: dict[str, Any]) -> ModelConfig:
     heads = [name for name in document.get("architectures") or [] if isinstance(name, str)]
     named = document.get("id2label")
     classes: list[str] = []
-    if isinstance(named, dict) and any(name.endswith(CLASSIFIES) for name in heads):
+    task = _task(heads)
+    if isinstance(named, dict) and task in CLASSIFIES.values():
         classes = [str(named[key]) for key in sorted(named, key=int)]
+    if task in CLASSIFIES.values() and not classes:
+        task = ""
     vocabulary = document.get("vocab_size")
     if not isinstance(vocabulary, int):
         raise ValueError("vocab_size: it is missing; only networks that read text are known")
     reading = {"texts": 1, "vocabulary": vocabulary, "max_length": min(longest(document) or 512, 512), **(ours.get("text") or {})}
     return ModelConfig(
         arch=str(document["model_type"]),
-        task=_task(heads, classes),
+        task=task,
+        multi_label=document.get("problem_type") == "multi_label_classification",
         shape=[],
         classes=classes,
         text=Reading.model_validate(reading),

@@ -13,9 +13,14 @@ LocalPath = Annotated[str, Field(min_length=1, max_length=4096, description="A p
 class Columns(Sent):
     """Which columns of a table to use."""
 
-    label: str | None = Field(default=None, description="The column with the class; `label` (or `y`) when not said.")
+    label: str | None = Field(
+        default=None,
+        description="The column with the class, or with lists of them; `label`, `y` or `labels` when not said, of words `tags`.",
+    )
     features: list[str] | None = Field(default=None, min_length=1, description="The columns to learn from; all others when not said.")
-    text: str | None = Field(default=None, description="The column with the text; `text`, `sentence` or the only one when not said.")
+    text: str | None = Field(
+        default=None, description="The column with the text, or with lists of words; `text`, `sentence` or the only one when not said."
+    )
     text_pair: str | None = Field(default=None, description="The second text, where rows are pairs; `text_pair` when there is one.")
 
 
@@ -53,7 +58,8 @@ class Data(Sent):
         default=None, description="Share of the training rows held out: the last of a shuffle that does not depend on the seed."
     )
     test: Source | None = Field(
-        default=None, description="Like train. When not said: the train source's test split, else the validation rows."
+        default=None,
+        description="Like train; of data with one split that one. When not said: the train source's test split, else the validation rows.",
     )
     max_train_samples: Annotated[int, Field(ge=1, le=10**9)] | None = Field(default=None, description="Take only the first N rows.")
     augment: Augment | None = Field(default=None, description="Random crops and flips of the training images.")

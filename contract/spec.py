@@ -27,7 +27,7 @@ class JobSpec(Sent):
     version: Literal[1] = 1
     kind: JobKind = Field(strict=False)
     name: Name | None = None
-    task: Literal["image-classification", "tabular-classification", "text-classification", "masked-lm", "causal-lm"]
+    task: Literal["image-classification", "tabular-classification", "text-classification", "token-classification", "masked-lm", "causal-lm"]
     data: Data
     teacher: ModelRef | None = None
     student: Student

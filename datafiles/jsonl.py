@@ -1,4 +1,4 @@
-"""JSON lines: one object for each row, all with the same keys; values are numbers, true/false, text or lists of numbers."""
+"""JSON lines: one object for each row, all with the same keys; values are numbers, true/false, text or lists of numbers or text."""
 
 import json
 from collections import Counter
@@ -13,7 +13,7 @@ from datafiles.checks import check_names
 from datafiles.limits import TEXT_BYTES, Limits
 from datafiles.refusal import listed, plain, refuse, shown
 from datafiles.sniff import HEAD, require_text
-from datafiles.table import Array, Table
+from datafiles.table import Array, Table, texts_in
 from datafiles.text import UTF8_HINT
 from datafiles.values import MisfitError, kind_of, to_array
 
@@ -39,7 +39,7 @@ def read(file: BinaryIO, limits: Limits) -> dict[str, Table]:
         parts = parts or {name: [] for name in chunk.rows[0]}
         for name, before in parts.items():
             array = _column(name, chunk, before)
-            size += array.size * TEXT_BYTES if array.dtype == object else array.nbytes
+            size += texts_in(array) * TEXT_BYTES if array.dtype == object else array.nbytes
             before.append(array)
         rows += len(chunk.rows)
         limits.check_rows(rows)
@@ -119,7 +119,7 @@ def _other_keys(row: dict[str, Any], first: dict[str, Any], number: int) -> Inva
 
 def _column(name: str, chunk: Chunk, before: list[Array]) -> Array:
     try:
-        array = to_array([row[name] for row in chunk.rows])
+        array = to_array([row[name] for row in chunk.rows], before[0] if before else None)
         # The rows of a chunk agree with each other by now, so the first of them is the first that differs from earlier ones.
         if before and kind_of(array) != kind_of(before[0]):
             raise MisfitError(0, f"holds {kind_of(array)} where others hold {kind_of(before[0])}")

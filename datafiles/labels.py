@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from contract.errors import InvalidData
 from datafiles.refusal import listed, refuse, shown
 
 MAX_CLASSES = 10_000
@@ -19,7 +20,11 @@ Coded = tuple[list[str], npt.NDArray[np.int64]]  # distinct names in class order
 
 
 def class_names(values: npt.NDArray[Any]) -> list[str] | None:
-    """The distinct labels among values [rows] in class order, None where they are not classes."""
+    """The distinct labels among values [rows] in class order, None where they are not classes. Of lists of text: what stands in them."""
+    if values.dtype == object and len(values) and isinstance(values[0], tuple):
+        values = np.array(sorted({word for row in values for word in row}), dtype=object)
+        if not len(values):
+            return None
     coded = _coded(values)
     if coded is None:
         return None
@@ -29,7 +34,7 @@ def class_names(values: npt.NDArray[Any]) -> list[str] | None:
 
 def encode_labels(values: npt.NDArray[Any], classes: Sequence[str], where: str) -> npt.NDArray[np.int64]:
     """The class index of each of values [rows]. Raises InvalidData at the first that is none of `classes`; `where` says whose rows."""
-    coded = _coded(values)
+    coded = None if len(values) and isinstance(values[0], tuple) else _coded(values)
     if coded is None:
         raise refuse(f"{where}: the labels are arrays or fractions, not one class for each row", "Name the column that holds the class.")
     names, codes = coded
@@ -38,10 +43,23 @@ def encode_labels(values: npt.NDArray[Any], classes: Sequence[str], where: str) 
     unknown = np.flatnonzero(encoded < 0)
     if unknown.size:
         row = int(unknown[0])
-        unlike = f"is none of the {len(classes)} classes ({listed(classes)})"
-        detail = f"{where}: row {row + 1} has the label {shown(names[codes[row]])}, which {unlike}"
-        raise refuse(detail, "Remove these rows, or use training rows that show every class.")
+        raise _unknown(where, row, names[codes[row]], classes)
     return encoded
+
+
+def encode_lists(values: npt.NDArray[Any], classes: Sequence[str], where: str) -> list[list[int]]:
+    """The class indices of each of values [rows], lists of text. Raises InvalidData at the first that is none of `classes`."""
+    known = {name: i for i, name in enumerate(classes)}
+    for row, names in enumerate(values):
+        odd = next((name for name in names if name not in known), None)
+        if odd is not None:
+            raise _unknown(where, row, odd, classes)
+    return [[known[name] for name in names] for names in values]
+
+
+def _unknown(where: str, row: int, name: str, classes: Sequence[str]) -> InvalidData:
+    detail = f"{where}: row {row + 1} has the label {shown(name)}, which is none of the {len(classes)} classes ({listed(classes)})"
+    return refuse(detail, "Remove these rows, or use training rows that show every class.")
 
 
 def _coded(values: npt.NDArray[Any]) -> Coded | None:

@@ -4,7 +4,7 @@ from typing import BinaryIO
 
 from datafiles.checks import check_names
 from datafiles.limits import TEXT_BYTES, Limits
-from datafiles.parquet_columns import Column, Kind, kind_of
+from datafiles.parquet_columns import TEXT, TEXTS, Column, Kind, kind_of
 from datafiles.parquet_layout import AGAIN, Chunk, read_layout
 from datafiles.refusal import plain, refuse, shown
 from datafiles.table import Array, Table
@@ -47,7 +47,7 @@ def _read(file: BinaryIO, limits: Limits) -> dict[str, Array]:
     chunks = dict(zip(kinds, layout.columns, strict=True))
     _check_sizes(kinds, chunks, layout.rows, size, limits)
     # Text comes as a dictionary: a long one that every row repeats is in the file once, and stays one in memory.
-    texts = [name for name, kind in kinds.items() if kind.dtype is None]
+    texts = [name for name, kind in kinds.items() if kind == TEXT]
     for name in texts:
         if chunks[name].delta is not None:  # Arrow makes no dictionary of these, and would write every repetition out
             hint = "Write text plain or with a dictionary, as pandas and Arrow do by themselves."
@@ -59,7 +59,7 @@ def _read(file: BinaryIO, limits: Limits) -> dict[str, Array]:
         groups = list(range(layout.groups))
         at_once = max(1, BATCH_BYTES * layout.rows // max(chunks[name].values * POINTER, chunks[name].size))
         # Arrow's dictionary of a text grows until it is asked for other row groups.
-        for some in [[group] for group in groups] if kind.dtype is None else [groups]:
+        for some in [[group] for group in groups] if kind == TEXT else [groups]:
             for batch in source.iter_batches(batch_size=at_once, row_groups=some, columns=[name]):
                 column.fill(batch.column(name))
         arrays[name] = column.whole()
@@ -68,7 +68,7 @@ def _read(file: BinaryIO, limits: Limits) -> dict[str, Array]:
 
 def _check_sizes(kinds: dict[str, Kind], chunks: dict[str, Chunk], rows: int, size: int, limits: Limits) -> None:
     numbers = sum(chunks[name].values * kind.dtype.itemsize for name, kind in kinds.items() if kind.dtype is not None)
-    texts = rows * sum(kind.dtype is None for kind in kinds.values())
+    texts = rows * sum(kind.dtype is None for kind in kinds.values()) + sum(chunks[name].values for name in kinds if kinds[name] == TEXTS)
     limits.check_unpacked(sum(chunk.size for chunk in chunks.values()), size)
     limits.check_arrays(numbers + texts * TEXT_BYTES)
     # However long a run of one value is, it takes no room in the file.

@@ -10,20 +10,23 @@ from datafiles.refusal import refuse, shown
 from datafiles.table import Array
 from datafiles.text import UTF8_HINT
 from datafiles.thrift import DamagedError
-from datafiles.values import MOST_DIMENSIONS
+from datafiles.values import MOST_DIMENSIONS, MisfitError, lists_of_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 INDEX = "__index_level_"
-ACCEPTED = "numbers, true/false, text and lists of numbers"
+ACCEPTED = "numbers, true/false, text and lists of numbers or text"
 
 
 class Kind(NamedTuple):
-    """`dtype` is None for text; `depth` is how many lists are around a value."""
+    """`dtype` is None for text; `depth` is how many lists are around a value, of text at most one."""
 
     dtype: np.dtype[Any] | None
     depth: int
+
+
+TEXT, TEXTS = Kind(None, 0), Kind(None, 1)
 
 
 def kind_of(field: "pa.Field") -> Kind:
@@ -40,8 +43,8 @@ def kind_of(field: "pa.Field") -> Kind:
     value = inner.value_type if types.is_dictionary(inner) else inner
     if types.is_boolean(value) or types.is_integer(value) or types.is_floating(value):
         return Kind(np.dtype(value.to_pandas_dtype()), depth)
-    if depth == 0 and (types.is_string(value) or types.is_large_string(value) or types.is_string_view(value)):
-        return Kind(None, 0)
+    if depth <= 1 and (types.is_string(value) or types.is_large_string(value) or types.is_string_view(value)):
+        return Kind(None, depth)
     raise refuse(f"column {shown(field.name)} holds {shown(str(field.type))}; {ACCEPTED} are accepted", _cure(inner))
 
 
@@ -76,7 +79,7 @@ class Column:
         if self._done + len(values) > self._rows:
             raise self._odd_rows()
         self._refuse_null(values, len(values), "is null")
-        part = self._text(values) if self._kind.dtype is None else self._numbers(values)
+        part = self._numbers(values) if self._kind.dtype is not None else self._lists(values) if self._kind.depth else self._text(values)
         if self._done == 0:
             self._limits.check_arrays(self._rows * part[0].nbytes if part.ndim > 1 else 0)
             self._array = np.empty((self._rows, *part.shape[1:]), dtype=part.dtype)
@@ -108,6 +111,17 @@ class Column:
             self._refuse_null(flat, len(values), "is null inside a list")
         array: Array = flat.to_numpy(zero_copy_only=False)
         return array.reshape(shape)
+
+    def _lists(self, values: "pa.ListArray") -> Array:
+        """[rows] of tuples of `str`."""
+        rows = values.to_pylist()
+        null = next((i for i, row in enumerate(rows) if None in row), None)
+        if null is not None:
+            raise self._misfit(null, "is null inside a list", "Fill in the missing values, or remove such rows.")
+        try:
+            return lists_of_text(rows)
+        except MisfitError as misfit:
+            raise self._misfit(misfit.index, misfit.what, UTF8_HINT) from None
 
     def _text(self, values: "pa.DictionaryArray") -> Array:
         """[rows] of `str`; rows with the same text share it."""

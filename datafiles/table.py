@@ -13,9 +13,25 @@ from datafiles.refusal import refuse, shown
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 
+def holds_lists(values: Array) -> bool:
+    """Whether a column holds lists of text, each a tuple."""
+    return values.dtype == object and len(values) > 0 and isinstance(values[0], tuple)
+
+
+def texts_in(values: Array) -> int:
+    return sum(map(len, values)) + len(values) if holds_lists(values) else values.size
+
+
+def _type(values: Array) -> str:
+    if holds_lists(values):
+        return "strings"
+    return "string" if values.dtype.kind in "OU" else str(values.dtype.name)
+
+
 @dataclass(frozen=True)
 class Table:
-    """One split. Every array is [rows, ...]; text is a `str` or object array, numbers are native-endian and C-contiguous."""
+    """One split. Every array is [rows, ...]; text is a `str` or object array, lists of text an object array of tuples, numbers are
+    native-endian and C-contiguous."""
 
     columns: dict[str, Array]
 
@@ -24,10 +40,7 @@ class Table:
         return len(next(iter(self.columns.values())))
 
     def describe(self) -> list[Column]:
-        return [
-            Column(name=name, type="string" if values.dtype.kind in "OU" else values.dtype.name, shape=list(values.shape[1:]))
-            for name, values in self.columns.items()
-        ]
+        return [Column(name=name, type=_type(values), shape=list(values.shape[1:])) for name, values in self.columns.items()]
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,7 @@ class DataFile:
         return columns
 
     def classes(self, label: str | None = None) -> list[str] | None:
-        """The distinct labels of the train split, sorted (numbers by value, text by letter), as text.
+        """The distinct labels of the train split, sorted (numbers by value, text by letter), as text; of lists what stands in them.
 
         `label` names the column; not said, it is `label`, else `y`. None where there is no such column or it names no
         classes: arrays, fractions, more than 10,000 distinct values, labels over 200 characters.

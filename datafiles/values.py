@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from datafiles.checks import first_row
-from datafiles.table import Array
+from datafiles.table import Array, holds_lists
 
 MOST_DIMENSIONS = 7  # of one value; with the rows that makes 8, as in .npz
 INTEGERS = np.iinfo(np.int64)
@@ -29,8 +29,11 @@ class MisfitError(Exception):
         self.index, self.what = index, what
 
 
-def to_array(values: list[Any]) -> Array:
-    """[rows, ...] of int64, float64, bool or object (text). Raises MisfitError at the first value that does not go with the others."""
+def to_array(values: list[Any], before: Array | None = None) -> Array:
+    """[rows, ...] of int64, float64, bool or object: text, or tuples of text. Raises MisfitError at the first value that does not go
+    with the others. before: earlier rows of the column, which tell of empty lists what they lack."""
+    if _of_text(values) or (before is not None and holds_lists(before) and set(map(type, values)) == {list}):
+        return _lists_of_text(values)
     flat, shape = values, [len(values)]
     while (types := set(map(type, flat))) == {list}:
         length = len(flat[0])
@@ -49,8 +52,34 @@ def to_array(values: list[Any]) -> Array:
 
 def kind_of(array: Array) -> str:
     """What an array made above holds, to say so: the kind, and the shape of lists."""
+    if holds_lists(array):
+        return "lists of text"
     kind = {"O": "text", "b": "true/false"}.get(array.dtype.kind, "numbers")
     return f"lists of {kind} of shape {list(array.shape[1:])}" if array.ndim > 1 else kind
+
+
+def _of_text(values: list[Any]) -> bool:
+    return next((type(inner[0]) is str for inner in values if type(inner) is list and inner), False)
+
+
+def _lists_of_text(values: list[Any]) -> Array:
+    odd = next((i for i, value in enumerate(values) if type(value) is not list), None)
+    if odd is not None:
+        raise MisfitError(odd, f"holds {KINDS[type(values[odd])]} where others hold lists")
+    for i, value in enumerate(values):
+        inner = next((KINDS[type(each)] for each in value if type(each) is not str), None)
+        if inner is not None:
+            raise MisfitError(i, f"holds {inner} inside a list where others hold text")
+    return lists_of_text(values)
+
+
+def lists_of_text(values: list[list[str]]) -> Array:
+    """[rows] of tuples. Raises MisfitError for text that nothing can store."""
+    found = np.empty(len(values), dtype=object)
+    for i, value in enumerate(values):
+        _refuse_odd_text(value, i)
+        found[i] = tuple(value)
+    return found
 
 
 def _row(position: int, values: list[Any], flat: list[Any]) -> int:
@@ -92,11 +121,15 @@ def _numbers(values: list[Any], flat: list[Any], types: set[type]) -> Array:
 
 
 def _text(flat: list[str]) -> Array:
+    _refuse_odd_text(flat, None)
+    return np.array(flat, dtype=object)
+
+
+def _refuse_odd_text(flat: list[str], row: int | None) -> None:
     together = "".join(flat)
     if "\0" in together or not _encodes(together):
         odd = next(i for i, text in enumerate(flat) if "\0" in text or not _encodes(text))
-        raise MisfitError(odd, "holds text with a NUL or half a character")
-    return np.array(flat, dtype=object)
+        raise MisfitError(odd if row is None else row, "holds text with a NUL or half a character")
 
 
 def _encodes(text: str) -> bool:

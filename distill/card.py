@@ -10,7 +10,7 @@ from distill.networks.build import count_parameters
 from distill.networks.library import OPENERS
 from distill.networks.reading import LibraryNetwork, TextNetwork
 from distill.networks.residual import Residual
-from distill.networks.texts import Recurrent, RecurrentLm, TextCnn
+from distill.networks.texts import Recurrent, RecurrentLm, RecurrentTagger, TextCnn
 
 
 def write(network: nn.Module, config: ModelConfig, report: dict[str, Any]) -> str:
@@ -92,6 +92,14 @@ logits = model(torch.tensor([row.ids for row in rows]), torch.tensor([row.attent
 
 
 def _answers(config: ModelConfig, best: str) -> str:
+    if config.by_token and config.classes:
+        best = best.replace("logits[i]", "logits[i, k]")
+        return (
+            f"`logits` is [N, length, {len(config.classes)}] for a list of N texts; the class of a word whose first token is k is `{best}`."
+        )
+    if config.multi_label:
+        named = best.replace("logits[i].argmax().item()", "c").replace("logits[i].argmax()", "c")
+        return f"`logits` is [N, {len(config.classes)}] for a list of N texts; row i has class c, `{named}`, where `logits[i, c] > 0`."
     if config.classes:
         return f"`logits` is [N, {len(config.classes)}] for a list of N texts; the class of row i is `{best}`."
     told = "the token after it" if config.task == "causal-lm" else "the token itself, where `tokenizer.mask_token` hides it"
@@ -110,6 +118,10 @@ def _call(inner: nn.Module) -> str:
         first, wide = inner.convolutions[0], inner.embedding
         assert isinstance(first, nn.Conv1d)
         figures = (wide.num_embeddings, wide.embedding_dim, first.out_channels, inner.widths)  # type: ignore[assignment]
+    elif isinstance(inner, RecurrentTagger):
+        layers, wide = inner.layers, inner.embedding
+        figures = (layers.mode, wide.num_embeddings, wide.embedding_dim, layers.hidden_size, layers.num_layers, layers.bidirectional)
+        return f"RecurrentTagger({', '.join(map(repr, (*figures, inner.dropout.p, inner.head.out_features)))})"
     elif isinstance(inner, RecurrentLm):
         layers, wide = inner.layers, inner.embedding
         figures = (layers.mode, wide.num_embeddings, wide.embedding_dim, layers.hidden_size, layers.num_layers)  # type: ignore[assignment]

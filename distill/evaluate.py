@@ -14,18 +14,18 @@ from torch import Tensor, nn
 from contract.evidence import pack_bits, statistic
 from contract.model import ModelConfig
 from contract.registry.losses import LANGUAGE
+from distill import scores
 from distill.data import Rows
-from distill.data.batch import IGNORED, Given
+from distill.data.batch import IGNORED, Given, TokenBatch
 from distill.device import derived_seed, threads
 from distill.losses import kl
 from distill.networks import count_parameters, said_of
 from distill.objectives import PIECE
-from distill.scores import scores
 from distill.teacher import infer
 
 Z95 = 1.959963984540054
 CARRIED_ROWS = 100_000
-LANGUAGE_BATCH = 32  # blocks
+TOKEN_BATCH = 32  # rows
 
 
 @dataclass(frozen=True)
@@ -39,73 +39,101 @@ class Measured:
 
 def quick(network: nn.Module, config: ModelConfig, rows: Rows) -> dict[str, float]:
     """Accuracy and loss, and of a language model its perplexity, for the curve during training."""
-    if config.task in LANGUAGE:
+    if config.by_token:
         told = tell(network, config, rows)
         loss = told.losses.mean().item()
-        return {"accuracy": (told.top == told.right).float().mean().item(), "loss": loss, "perplexity": perplexity(loss)}
+        found = {"accuracy": (told.top == told.right).float().mean().item(), "loss": loss}
+        return {**found, "perplexity": perplexity(loss)} if config.task in LANGUAGE else found
     logits = infer(network, config, rows)
-    return {
-        "accuracy": (logits.argmax(1) == rows.labels).float().mean().item(),
-        "loss": F.cross_entropy(logits, rows.labels).item(),
-    }
+    return {"accuracy": _right(logits, rows.labels).float().mean().item(), "loss": _losses(logits, rows.labels).mean().item()}
+
+
+def _right(logits: Tensor, labels: Tensor) -> Tensor:
+    """[N]: whether a row's class was found, or all of its classes and no other."""
+    return ((logits > 0) == labels.bool()).all(1) if labels.ndim == 2 else logits.argmax(1) == labels
+
+
+def _losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """[N] in nats; where classes each hold or not, the mean over them."""
+    if labels.ndim == 2:
+        return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none").mean(1)
+    return F.cross_entropy(logits, labels, reduction="none")
 
 
 def measure(logits: Tensor, rows: Rows) -> Measured:
     """Accuracy with its Wilson interval and mean loss with a bootstrap interval, both over rows: one seed has no other spread."""
-    top = logits.argmax(1)
-    right = top == rows.labels
-    losses = F.cross_entropy(logits.double(), rows.labels, reduction="none").cpu().numpy()
+    right = _right(logits, rows.labels)
+    losses = _losses(logits.double(), rows.labels).cpu().numpy()
     packed = pack_bits(right.tolist()) if len(rows) <= CARRIED_ROWS else None
     accuracy = right.double().mean().item()
     metrics = {
         "accuracy": statistic([accuracy], wilson(accuracy, len(rows))),
         "loss": statistic([float(losses.mean())], bootstrap(losses)),
-        **scores(logits, rows.labels),
+        **(scores.of_several(logits, rows.labels) if rows.labels.ndim == 2 else scores.of_classes(logits, rows.labels)),
     }
-    return Measured(top, metrics, packed)
+    return Measured((logits > 0).flatten() if rows.labels.ndim == 2 else logits.argmax(1), metrics, packed)
 
 
 class Told(NamedTuple):
-    """Of each token that was to be predicted: loss [N] in nats, the likeliest one [N], the right one [N]; and, beside a teacher, the mean
-    divergence of the student from it."""
+    """Of each token that was to be told: loss [N] in nats, the likeliest answer [N], how sure it was [N], the right one [N], and its row
+    [N]; and, beside a teacher, the mean divergence of the student from it."""
 
     losses: Tensor
     top: Tensor
+    confidence: Tensor
     right: Tensor
+    row: Tensor
     kl: float | None = None
 
 
-def tell(network: nn.Module, config: ModelConfig, rows: Rows, teacher: tuple[nn.Module, ModelConfig] | None = None) -> Told:
-    """What a language model says of rows, piece by piece: logits of a whole vocabulary never stand for all tokens at once."""
+def tell(network: nn.Module, config: ModelConfig, rows: Rows, teacher: tuple[nn.Module, ModelConfig, Rows | None] | None = None) -> Told:
+    """What a network says of tokens, piece by piece: logits of a whole vocabulary never stand for all tokens at once. teacher: with its
+    own rows, where it does not read what the student reads."""
     network.eval()
-    losses, tops, rights, divergence = [], [], [], 0.0
+    found: list[tuple[Tensor, ...]] = []
+    divergence, count = 0.0, 0
     with torch.inference_mode():
-        for index in rows.chunks(LANGUAGE_BATCH):
+        for index in rows.chunks(TOKEN_BATCH):
             batch = rows.batch(index)
             counted = (batch.labels != IGNORED).nonzero()[:, 0]
             said = said_of(network, config, batch.given)
-            beside = said_of(*teacher, batch.given) if teacher is not None else None
+            beside = None
+            if teacher is not None:
+                given = batch.given if teacher[2] is None else teacher[2].batch(index).given
+                beside = said_of(teacher[0], teacher[1], given)
+            of_row = index[_rows_asked(batch.given)]
             for piece in torch.split(counted, max(1, PIECE // said.classes)):
                 y, z = batch.labels[piece], said.head(said.features[piece]).float()
-                losses.append(F.cross_entropy(z, y, reduction="none"))
-                tops.append(z.argmax(1))
-                rights.append(y)
+                confidence, top = F.softmax(z, dim=1).max(1)
+                found.append((F.cross_entropy(z, y, reduction="none").double(), top, confidence, y, of_row[piece]))
                 if beside is not None:
                     divergence += kl(z, beside.head(beside.features[piece]), 1.0).item() * len(piece)
-    found = Told(torch.cat(losses).double(), torch.cat(tops), torch.cat(rights))
-    return found._replace(kl=divergence / len(found.losses)) if teacher is not None else found
+                    count += len(piece)
+    told = Told(*(torch.cat(part) for part in zip(*found, strict=True)))
+    in_order = told.row.argsort(stable=True)  # rows were taken by length, which another tokenizer counts otherwise
+    told = Told(*(part[in_order] for part in told[:5]))
+    return told._replace(kl=divergence / max(1, count)) if teacher is not None else told
 
 
-def measure_tokens(told: Told) -> Measured:
-    """Perplexity, loss and accuracy over the tokens to be predicted, with bootstrap intervals over tokens."""
+def _rows_asked(given: Given) -> Tensor:
+    """[N]: for each token asked for, which row of the batch it stands in."""
+    assert isinstance(given, TokenBatch) and given.asked is not None
+    return given.asked // given.ids.shape[1]
+
+
+def measure_tokens(told: Told, config: ModelConfig) -> Measured:
+    """Loss and accuracy over the tokens, with bootstrap intervals over tokens; and perplexity, or what scores tells of tags."""
     losses = told.losses.cpu().numpy()
     accuracy, loss = (told.top == told.right).double().mean().item(), float(losses.mean())
     low, high = bootstrap(losses)
     metrics = {
-        "perplexity": statistic([perplexity(loss)], (perplexity(low), perplexity(high))),
         "loss": statistic([loss], (low, high)),
         "accuracy": statistic([accuracy], wilson(accuracy, len(losses))),
     }
+    if config.task in LANGUAGE:
+        metrics = {"perplexity": statistic([perplexity(loss)], (perplexity(low), perplexity(high))), **metrics}
+    else:
+        metrics |= scores.of_tags(told.confidence, told.top, told.right, told.row, config.classes)
     return Measured(told.top, metrics, None)
 
 

@@ -17,6 +17,7 @@ from distill.data import Data, Rows
 from distill.errors import diverged
 from distill.losses import kl
 from distill.networks.files import CARD
+from distill.objectives import Said
 from distill.soft import Soft
 from distill.teacher import Teacher, infer
 
@@ -69,8 +70,8 @@ def _rows(network: nn.Module, config: ModelConfig, data: Data, spec: JobSpec) ->
 
 
 def _measured(network: nn.Module, config: ModelConfig, rows: Rows) -> evaluate.Measured:
-    if config.task in LANGUAGE:
-        return evaluate.measure_tokens(_sound(evaluate.tell(network, config, rows)))
+    if config.by_token:
+        return evaluate.measure_tokens(_sound(evaluate.tell(network, config, rows)), config)
     return evaluate.measure(_finite(infer(network, config, rows)), rows)
 
 
@@ -78,12 +79,16 @@ def _compared(
     network: nn.Module, config: ModelConfig, teacher: Teacher, rows: Rows, data: Data
 ) -> tuple[evaluate.Measured, evaluate.Measured, float]:
     """Teacher and student on the same rows, and the mean divergence of the student's distribution from the teacher's, in nats."""
-    if config.task in LANGUAGE:
-        told = _sound(evaluate.tell(network, config, rows, (teacher.network, teacher.config)))
+    if config.by_token:
+        # A language model's teacher is asked of the very tokens that its student is asked of; a tagger's of the same words.
+        read = rows if config.task in LANGUAGE else teacher.rows(data.test)
+        told = _sound(evaluate.tell(network, config, rows, (teacher.network, teacher.config, read)))
         assert told.kl is not None
-        return evaluate.measure_tokens(evaluate.tell(teacher.network, teacher.config, rows)), evaluate.measure_tokens(told), told.kl
+        of_teacher = evaluate.tell(teacher.network, teacher.config, read)
+        return evaluate.measure_tokens(of_teacher, config), evaluate.measure_tokens(told, config), told.kl
     theirs, mine = teacher.outputs(data.test).logits, _finite(infer(network, config, rows))
-    return evaluate.measure(theirs, rows), evaluate.measure(mine, rows), kl(mine, theirs, 1.0).item()
+    a, b = (Said.of(logits, config.multi_label).logits for logits in (mine, theirs))
+    return evaluate.measure(theirs, rows), evaluate.measure(mine, rows), kl(a, b, 1.0).item()
 
 
 def _finite(logits: Tensor) -> Tensor:

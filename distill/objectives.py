@@ -31,12 +31,20 @@ class Said:
     hidden: Tensor | None = None
 
     @classmethod
-    def of(cls, logits: Tensor) -> "Said":
-        return cls(logits, lambda z: z, logits.shape[-1])
+    def of(cls, logits: Tensor, several: bool = False) -> "Said":
+        """several: whether a row may have any number of the classes."""
+        z = pairs(logits) if several else logits
+        return cls(z, lambda z: z, z.shape[-1])
 
     @property
     def logits(self) -> Tensor:
         return self.head(self.features)
+
+
+def pairs(logits: Tensor) -> Tensor:
+    """Logits [B, C] of classes that each hold or not → [B·C, 2]: two classes each, the softmax of which is the sigmoid."""
+    flat = logits.flatten()
+    return torch.stack([torch.zeros_like(flat), flat], dim=1)
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,28 @@
 """What networks say about single rows: class probabilities at several temperatures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from contract.errors import InvalidSpec
+from contract.model import ModelConfig
 from contract.registry import BUILTINS, TASKS
 from contract.registry.losses import LANGUAGE
 from contract.spec import Columns, Source
 from distill.data.load import Reader
 from distill.data.rows import Split, TextSplit
 from distill.inputs import DatasetFile, Inputs
-from distill.networks import load, logits_of, rows_for
+from distill.networks import load, logits_of, rows_for, said_of
 
 TEMPERATURES = (1.0, 2.0, 5.0)
+
+
+NO_ANSWER = torch.zeros(1, dtype=torch.int64)
 
 
 def read_row(text: str, task: str, columns: Columns) -> Tensor | TextSplit:
@@ -31,32 +36,49 @@ def read_row(text: str, task: str, columns: Columns) -> Tensor | TextSplit:
         source = Source(path=name, columns=columns)
         inputs.datasets[name] = DatasetFile(Path(name), Path(name).name)
     elif TASKS[task].reads == "text":
-        return TextSplit(([text],), torch.zeros(1, dtype=torch.int64))
+        return TextSplit(([" ".join(text.split())] if TASKS[task].answers == "tags" else [text],), NO_ANSWER)
     else:
         raise InvalidSpec(
             f"{name}: neither a file nor a built-in set.", param="INPUT", hint=f"FILE:ROW, or one of {', '.join(BUILTINS)} with :ROW."
         )
     reader = Reader(task, inputs)
     split = "test" if "test" in reader.splits(source) else "train"
-    features, labels = reader.table(source, split, "INPUT")
-    if int(number) >= len(labels):
-        raise InvalidSpec(f"{name} has {len(labels):,} {split} rows; the first is 0.", param="INPUT")
+    features, names, answers = reader.table(source, split, "INPUT")
+    if int(number) >= len(names):
+        raise InvalidSpec(f"{name} has {len(names):,} {split} rows; the first is 0.", param="INPUT")
     if isinstance(features, tuple):
-        return TextSplit(tuple([str(column[int(number)])] for column in features), torch.zeros(1, dtype=torch.int64))
+        shown = [column[int(number)] for column in features]
+        return TextSplit(tuple([" ".join(text) if answers == "tags" else str(text)] for text in shown), NO_ANSWER)
     return torch.from_numpy(features[int(number) : int(number) + 1].copy())
 
 
 def probabilities(folder: Path, row: Tensor | TextSplit, temperatures: Sequence[float] = TEMPERATURES) -> dict[str, Any]:
-    """A saved network's probabilities for one row: {"classes": […], "T=1": […], …}. Ranks are the same at every temperature."""
+    """A saved network's probabilities for one row: {"classes": […], "T=1": […], …}. Ranks are the same at every temperature.
+
+    Of a text whose words have classes: {"words": […], "tags": […], "T=1": […]}, the likeliest of each and its probability.
+    """
     network, config = load(folder)
     if config.task in LANGUAGE:
         raise InvalidSpec(f"{config.task} networks have no classes to predict.", param="INPUT")
     if isinstance(row, Tensor) and tuple(row.shape[1:]) != tuple(config.shape):
         raise InvalidSpec(f"the row has shape {list(row.shape[1:])}; the network was made for {config.shape}", param="INPUT")
-    split = Split(row, torch.zeros(1, dtype=torch.int64)) if isinstance(row, Tensor) else row
+    if isinstance(row, TextSplit) and config.by_token:
+        return _tagged(network, config, row, temperatures)
+    split = Split(row, NO_ANSWER) if isinstance(row, Tensor) else row
     if isinstance(row, TextSplit) and config.text is not None and config.text.texts != len(row.texts):
         raise InvalidSpec("the network reads pairs of texts; give FILE:ROW of a file that has both", param="INPUT")
     with torch.inference_mode():
         logits = logits_of(network, config, rows_for(network, config, split).batch(torch.tensor([0])).given).float()[0]
-    found: dict[str, Any] = {f"T={t:g}": F.softmax(logits / t, dim=-1).tolist() for t in temperatures}
-    return {"classes": config.classes, **found}
+    if config.multi_label:
+        return {"classes": config.classes, **{f"T={t:g}": (logits / t).sigmoid().tolist() for t in temperatures}}
+    return {"classes": config.classes, **{f"T={t:g}": F.softmax(logits / t, dim=-1).tolist() for t in temperatures}}
+
+
+def _tagged(network: nn.Module, config: ModelConfig, row: TextSplit, temperatures: Sequence[float]) -> dict[str, Any]:
+    words = row.texts[0][0].split(" ")
+    read = rows_for(network, config, replace(row, tags=[[0] * len(words)]))
+    with torch.inference_mode():
+        logits = said_of(network, config, read.batch(torch.tensor([0])).given).logits.float()
+    tags = [config.classes[i] for i in logits.argmax(1).tolist()]
+    sure = {f"T={t:g}": F.softmax(logits / t, dim=-1).amax(1).tolist() for t in temperatures}
+    return {"words": words[: len(tags)], "tags": tags, **sure}

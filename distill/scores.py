@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
@@ -18,29 +19,83 @@ SAMPLE = 2000  # rows whose spread speaks for more
 MOST_CLASSES = 60  # whose confusions are counted in every resample
 
 
-def scores(logits: Tensor, labels: Tensor) -> dict[str, Statistic]:
+def of_classes(logits: Tensor, labels: Tensor) -> dict[str, Statistic]:
     """Macro F1, Matthews' correlation (Gorodkin 2004) and expected calibration error (Guo et al. 2017, https://arxiv.org/abs/1706.04599)
     of logits [N, C] and labels [N]."""
-    classes = logits.shape[1]
     confidence, top = F.softmax(logits.double(), dim=1).max(1)
+    return _of_answers(confidence, top, labels, logits.shape[1])
+
+
+def _of_answers(confidence: Tensor, top: Tensor, labels: Tensor, classes: int) -> dict[str, Statistic]:
     right, y, p = (top == labels).cpu().numpy(), labels.cpu().numpy(), top.cpu().numpy()
-    confused = np.zeros((len(y), 1 if classes > MOST_CLASSES else classes * classes))
-    found = {"calibration_error": _with_interval(_binned(confidence.cpu().numpy(), right), calibration_error)}
+    found = {"calibration_error": _with_interval(_binned(confidence.double().cpu().numpy(), right), calibration_error)}
     if classes <= MOST_CLASSES:
+        confused = np.zeros((len(y), classes * classes))
         confused[np.arange(len(y)), y * classes + p] = 1.0
         found["f1"] = _with_interval(confused, lambda counts: macro_f1(counts.reshape(len(counts), classes, classes)))
         found["mcc"] = _with_interval(confused, lambda counts: matthews(counts.reshape(len(counts), classes, classes)))
     return found
 
 
+def of_several(logits: Tensor, marks: Tensor) -> dict[str, Statistic]:
+    """F1 over all answers (micro) and as a mean over classes (macro), and expected calibration error, of logits [N, C] of classes that each
+    hold or not, marks [N, C]."""
+    said, there = (logits > 0).cpu().numpy(), marks.bool().cpu().numpy()
+    counts = np.concatenate([(said & there), said, there], axis=1).astype(np.float64)  # [N, 3·C]
+    sure = logits.double().sigmoid().flatten()
+    confidence = torch.maximum(sure, 1 - sure).cpu().numpy()
+    return {
+        "calibration_error": _with_interval(_binned(confidence, (said == there).flatten()), calibration_error),
+        "f1": _with_interval(counts, lambda sums: _f1(*np.split(sums, 3, axis=1))),
+        "f1_micro": _with_interval(counts, lambda sums: _f1(*(part.sum(1, keepdims=True) for part in np.split(sums, 3, axis=1)))),
+    }
+
+
+def of_tags(confidence: Tensor, top: Tensor, right: Tensor, row: Tensor, classes: list[str]) -> dict[str, Statistic]:
+    """Of words [N] and the row each stands in: what `of_classes` tells; and where the classes mark the beginnings of names (B-…, I-…, O),
+    F1 over whole names (Tjong Kim Sang, De Meulder 2003, https://aclanthology.org/W03-0419)."""
+    found = _of_answers(confidence, top, right, len(classes))
+    if any(name.startswith("B-") for name in classes) and all(name == "O" or name[:2] in ("B-", "I-") for name in classes):
+        rows = [part.tolist() for part in (row, top, right)]
+        counts: dict[int, tuple[list[str], list[str]]] = {}
+        for place, said, there in zip(*rows, strict=True):
+            mine, theirs = counts.setdefault(place, ([], []))
+            mine.append(classes[said])
+            theirs.append(classes[there])
+        of_rows = np.array([_names_found(*pair) for pair in counts.values()], dtype=np.float64)
+        found["f1_names"] = _with_interval(of_rows, lambda sums: _f1(sums[:, :1], sums[:, 1:2], sums[:, 2:]))
+    return found
+
+
+def _names_found(said: list[str], there: list[str]) -> tuple[int, int, int]:
+    mine, theirs = names(said), names(there)
+    return len(mine & theirs), len(mine), len(theirs)
+
+
+def names(tags: list[str]) -> set[tuple[str, int, int]]:
+    """(kind, first word, word after the last) of each name that B-… and I-… mark. As in conlleval, an I- after another kind begins one."""
+    found, first, kind = set(), 0, ""
+    for place, tag in enumerate([*tags, "O"]):
+        goes_on = tag.startswith("I-") and tag[2:] == kind
+        if kind and not goes_on:
+            found.add((kind, first, place))
+            kind = ""
+        if tag != "O" and not goes_on:
+            first, kind = place, tag[2:]
+    return found
+
+
+def _f1(both: Floats, said: Floats, there: Floats) -> Floats:
+    """[R]: mean over classes [R, C] of 2·both / (said + there), of those that are said or there."""
+    total = said + there
+    f1 = np.divide(2 * both, total, out=np.zeros_like(both), where=total > 0)
+    found: Floats = f1.sum(1) / np.maximum((total > 0).sum(1), 1)
+    return found
+
+
 def macro_f1(confusion: Floats) -> Floats:
     """Mean over the classes there are of 2·right / (predicted + there), of confusion [R, C, C], rows being what is there."""
-    right = np.einsum("rcc->rc", confusion)
-    both = confusion.sum(1) + confusion.sum(2)
-    seen = both > 0
-    f1: Floats = np.divide(2 * right, both, out=np.zeros_like(right), where=seen)
-    found: Floats = f1.sum(1) / np.maximum(seen.sum(1), 1)
-    return found
+    return _f1(np.einsum("rcc->rc", confusion), confusion.sum(1), confusion.sum(2))
 
 
 def matthews(confusion: Floats) -> Floats:

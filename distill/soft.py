@@ -12,8 +12,9 @@ from contract.registry.losses import LANGUAGE
 from contract.spec import JobSpec
 from contract.status import Phase
 from distill import teacher_tokens
-from distill.data import Split, TextSplit
+from distill.data import Rows, Split, TextSplit
 from distill.data.blocks import CausalBlocks
+from distill.data.tokens import TaggedTokens
 from distill.networks import TextNetwork, rows_for
 from distill.teacher import Live, Outputs, Teacher
 
@@ -32,6 +33,10 @@ def soft_targets(spec: JobSpec, teacher: Teacher, train: Split | TextSplit, netw
         if spec.teacher_outputs == "cached":
             return _token_outputs(spec, teacher, train, network, config, emit)
         return Live(teacher, len(train), hidden=any(term.SEES == "hidden" for term in spec.terms))
+    if teacher.config.by_token:
+        heard = teacher.rows(train)
+        _refuse_other_words(heard, rows_for(network, config, train))
+        return Live(teacher, len(train), heard)
     if spec.teacher_outputs == "live":
         return Live(teacher, len(train), teacher.rows(train))
     emit(PhaseChanged(phase=Phase.TEACHER_INFERENCE, message=f"{len(train):,} rows"))
@@ -60,6 +65,19 @@ def _refuse_other_vocabulary(teacher: nn.Module, student: nn.Module) -> None:
             code=ErrorCode.DOES_NOT_FIT,
             param="tokenizer",
             hint="Leave `tokenizer` out, so that the student reads by the teacher's; or train the student on its own: kind: train.",
+        )
+
+
+def _refuse_other_words(heard: Rows, read: Rows) -> None:
+    """Both may split words as they like, but they must get equally far in each text."""
+    assert isinstance(heard, TaggedTokens) and isinstance(read, TaggedTokens)
+    differ = heard.words().cpu() != read.words().cpu()
+    if differ.any():
+        raise InvalidSpec(
+            f"data.max_length: of {int(differ.sum()):,} texts teacher and student do not read equally many words; one cuts earlier.",
+            code=ErrorCode.DOES_NOT_FIT,
+            param="data.max_length",
+            hint="Set it so that both read whole texts, or let the student read by the teacher's tokenizer: leave `tokenizer` out.",
         )
 
 

@@ -25,13 +25,14 @@ BATCH = 1024
 
 @dataclass(frozen=True)
 class Outputs:
-    """A teacher asked once: logits [N, C] in float32, in the order of the rows asked for."""
+    """A teacher asked once: logits [N, C] in float32, in the order of the rows asked for. several: rows may have any number of classes."""
 
     logits: Tensor
     cache: Literal["built", "hit"]
+    several: bool = False
 
     def of(self, index: Tensor, given: Given) -> Said:
-        return Said.of(self.logits[index])
+        return Said.of(self.logits[index], self.several)
 
     def summary(self) -> dict[str, object]:
         return {"mode": "cached", "cache": self.cache, "rows": len(self.logits), "bytes": self.logits.numel() * self.logits.element_size()}
@@ -81,7 +82,7 @@ class Teacher:
             return {"logits": infer(self.network, self.config, rows)}
 
         found, how = cache.kept(self.cache, key, {"logits": shape}, build, self.warn)
-        return Outputs(found["logits"].to(self.device), how)
+        return Outputs(found["logits"].to(self.device), how, self.config.multi_label)
 
 
 def infer(network: nn.Module, config: ModelConfig, rows: Rows, batch: int = BATCH) -> Tensor:

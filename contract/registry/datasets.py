@@ -1,4 +1,4 @@
-"""Datasets that need no upload because they come inside a dependency."""
+"""Datasets that need no upload because they come inside a dependency, or inside Python."""
 
 from typing import Any, NamedTuple
 
@@ -23,5 +23,13 @@ BUILTINS: dict[str, Builtin] = {
         tuple("0123456789"),
         {"train": 1437, "test": 360},
         ("image-classification", "tabular-classification"),
-    )
+    ),
+    "docstrings": Builtin(
+        "docstrings",
+        "2,000 docstrings of the standard library of the Python that runs the job; what the module they stand in is about. 400 of each.",
+        (),
+        ("code", "files", "networks", "numbers", "tests"),
+        {"train": 1600, "test": 400},
+        ("text-classification", "masked-lm", "causal-lm"),
+    ),
 }

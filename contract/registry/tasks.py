@@ -2,6 +2,8 @@
 
 from typing import Any, Literal, NamedTuple
 
+Answers = Literal["class", "tags", "tokens"]  # one for each row, one for each word, or the row's own tokens
+
 
 class Task(NamedTuple):
     name: str
@@ -10,7 +12,12 @@ class Task(NamedTuple):
     metric: str
     higher_is_better: bool
     reads: Literal["numbers", "text"]
-    labelled: bool  # whether rows have a class; the others predict their own tokens
+    answers: Answers
+
+    @property
+    def labelled(self) -> bool:
+        """Whether its rows come with classes."""
+        return self.answers != "tokens"
 
     def entry(self) -> dict[str, Any]:
         return self._asdict()
@@ -26,7 +33,7 @@ TASKS: dict[str, Task] = {
             "accuracy",
             True,
             "numbers",
-            True,
+            "class",
         ),
         Task(
             "tabular-classification",
@@ -35,16 +42,26 @@ TASKS: dict[str, Task] = {
             "accuracy",
             True,
             "numbers",
-            True,
+            "class",
         ),
         Task(
             "text-classification",
-            "One class for each text, or for each pair of texts.",
-            "a column of text (`text`, `sentence` or the only one), a second one for pairs (`text_pair`); an integer or string label",
+            "One class for each text, or for each pair of texts, or any number of them where labels are lists.",
+            "a column of text (`text`, `sentence` or the only one), a second one for pairs (`text_pair`); an integer or string label, or "
+            "a list of them",
             "accuracy",
             True,
             "text",
+            "class",
+        ),
+        Task(
+            "token-classification",
+            "One class for each word: names, parts of speech.",
+            "a list of words (`tokens`, `words` or the only one) and a list of as many labels (`tags`, `ner_tags`, `label` or `labels`)",
+            "accuracy",
             True,
+            "text",
+            "tags",
         ),
         Task(
             "masked-lm",
@@ -53,7 +70,7 @@ TASKS: dict[str, Task] = {
             "perplexity",
             False,
             "text",
-            False,
+            "tokens",
         ),
         Task(
             "causal-lm",
@@ -62,7 +79,7 @@ TASKS: dict[str, Task] = {
             "perplexity",
             False,
             "text",
-            False,
+            "tokens",
         ),
     )
 }

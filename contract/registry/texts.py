@@ -18,7 +18,7 @@ class _Text(_Architecture):
     SERVES: ClassVar[tuple[str, ...]] = ("text-classification",)
 
 
-ENCODES = ("text-classification", "masked-lm")
+ENCODES = ("text-classification", "token-classification", "masked-lm")
 GOES_ON = ("text-classification", "causal-lm")
 
 
@@ -58,6 +58,7 @@ class Bilstm(_Recurrent):
         "Tang et al. 2019, https://arxiv.org/abs/1903.12136",
     )
     arch: Literal["bilstm"] = "bilstm"
+    SERVES: ClassVar = ("text-classification", "token-classification")
     GATES: ClassVar = 4
     DIRECTIONS: ClassVar = 2
 

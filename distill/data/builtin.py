@@ -1,9 +1,11 @@
-"""Datasets that come inside a dependency."""
+"""Datasets that come inside a dependency, or inside Python."""
 
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from distill.data.docstrings import docstrings
 
 Table = tuple[NDArray[np.generic], NDArray[np.generic]]  # features, labels
 
@@ -21,5 +23,5 @@ def digits() -> dict[str, Table]:
     return {name: (images[np.sort(part)], found.target[np.sort(part)]) for name, part in (("train", train), ("test", test))}
 
 
-SOURCES = {"digits": digits}
+SOURCES = {"digits": digits, "docstrings": docstrings}
 DIVIDE = {"digits": 16.0}  # the largest pixel value

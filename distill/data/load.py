@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,17 +10,24 @@ from numpy.typing import NDArray
 
 import datafiles
 from contract.errors import InvalidData, InvalidSpec
-from contract.fit import DataShape, choose_columns, input_shape
+from contract.fit import DataShape, builtin_shape, choose_columns, input_shape, test_split
 from contract.model import Scaling
 from contract.registry import BUILTINS, TASKS
 from contract.spec import JobSpec, Source
-from distill.data import builtin
+from distill.data import builtin, texts
 from distill.data.rows import Split, TextSplit
 from distill.device import derived_seed
 from distill.inputs import Inputs
 
 Array = NDArray[np.generic]
-Features = Array | tuple[Array, ...]
+
+
+class Found(NamedTuple):
+    """The columns of a split: what rows show, texts as a tuple of columns; the names of what is to be told; and how (contract.fit)."""
+
+    features: Array | tuple[Array, ...]
+    names: Array
+    answers: str = "class"
 
 
 @dataclass(frozen=True)
@@ -33,40 +41,41 @@ class Data:
 
     @property
     def test_shape(self) -> DataShape:
-        return _shape(self.test, self.shape.classes, self.shape.speaks)
+        return _shape(self.test, self.shape.classes, self.shape.answers if self.shape.speaks else "class")
 
     def digest(self) -> str:
         """Hash of everything a run's result depends on: features and labels of all rows."""
         splits = [split for split in (self.train, self.validation, self.test) if split is not None]
-        parts = [part for split in splits for part in (split.digest(), sha256(split.labels.cpu().numpy().tobytes()).hexdigest())]
+        parts = [part for split in splits for part in (split.digest(), sha256(split.answers()).hexdigest())]
         return sha256("".join(parts).encode()).hexdigest()
 
 
 def load(spec: JobSpec, inputs: Inputs) -> Data:
     """Raises InvalidData or InvalidSpec naming what is wrong with the rows."""
     read = Reader(spec.task, inputs)
-    features, names = read.table(spec.data.train, "train", "data.train")
-    classes = read.classes(spec.data.train, names) if TASKS[spec.task].labelled else []
-    train = _split(features, names, classes, "data.train", spec.data.max_train_samples)
+    found = read.table(spec.data.train, "train", "data.train")
+    classes = read.classes(spec.data.train) if TASKS[spec.task].labelled else []
+    train = _split(found, classes, "data.train", spec.data.max_train_samples)
     validation = None
     if spec.data.validation:
         train, validation = _hold_out(train, spec.data.validation)
     test, test_name = _test(spec, read, classes, validation)
     scaling = read.scaling(train, spec.data.train.dataset) if isinstance(train, Split) else Scaling()
-    return Data(train, validation, test, test_name, _shape(train, classes, spec.task), scaling)
+    return Data(train, validation, test, test_name, _shape(train, classes, found.answers), scaling)
 
 
-def _shape(rows: Split | TextSplit, classes: list[str], task: str) -> DataShape:
+def _shape(rows: Split | TextSplit, classes: list[str], answers: str) -> DataShape:
     if isinstance(rows, TextSplit):
-        return DataShape(classes=classes, texts=len(rows.texts), speaks="" if classes else task)
+        answers = "tags" if rows.tags is not None else "classes" if rows.labels.ndim == 2 else answers
+        return DataShape(classes=classes, texts=len(rows.texts), answers=answers)
     return DataShape(shape=tuple(rows.features.shape[1:]), classes=classes)
 
 
 def _test(spec: JobSpec, read: "Reader", classes: list[str], validation: Split | TextSplit | None) -> tuple[Split | TextSplit, str]:
     source = read.named_alike(spec.data.test, spec.data.train) if spec.data.test is not None else spec.data.train
     if spec.data.test is not None or "test" in read.splits(source):
-        features, names = read.table(source, "test", "data.test")
-        return _split(features, names, classes, "data.test"), "test"
+        default = test_split(source, spec.data.train, read.splits(source))
+        return _split(read.table(source, default, "data.test"), classes, "data.test"), "test"
     if validation is None:
         raise InvalidSpec(
             "data.test: there is nothing to measure on: no test source, no split called test, no validation rows.",
@@ -76,14 +85,14 @@ def _test(spec: JobSpec, read: "Reader", classes: list[str], validation: Split |
     return validation, "validation"
 
 
-def _split(features: Features, names: Array, classes: list[str], where: str, first: int | None = None) -> Split | TextSplit:
-    names = names[:first]
-    labels = datafiles.encode_labels(names, classes, where) if classes else np.zeros(len(names), dtype=np.int64)
-    if len(labels) == 0:
+def _split(found: Found, classes: list[str], where: str, first: int | None = None) -> Split | TextSplit:
+    names = found.names[:first]
+    if len(names) == 0:
         raise InvalidData(f"{where}: there are no rows.", param=where)
-    if isinstance(features, tuple):
-        return TextSplit(tuple(column[:first].tolist() for column in features), torch.from_numpy(labels))
-    return Split(torch.from_numpy(np.ascontiguousarray(features[:first])), torch.from_numpy(labels))
+    if isinstance(found.features, tuple):
+        return texts.split(tuple(column[:first].tolist() for column in found.features), names, found.answers, classes, where)
+    labels = datafiles.encode_labels(names, classes, where)
+    return Split(torch.from_numpy(np.ascontiguousarray(found.features[:first])), torch.from_numpy(labels))
 
 
 def _hold_out(rows: Split | TextSplit, share: float) -> tuple[Split | TextSplit, Split | TextSplit]:
@@ -108,21 +117,26 @@ class Reader:
     def splits(self, source: Source) -> list[str]:
         return list(BUILTINS[source.dataset].rows) if source.dataset in BUILTINS else list(self._file(source).splits)
 
-    def table(self, source: Source, default: str, where: str) -> tuple[Features, Array]:
-        """What rows show, texts as a tuple of columns, and their labels."""
+    def table(self, source: Source, default: str, where: str) -> Found:
         split = source.split or default
         if split not in self.splits(source):
             raise InvalidSpec(f"{where}: there is no split {split!r}; there are {', '.join(self.splits(source))}.", param=where)
         if source.dataset in BUILTINS:
+            known = BUILTINS[source.dataset]
+            if self.task not in known.tasks:
+                raise InvalidSpec(f"{where}: {known.name} is for {' and '.join(known.tasks)}, not {self.task}.", param=where)
             features, labels = builtin.SOURCES[source.dataset]()[split]
-            return _canonical(features, input_shape(self.task, features.shape[1:], where)), labels
+            if TASKS[self.task].reads == "text":
+                return Found((features,), labels, builtin_shape(known.name, self.task).answers)
+            return Found(_canonical(features, input_shape(self.task, features.shape[1:], where)), labels)
         file = self._file(source)
         chosen = choose_columns(file.columns(), source.columns, self.task, where)
         columns = [file.splits[split].columns[name] for name in chosen.features]
         if chosen.texts:
-            return tuple(columns), file.splits[split].columns[chosen.label] if chosen.label else columns[0]
+            names = file.splits[split].columns[chosen.label] if chosen.label else columns[0]
+            return Found(tuple(columns), names, chosen.answers)
         features = columns[0] if len(columns) == 1 else np.column_stack([c.reshape(len(c), -1) for c in columns])
-        return _canonical(_number_type(features, self.task, where), chosen.shape), file.splits[split].columns[chosen.label]
+        return Found(_canonical(_number_type(features, self.task, where), chosen.shape), file.splits[split].columns[chosen.label])
 
     def named_alike(self, test: Source, train: Source) -> Source:
         """The test source, told to read the columns that train reads: another tool may have written them in another order."""
@@ -133,7 +147,7 @@ class Reader:
             return test
         return test.model_copy(update={"columns": test.columns.model_copy(update={"features": features})})
 
-    def classes(self, source: Source, labels: Array) -> list[str]:
+    def classes(self, source: Source) -> list[str]:
         if source.dataset in BUILTINS:
             return list(BUILTINS[source.dataset].classes)
         file = self._file(source)

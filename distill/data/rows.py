@@ -52,6 +52,10 @@ class Split:
     def to(self, device: torch.device) -> "Split":
         return Split(self.features.to(device), self.labels.to(device))
 
+    def answers(self) -> bytes:
+        """What is to be learned, as bytes."""
+        return self.labels.cpu().numpy().tobytes()
+
     def digest(self) -> str:
         """Hash of the features' content, type and shape: what a teacher's outputs depend on."""
         head = f"{self.features.dtype}{tuple(self.features.shape)}".encode()
@@ -60,17 +64,23 @@ class Split:
 
 @dataclass(frozen=True)
 class TextSplit:
-    """Texts as they were written, one or two for each row; every network reads them with a tokenizer of its own."""
+    """Texts as they were written, one or two for each row; every network reads them with a tokenizer of its own.
+
+    labels: class indices [N], or marks [N, C] where a row may have any number of classes. tags: of each row's words, which then
+    stand in its text with one space between them, the class.
+    """
 
     texts: tuple[list[str], ...]
     labels: Tensor
+    tags: list[list[int]] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def rows(self, index: Tensor) -> "TextSplit":
         chosen = index.tolist()
-        return TextSplit(tuple([column[i] for i in chosen] for column in self.texts), self.labels[index])
+        tags = None if self.tags is None else [self.tags[i] for i in chosen]
+        return TextSplit(tuple([column[i] for i in chosen] for column in self.texts), self.labels[index], tags)
 
     def to(self, device: torch.device) -> "TextSplit":
         return replace(self, labels=self.labels.to(device))
@@ -83,3 +93,7 @@ class TextSplit:
                 raw = text.encode()
                 found.update(len(raw).to_bytes(8, "big") + raw)
         return found.hexdigest()
+
+    def answers(self) -> bytes:
+        """What is to be learned, as bytes."""
+        return self.labels.cpu().numpy().tobytes() + (b"" if self.tags is None else repr(self.tags).encode())

@@ -1,14 +1,14 @@
 """Texts as token ids: all rows in one flat buffer, from which a batch is cut by index arithmetic, without a loop over rows."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from distill.data.batch import Batch, TokenBatch
+from distill.data.batch import IGNORED, Batch, TokenBatch
 
 WINDOW = 64  # batches whose rows are sorted by length together
 
@@ -16,7 +16,7 @@ WINDOW = 64  # batches whose rows are sorted by length together
 @dataclass(frozen=True)
 class Tokens:
     """flat [sum of lengths] int32; starts [N + 1]: row i is flat[starts[i]:starts[i+1]]; second [N]: where in it the second text
-    begins, or its length; labels [N]; pad: the id that fills a batch up."""
+    begins, or its length; labels [N], or marks [N, C] of classes that each hold or not; pad: the id that fills a batch up."""
 
     flat: Tensor
     starts: Tensor
@@ -33,15 +33,19 @@ class Tokens:
         return len(self.labels)
 
     def batch(self, index: Tensor) -> Batch:
-        return Batch(self.tokens(index), self.labels[index])
+        return Batch(self.tokens(index), self.labels[index].flatten())
 
     def tokens(self, index: Tensor) -> TokenBatch:
+        ids, mask = self.padded(self.flat, index, self.pad)
+        segments = ((torch.arange(mask.shape[1], device=index.device) >= self.second[index][:, None]) & mask).long()
+        return TokenBatch(ids, mask, segments)
+
+    def padded(self, flat: Tensor, index: Tensor, fill: int) -> tuple[Tensor, Tensor]:
+        """[B, L] of the rows `index`, filled up on the right, and where something stands."""
         starts, lengths = self.starts[index], self.lengths[index]
         places = torch.arange(int(lengths.max()), device=index.device)
         mask = places < lengths[:, None]
-        ids = self.flat[(starts[:, None] + places).clamp_(max=len(self.flat) - 1)].long().masked_fill_(~mask, self.pad)
-        segments = ((places >= self.second[index][:, None]) & mask).long()
-        return TokenBatch(ids, mask, segments)
+        return flat[(starts[:, None] + places).clamp_(max=len(flat) - 1)].long().masked_fill_(~mask, fill), mask
 
     def chunks(self, size: int) -> Iterator[Tensor]:
         """Indices of all rows, shortest first, so that little is padded; at most `size` rows, and `size` × 32 tokens, at a time."""
@@ -55,13 +59,31 @@ class Tokens:
         yield order[first:]
 
     def to(self, device: torch.device) -> Self:
-        parts = {name: getattr(self, name).to(device) for name in ("flat", "starts", "second", "labels")}
-        return replace(self, **parts)
+        tensors = {field.name: value for field in fields(self) if isinstance(value := getattr(self, field.name), Tensor)}
+        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
 
     def digest(self) -> str:
         """Hash of the tokens: what a network's outputs depend on."""
         parts = (self.flat, self.starts, self.second)
         return sha256(b"tokens" + b"".join(part.cpu().numpy().tobytes() for part in parts)).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggedTokens(Tokens):
+    """tags [sum of lengths]: the class of the word that begins at a token, −100 elsewhere. Asked for: at the first token of each word its
+    class (Devlin et al. 2018, section 5.3)."""
+
+    tags: Tensor
+
+    def batch(self, index: Tensor) -> Batch:
+        tags = self.padded(self.tags, index, IGNORED)[0].flatten()
+        asked = (tags != IGNORED).nonzero()[:, 0]
+        return Batch(self.tokens(index)._replace(asked=asked), tags[asked])
+
+    def words(self) -> Tensor:
+        """[N]: how many words of each row are read, those behind the cut left out."""
+        before = torch.nn.functional.pad((self.tags != IGNORED).long().cumsum(0), (1, 0))
+        return before[self.starts[1:]] - before[self.starts[:-1]]
 
 
 def bucketed(order: Tensor, lengths: Tensor, batch_size: int, generator: torch.Generator) -> Tensor:

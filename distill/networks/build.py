@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from itertools import pairwise
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from contract import registry
 from contract.model import Scaling
 from distill.networks.residual import Residual
-from distill.networks.texts import Recurrent, RecurrentLm, TextCnn
+from distill.networks.texts import Recurrent, RecurrentLm, RecurrentTagger, TextCnn
 
 Shape = tuple[int, ...]
 
@@ -56,19 +55,20 @@ def _dropout(share: float) -> list[nn.Module]:
     return [nn.Dropout(share)] if share > 0 else []
 
 
-def recurrent(arch: registry.Lstm | registry.Bilstm | registry.Gru, shape: Shape, classes: int) -> Recurrent | RecurrentLm:
+def recurrent(arch: registry.Lstm | registry.Bilstm | registry.Gru, shape: Shape, classes: int, tags: bool = False) -> nn.Module:
     kind = "GRU" if isinstance(arch, registry.Gru) else "LSTM"
     if classes == 0:
         return RecurrentLm(kind, shape[0], arch.embedding, arch.hidden, arch.layers, arch.dropout)
     both = isinstance(arch, registry.Bilstm)
-    return Recurrent(kind, shape[0], arch.embedding, arch.hidden, arch.layers, both, arch.dropout, classes)
+    made = RecurrentTagger if tags else Recurrent
+    return made(kind, shape[0], arch.embedding, arch.hidden, arch.layers, both, arch.dropout, classes)
 
 
 def textcnn(arch: registry.Textcnn, shape: Shape, classes: int) -> TextCnn:
     return TextCnn(shape[0], arch.embedding, arch.channels, arch.widths, arch.dropout, classes)
 
 
-BUILDERS: dict[type, Callable[[Any, Shape, int], nn.Module]] = {
+BUILDERS: dict[type, Callable[..., nn.Module]] = {
     registry.Logistic: logistic,
     registry.Mlp: mlp,
     registry.Cnn: cnn,
@@ -80,10 +80,11 @@ BUILDERS: dict[type, Callable[[Any, Shape, int], nn.Module]] = {
 }
 
 
-def build(arch: registry.Architecture, shape: Shape, classes: int) -> nn.Module:
+def build(arch: registry.Architecture, shape: Shape, classes: int, tags: bool = False) -> nn.Module:
     """The network for inputs [B, *shape] and logits [B, classes]; weights drawn from torch's current random state. For texts `shape`
-    is (vocabulary,), and with no classes it is a language model. What transformers builds is in distill.networks.library."""
-    return BUILDERS[type(arch)](arch, shape, classes)
+    is (vocabulary,); with no classes it is a language model, and with `tags` it classifies each token. What transformers builds is in
+    distill.networks.library."""
+    return BUILDERS[type(arch)](arch, shape, classes, **({"tags": True} if tags else {}))
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from contract.errors import ErrorCode, JobError
+from contract.fit import DataShape
 from contract.model import ModelConfig
 from distill.networks import library
 from distill.networks.build import build
@@ -32,17 +33,17 @@ def save(network: nn.Module, config: ModelConfig, folder: Path) -> None:
     (folder / CONFIG).write_text(json.dumps(config.model_dump(mode="json", exclude_none=True), indent=2) + "\n")
 
 
-def load(folder: Path | str, task: str | None = None, classes: list[str] | None = None) -> tuple[nn.Module, ModelConfig]:
-    """The network in evaluation mode and its config. Not being for `task`, or knowing no classes yet, one of transformers gets a new head.
+def load(folder: Path | str, task: str | None = None, made_for: DataShape | None = None) -> tuple[nn.Module, ModelConfig]:
+    """The network in evaluation mode and its config. Not being for `task` and such rows, one of transformers gets a new head.
     JobError when the files are not what they should be."""
     folder = Path(folder)
     config = load_config(folder)
     if config.of_library:
-        network, config = library.opened(folder, config, task or config.task or "text-classification", classes or [])
+        network, config = library.opened(folder, config, task or config.task or "text-classification", made_for or config.made_for)
         return network.eval(), config
     try:
         shape = (config.text.vocabulary,) if config.text else tuple(config.shape)
-        inner = build(config.architecture, shape, len(config.classes))
+        inner = build(config.architecture, shape, len(config.classes), config.made_for.answers == "tags")
         inner.load_state_dict(load_file(folder / WEIGHTS))
     except FileNotFoundError:
         raise _invalid(folder, f"{WEIGHTS} is missing") from None

@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 
 from contract.errors import ErrorCode, InvalidSpec, JobError
+from contract.fit import DataShape
 from contract.model import OURS, ModelConfig, Reading, of_transformers
 from contract.registry import Bert, Distilbert, Gpt2, Llama, Roberta
 from contract.registry.losses import LANGUAGE
@@ -22,6 +23,7 @@ from distill.networks.reading import LibraryNetwork
 Transformer = Bert | Roberta | Distilbert | Gpt2 | Llama
 OPENERS = {
     "text-classification": "AutoModelForSequenceClassification",
+    "token-classification": "AutoModelForTokenClassification",
     "masked-lm": "AutoModelForMaskedLM",
     "causal-lm": "AutoModelForCausalLM",
 }
@@ -30,14 +32,17 @@ BLOCK = re.compile(r"(?P<before>(?:.*\.)?(?:layers?|h|blocks?)\.)(?P<number>\d+)
 SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
-def opened(folder: Path, config: ModelConfig, task: str, classes: list[str]) -> tuple[LibraryNetwork, ModelConfig]:
-    """The network in a folder, in float32, with the head for `task`. Where it has none, or knows no classes, it gets a new head, drawn
+def opened(folder: Path, config: ModelConfig, task: str, made_for: DataShape) -> tuple[LibraryNetwork, ModelConfig]:
+    """The network in a folder, in float32, with the head for `task`. Where it has none, or one of another kind, it gets a new head, drawn
     from torch's random state. JobError where weights and config disagree."""
-    new_head = config.task != task
-    labels = _labels(classes) if new_head and classes else {}
+    several = made_for.answers == "classes"
+    new_head = config.task != task or (bool(made_for.classes) and config.multi_label != several)
+    if not new_head:
+        made_for = config.made_for
+    labels = _labels(made_for) if new_head else {}
     try:
         inner, found = _auto(task).from_pretrained(
-            folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **SAFE, **labels
+            folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=new_head, **SAFE, **labels
         )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise _invalid(folder, str(error).strip().splitlines()[0][:300]) from None
@@ -47,25 +52,23 @@ def opened(folder: Path, config: ModelConfig, task: str, classes: list[str]) -> 
     missing = [name for name in missing if "pooler" not in name]  # many are published without, and only classifiers need one
     if missing:
         raise _invalid(folder, f"its weights lack {len(missing)} tensors that its config.json describes, {missing[0]} among them")
-    return _with_reader(inner, Reader.load(folder), config, task, classes if new_head else config.classes)
+    return _with_reader(inner, Reader.load(folder), config, task, made_for)
 
 
-def built(
-    spec: Transformer, task: str, reader: Reader, classes: list[str], texts: int, max_length: int | None
-) -> tuple[LibraryNetwork, ModelConfig]:
+def built(spec: Transformer, task: str, reader: Reader, made_for: DataShape, max_length: int | None) -> tuple[LibraryNetwork, ModelConfig]:
     """A described network, its weights drawn from torch's random state."""
     from transformers import AutoConfig
 
     auto = _auto(task)
-    given = {**spec.settings(), "vocab_size": reader.vocabulary, "pad_token_id": reader.pad, **(_labels(classes) if classes else {})}
+    given = {**spec.settings(), "vocab_size": reader.vocabulary, "pad_token_id": reader.pad, **_labels(made_for)}
     if isinstance(spec, (Gpt2, Llama)):
         given |= {"bos_token_id": reader.end, "eos_token_id": reader.end}
     inner = auto.from_config(AutoConfig.for_model(spec.arch, **given))
     length = min(max_length or spec.positions, spec.positions)
-    return _finished(inner, reader, Reading(texts=texts, vocabulary=reader.vocabulary, max_length=length))
+    return _finished(inner, reader, Reading(texts=made_for.texts, vocabulary=reader.vocabulary, max_length=length), made_for)
 
 
-def from_layers(folder: Path, layers: list[int], task: str, classes: list[str]) -> tuple[LibraryNetwork, ModelConfig]:
+def from_layers(folder: Path, layers: list[int], task: str, made_for: DataShape) -> tuple[LibraryNetwork, ModelConfig]:
     """Embeddings and head of the network in `folder`, and of its blocks those in `layers` (Sanh et al. 2019, section 3)."""
     from transformers import AutoConfig
 
@@ -76,7 +79,7 @@ def from_layers(folder: Path, layers: list[int], task: str, classes: list[str]) 
             param="student.init",
             hint="Describe the student by `arch`.",
         )
-    whole, config = opened(folder, config, task, classes)
+    whole, config = opened(folder, config, task, made_for)
     source: Any = whole.inner
     count = source.config.num_hidden_layers
     if layers[-1] >= count:
@@ -87,14 +90,14 @@ def from_layers(folder: Path, layers: list[int], task: str, classes: list[str]) 
         )
     fewer = AutoConfig.from_pretrained(folder, **SAFE)
     fewer.num_hidden_layers = len(layers)
-    for name, value in (_labels(config.classes) if config.classes else {}).items():
+    for name, value in _labels(config.made_for).items():
         setattr(fewer, name, value)
     if isinstance(getattr(fewer, "layer_types", None), list):
         fewer.layer_types = [source.config.layer_types[layer] for layer in layers]
     inner = _auto(task).from_config(fewer)
     inner.load_state_dict(_of_layers(source.state_dict(), layers))
     assert config.text is not None
-    return _finished(inner, whole.reader, config.text)
+    return _finished(inner, whole.reader, config.text, config.made_for)
 
 
 def _of_layers(weights: dict[str, torch.Tensor], layers: list[int]) -> dict[str, torch.Tensor]:
@@ -120,14 +123,14 @@ def save(network: LibraryNetwork, config: ModelConfig, folder: Path) -> None:
     network.reader.save(folder, model_input_names=names)
 
 
-def _finished(inner: Any, reader: Reader, reading: Reading) -> tuple[LibraryNetwork, ModelConfig]:
+def _finished(inner: Any, reader: Reader, reading: Reading, made_for: DataShape) -> tuple[LibraryNetwork, ModelConfig]:
     setattr(inner.config, OURS, {"text": reading.model_dump()})
     inner.config.architectures = [type(inner).__name__]
     config = of_transformers(inner.config.to_dict())
-    return _with_reader(inner, reader, config, config.task, config.classes)
+    return _with_reader(inner, reader, config, config.task, made_for)
 
 
-def _with_reader(inner: Any, reader: Reader, config: ModelConfig, task: str, classes: list[str]) -> tuple[LibraryNetwork, ModelConfig]:
+def _with_reader(inner: Any, reader: Reader, config: ModelConfig, task: str, made_for: DataShape) -> tuple[LibraryNetwork, ModelConfig]:
     if reader.vocabulary > inner.config.vocab_size:
         raise JobError(
             f"The tokenizer knows {reader.vocabulary:,} tokens and the network {inner.config.vocab_size:,}.",
@@ -140,7 +143,8 @@ def _with_reader(inner: Any, reader: Reader, config: ModelConfig, task: str, cla
     if inner.config.pad_token_id is None:
         inner.config.pad_token_id = reader.pad
     weights = sum(parameter.numel() for parameter in inner.parameters())
-    config = config.model_copy(update={"classes": classes, "weights": weights, "task": task})
+    told = {"classes": made_for.classes, "multi_label": made_for.answers == "classes"}
+    config = config.model_copy(update={**told, "weights": weights, "task": task})
     assert config.text is not None
     return LibraryNetwork(inner, reader, config.text), config
 
@@ -154,9 +158,13 @@ def _auto(task: str) -> Any:
     return getattr(transformers, OPENERS[task])
 
 
-def _labels(classes: list[str]) -> dict[str, Any]:
-    names = dict(enumerate(classes))
-    return {"num_labels": len(classes), "id2label": names, "label2id": {name: number for number, name in names.items()}}
+def _labels(made_for: DataShape) -> dict[str, Any]:
+    """What transformers' config says of classes."""
+    names = dict(enumerate(made_for.classes))
+    if not names:
+        return {}
+    kind = "multi_label_classification" if made_for.answers == "classes" else None
+    return {"num_labels": len(names), "id2label": names, "label2id": {name: number for number, name in names.items()}, "problem_type": kind}
 
 
 def _invalid(folder: Path, why: str) -> JobError:

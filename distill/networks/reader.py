@@ -12,9 +12,10 @@ from tokenizers import Encoding, Tokenizer, decoders, models, normalizers, pre_t
 from contract.errors import ErrorCode, JobError
 from contract.model import Reading
 from contract.spec import NewTokenizer
+from distill.data.batch import IGNORED
 from distill.data.blocks import CausalBlocks, MaskedBlocks
 from distill.data.rows import TextSplit
-from distill.data.tokens import Tokens
+from distill.data.tokens import TaggedTokens, Tokens
 
 FILE, SETTINGS = "tokenizer.json", "tokenizer_config.json"
 PAD, UNKNOWN, FIRST, BETWEEN, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
@@ -60,6 +61,17 @@ class Reader:
         flat = torch.tensor([id_ for row in ids for id_ in row], dtype=torch.int32)
         starts = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
         return Tokens(flat, starts, second, split.labels, self.pad, sum(bool(row.overflowing) for row in found))
+
+    def tagged(self, split: TextSplit, reading: Reading) -> TaggedTokens:
+        """Every row as tokens; each word is known by the characters its tokens come from, so that any tokenizer will do."""
+        rows = self.read(split, reading)
+        self.tokenizer.enable_truncation(reading.max_length)
+        found: list[Encoding] = self.tokenizer.encode_batch(split.texts[0])
+        self.tokenizer.no_truncation()
+        tags: list[int] = []
+        for row, text, of_row in zip(found, split.texts[0], split.tags or [], strict=True):
+            tags += _tags_of_tokens(row, text, of_row) or [IGNORED]
+        return TaggedTokens(**vars(rows), tags=torch.tensor(tags))
 
     def blocks(self, split: TextSplit, reading: Reading, task: str, share: float) -> CausalBlocks | MaskedBlocks:
         """All texts as one row of tokens, an end token after each, in blocks of `reading.max_length`."""
@@ -133,6 +145,20 @@ class Reader:
             single=f"{FIRST} $A {BETWEEN}", pair=f"{FIRST} $A {BETWEEN} $B:1 {BETWEEN}:1", special_tokens=ends
         )
         return cls(tokenizer, {"tokenizer_class": "PreTrainedTokenizerFast", **NAMES})
+
+
+def _tags_of_tokens(row: Encoding, text: str, tags: list[int]) -> list[int]:
+    """For each token the class of the word that begins with it, −100 where none does. Words stand in `text` with a space between them."""
+    word, word_at = 0, []
+    for character in text:
+        word += character == " "
+        word_at.append(word)
+    found, last = [], -1
+    for (start, end), sequence in zip(row.offsets, row.sequence_ids, strict=True):
+        word = word_at[end - 1] if sequence is not None and end > start else last  # a token may begin with the space before its word
+        found.append(tags[word] if word != last else IGNORED)
+        last = word
+    return found
 
 
 def _second(types: list[int]) -> int:

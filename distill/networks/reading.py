@@ -1,6 +1,7 @@
 """Networks with the tokenizer they read by."""
 
 import inspect
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from distill.data.blocks import MaskedBlocks
 from distill.data.rows import Rows, Split, TextSplit
 from distill.networks.build import scaled
 from distill.networks.reader import Reader
-from distill.networks.texts import RecurrentLm
+from distill.networks.texts import RecurrentLm, RecurrentTagger
 from distill.objectives import Said
 
 
@@ -36,14 +37,14 @@ class TextNetwork(nn.Module):
     @property
     def width(self) -> int:
         """Of the hidden states."""
-        assert isinstance(self.inner, RecurrentLm)
+        assert isinstance(self.inner, (RecurrentLm, RecurrentTagger))
         return self.inner.head.in_features
 
     def told(self, given: TokenBatch, hidden: bool = False) -> Said:
-        """Of a language model: what it says of the tokens asked for."""
-        assert isinstance(self.inner, RecurrentLm) and given.asked is not None
-        states = self.inner.states(given.ids).flatten(0, 1)[given.asked]
-        return Said(states, self.inner.head, self.reading.vocabulary, states)
+        """What it says of the tokens asked for."""
+        assert isinstance(self.inner, (RecurrentLm, RecurrentTagger)) and given.asked is not None
+        states = self.inner.states(given.ids, given.mask).flatten(0, 1)[given.asked]
+        return Said(states, self.inner.head, self.inner.head.out_features, states)
 
 
 class LibraryNetwork(TextNetwork):
@@ -76,7 +77,12 @@ class LibraryNetwork(TextNetwork):
         """The logits of a whole vocabulary are made from the head's input where and when they are needed, never for all tokens at once:
         the head itself is given nothing. Ids beyond the tokenizer's, with which vocabularies are padded, are cut off."""
         assert given.asked is not None
-        head: nn.Linear = self.inner.get_output_embeddings()  # type: ignore[operator]
+        more = {"output_hidden_states": True} if hidden else {}
+        head: nn.Linear | None = self.inner.get_output_embeddings()  # type: ignore[operator]
+        if head is None:  # it tags tokens: its outputs are few
+            answer = self._call(given, **more)
+            states = answer.hidden_states[-1].flatten(0, 1)[given.asked] if hidden else None
+            return replace(Said.of(answer.logits.flatten(0, 1)[given.asked]), hidden=states)
         seen: list[Tensor] = []
 
         def take(_head: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -85,7 +91,7 @@ class LibraryNetwork(TextNetwork):
 
         hook = head.register_forward_pre_hook(take)
         try:
-            answer = self._call(given, **({"output_hidden_states": True} if hidden else {}))
+            answer = self._call(given, **more)
         finally:
             hook.remove()
         features = seen[0].flatten(0, 1)[given.asked]
@@ -109,7 +115,7 @@ def said_of(network: nn.Module, config: ModelConfig, given: Given, hidden: bool 
     if isinstance(given, TokenBatch) and given.asked is not None:
         assert isinstance(network, TextNetwork)
         return network.told(given, hidden)
-    return Said.of(logits_of(network, config, given))
+    return Said.of(logits_of(network, config, given), config.multi_label)
 
 
 def rows_for(network: nn.Module, config: ModelConfig, split: Split | TextSplit, share: float | None = None, measured: bool = False) -> Rows:
@@ -118,6 +124,6 @@ def rows_for(network: nn.Module, config: ModelConfig, split: Split | TextSplit, 
         return split
     assert isinstance(network, TextNetwork), "contract.fit checks that a network that reads text is given text"
     if config.task not in LANGUAGE:
-        return network.reader.read(split, network.reading)
+        return network.reader.tagged(split, network.reading) if config.by_token else network.reader.read(split, network.reading)
     rows = network.reader.blocks(split, network.reading, config.task, share or 0.15)
     return rows.measured() if measured and isinstance(rows, MaskedBlocks) else rows

@@ -20,21 +20,21 @@ LONGEST = 512  # tokens of a text, for networks that have no longest of their ow
 
 def student(spec: JobSpec, data: Data, inputs: Inputs) -> tuple[nn.Module, ModelConfig]:
     """Built, or opened, with its config. New weights are drawn from torch's current random state."""
-    classes = data.shape.classes
+    made_for = data.shape
     if isinstance(spec.student, ModelRef):
-        return _cut(spec, data, *load(inputs.models["student"], spec.task, classes))
+        return _cut(spec, data, *load(inputs.models["student"], spec.task, made_for))
     if isinstance(spec.student, FromLayers):
         field = "teacher" if spec.student.init == "teacher" else "student.init"
-        return _cut(spec, data, *library.from_layers(inputs.models[field], spec.student.layers, spec.task, classes))
+        return _cut(spec, data, *library.from_layers(inputs.models[field], spec.student.layers, spec.task, made_for))
     if not isinstance(data.train, TextSplit):
-        network = build(spec.student, data.shape.shape, len(classes))
-        return network, ModelConfig.of(spec.student, spec.task, data.shape, data.scaling)
-    reader, texts = _reader(spec, data.train, inputs), len(data.train.texts)
+        network = build(spec.student, made_for.shape, len(made_for.classes))
+        return network, ModelConfig.of(spec.student, spec.task, made_for, data.scaling)
+    reader = _reader(spec, data.train, inputs)
     if isinstance(spec.student, library.Transformer):
-        return library.built(spec.student, spec.task, reader, classes, texts, spec.data.max_length)
-    reading = Reading(texts=texts, vocabulary=reader.vocabulary, max_length=spec.data.max_length or LONGEST)
-    inner = build(spec.student, (reader.vocabulary,), len(classes))
-    return TextNetwork(inner, reader, reading), ModelConfig.of(spec.student, spec.task, data.shape, data.scaling, reading)
+        return library.built(spec.student, spec.task, reader, made_for, spec.data.max_length)
+    reading = Reading(texts=made_for.texts, vocabulary=reader.vocabulary, max_length=spec.data.max_length or LONGEST)
+    inner = build(spec.student, (reader.vocabulary,), len(made_for.classes), made_for.answers == "tags")
+    return TextNetwork(inner, reader, reading), ModelConfig.of(spec.student, spec.task, made_for, data.scaling, reading)
 
 
 def _reader(spec: JobSpec, train: TextSplit, inputs: Inputs) -> Reader:

@@ -54,9 +54,20 @@ def _networks(client: "Client", job: "Job", folder: Path) -> dict[str, Path]:
 
 def _show(text: str, said: dict[str, dict[str, Any]]) -> None:
     student = said["student"]
+    if "words" in student:
+        _show_words(text, said)
+        return
     temperatures = [name for name in student if name != "classes"]
     first = said.get("teacher", student)
     order = sorted(range(len(student["classes"])), key=lambda i: -first[temperatures[0]][i])[:SHOWN]
     line("·", "input", text, stderr=False)
     headers = ["CLASS", *(f"{name.upper()} {t}" for t in temperatures for name in said)]
     table(headers, [(student["classes"][i], *(f"{said[name][t][i]:.4f}" for t in temperatures for name in said)) for i in order])
+
+
+def _show_words(text: str, said: dict[str, dict[str, Any]]) -> None:
+    """The likeliest class of each word, and how sure the networks are of it."""
+    line("·", "input", text, stderr=False)
+    headers = ["WORD", *(column for name in said for column in (name.upper(), "T=1"))]
+    rows = zip(said["student"]["words"], *(zip(one["tags"], one["T=1"], strict=True) for one in said.values()), strict=True)
+    table(headers, [(word, *(cell for tag, sure in answers for cell in (tag, f"{sure:.4f}"))) for word, *answers in rows])

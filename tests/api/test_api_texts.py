@@ -162,3 +162,29 @@ def test_a_control_arm_has_the_teachers_tokenizer_and_layers(api: Api) -> None:
     job = api.submit(spec(dataset, **distilled))["id"]
     runs = {run["kind"]: run["resolved_spec"] for run in api.get(f"/v1/jobs?parent={job}").json()["data"]}
     assert runs["train"]["tokenizer"]["job"] == teacher and runs["train"]["teacher"] is None
+
+
+TAGGED = "".join(json.dumps({"tokens": ["row", str(i)], "tags": ["O", "B-N" if i % 2 else "O"]}) + "\n" for i in range(20))
+SEVERAL = "".join(json.dumps({"text": f"row {i}", "labels": ["a", "b"][: i % 3]}) + "\n" for i in range(20))
+
+
+def test_lists_make_tags_and_several_classes(api: Api) -> None:
+    tagged, several = add(api, TAGGED), add(api, SEVERAL)
+    columns = api.http.get(f"/v1/datasets/{tagged}").json()["columns"]
+    assert [column["type"] for column in columns] == ["strings", "strings"]
+    assert api.http.get(f"/v1/datasets/{tagged}/preview").json()["rows"][1] == [["row", "1"], ["O", "B-N"]]
+    assert api.post("/v1/jobs/validate", spec(several)).json()["valid"]
+    assert api.post("/v1/jobs/validate", spec(tagged, task="token-classification")).json()["valid"]
+    lstm = spec(tagged, task="token-classification", student={"arch": "lstm"})
+    api.refused(api.post("/v1/jobs", lstm), 422, "invalid_spec", "student.arch")
+    api.refused(api.post("/v1/jobs", spec(several, task="token-classification")), 422, "does_not_fit", "data.train.columns.text")
+    api.refused(api.post("/v1/jobs", spec(add(api), task="token-classification")), 422, "does_not_fit", "data.train.columns.label")
+    both = {"train": several, "test": add(api, ROWS)}
+    api.refused(api.post("/v1/jobs", spec(several, data=both)), 422, "does_not_fit", "data.test")
+
+
+def test_a_test_set_of_one_split_needs_no_word_about_it(api: Api) -> None:
+    train, test = add(api), add(api, ROWS.replace("row", "line"))
+    found = api.post("/v1/jobs/validate", spec(train, data={"train": train, "test": test})).json()
+    assert found["valid"] and found["warnings"] == []
+    api.refused(api.post("/v1/jobs", spec(train, data={"train": train, "test": train})), 422, "does_not_fit", "data.test")

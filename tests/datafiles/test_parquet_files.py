@@ -155,7 +155,7 @@ def test_a_text_that_many_rows_share_is_one(upload):
         (pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())), "column `x` holds `map<string, int64"),
         (pa.array([b"a"]), "column `x` holds `binary`"),
         (pa.array([b"ab"], pa.binary(2)), "column `x` holds `fixed_size_binary[2]`"),
-        (pa.array([["a"]]), "column `x` holds `list<element: string>`"),
+        (pa.array([[["a"]]]), "column `x` holds `list<element: list<element: string>>`"),
         (pa.array([b"a"]).dictionary_encode(), "column `x` holds `dictionary<values=binary"),
         (pa.array(["a\0"]), "row 1, column `x` holds text that is not UTF-8 or has a NUL character"),
     ],

@@ -6,6 +6,7 @@ from engine_runs import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contract.check import parse_spec
 from contract.errors import InvalidData, InvalidSpec
 from distill.data import load
 from distill.data.builtin import digits
@@ -135,3 +136,15 @@ def test_a_test_row_of_a_class_that_training_never_showed_is_refused(npz):
     path = npz(x_train=np.zeros((4, 1)), y_train=[0, 1, 0, 1], x_test=np.zeros((2, 1)), y_test=[1, 7])
     with pytest.raises(InvalidData, match=r"data\.test: row 2 has the label `7`"):
         read(small(task="tabular-classification", data={"train": {"path": path}, "validation": None}))
+
+
+def test_a_test_file_of_one_split_needs_no_word_about_it(engine, tmp_path):
+    for name, rows in (("train", 40), ("test", 7)):
+        lines = "".join(f"{number % 5},{number % 2}\n" for number in range(rows))
+        (tmp_path / f"{name}.csv").write_text(f"x,label\n{lines}")
+    data = {"train": {"path": str(tmp_path / "train.csv")}, "test": {"path": str(tmp_path / "test.csv")}}
+    spec = {"kind": "train", "task": "tabular-classification", "data": data, "student": {"arch": "logistic"}, "training": {"epochs": 1}}
+    report = engine.run(parse_spec(spec)).report
+    assert (report["split"], report["rows"]) == ("test", 7)
+    with pytest.raises(InvalidSpec, match=r"data\.test: there is no split 'test'"):
+        engine.run(parse_spec({**spec, "data": {**data, "test": data["train"]}}))

@@ -228,7 +228,7 @@ def test_perplexity_is_e_to_the_mean_loss_of_the_tokens_asked_for(ran, file):
         losses = [F.cross_entropy(said_of(network, config, b.given).logits.double(), b.labels, reduction="none") for b in batches]
     from distill.evaluate import measure_tokens, tell
 
-    found = measure_tokens(tell(network, config, rows)).metrics
+    found = measure_tokens(tell(network, config, rows), config).metrics
     assert found["perplexity"]["mean"] == pytest.approx(math.exp(torch.cat(losses).mean().item()), rel=1e-5)
     low, high = found["perplexity"]["ci95"]
     assert low < found["perplexity"]["mean"] < high

@@ -5,7 +5,8 @@ import pytest
 import torch
 from sklearn.metrics import f1_score, matthews_corrcoef
 
-from distill.scores import BINS, scores
+from distill.scores import BINS
+from distill.scores import of_classes as scores
 
 
 def answers(classes, rows=500, seed=0, sharp=2.0):

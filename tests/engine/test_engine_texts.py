@@ -14,6 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from contract.check import parse_spec
 from contract.errors import InvalidSpec, JobError
+from contract.fit import DataShape
 from distill.data.rows import TextSplit
 from distill.data.tokens import WINDOW, bucketed
 from distill.device import threads
@@ -152,9 +153,9 @@ def test_a_student_of_every_layer_is_its_teacher_and_of_some_has_theirs(engine, 
     from distill.networks import library
 
     torch.manual_seed(7)
-    same, _ = library.from_layers(teacher, [0, 1, 2], config.task, config.classes)
+    same, _ = library.from_layers(teacher, [0, 1, 2], config.task, config.made_for)
     torch.testing.assert_close(said(same.eval(), config, split()), said(whole, config, split()), rtol=0, atol=0)
-    some, _ = library.from_layers(teacher, [0, 2], config.task, config.classes)
+    some, _ = library.from_layers(teacher, [0, 2], config.task, config.made_for)
     theirs, ours = whole.inner.bert.encoder.layer, some.inner.bert.encoder.layer
     assert len(ours) == 2
     for mine, of_teacher in zip(ours, [theirs[0], theirs[2]], strict=True):
@@ -223,7 +224,7 @@ def test_an_encoder_without_classes_is_taught_some(engine, ran, file, tmp_path):
     body = AutoModel.from_pretrained(ran["bert"].student)
     body.save_pretrained(tmp_path / "encoder")
     (tmp_path / "encoder" / "tokenizer.json").write_bytes((ran["bert"].student / "tokenizer.json").read_bytes())
-    network, config = load(tmp_path / "encoder", "text-classification", ["fruit", "tool"])
+    network, config = load(tmp_path / "encoder", "text-classification", DataShape(classes=["fruit", "tool"], texts=1))
     assert config.classes == ["fruit", "tool"]
     assert network.inner.bert.embeddings.word_embeddings.weight.equal(body.embeddings.word_embeddings.weight)
     trained = engine.run(texts(file, student={"path": str(tmp_path / "encoder")}))

@@ -21,8 +21,9 @@ FORMATS = {
     "npz": "NumPy archive; an array `x_train` is column `x` of split `train`, and so on for `validation` (or `val`) and `test`. "
     "An array without a split belongs to `train`. Columns may be arrays: images [rows, height, width] or with channels first or last.",
     "csv": "Commas and a header line. Numbers, true/false or text; no empty cells. One split, `train`.",
-    "jsonl": "One JSON object on each line, all with the same keys; numbers, true/false, text or lists of numbers. One split, `train`.",
-    "parquet": "Numbers, true/false, text, or lists of numbers that all have the same length. One split, `train`.",
+    "jsonl": "One JSON object on each line, all with the same keys; numbers, true/false, text, or lists of numbers or of text. "
+    "One split, `train`.",
+    "parquet": "Numbers, true/false, text, lists of numbers that all have the same length, or lists of text. One split, `train`.",
     "txt": "Plain text: each line that is not blank is a row of the one column `text`. One split, `train`.",
 }
 
@@ -78,7 +79,7 @@ def _builtins() -> str:
         (
             f"`{b.name}`",
             b.meaning,
-            "×".join(map(str, b.shape)),
+            "×".join(map(str, b.shape)) or "text",
             ", ".join(f"{name} {count:,}" for name, count in b.rows.items()),
             ", ".join(b.tasks),
         )
