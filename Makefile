@@ -22,6 +22,9 @@ install: $(VENV)/.dev  ## Install everything, development parts included, into .
 demo: $(VENV)/.worker  ## Train a teacher, distil a student, pull and use it: the whole path, in about a minute.
 	@$(BIN)/potstill demo
 
+demo-text: $(VENV)/.worker  ## The same with text: docstrings of Python's own library, and what they are about.
+	@$(BIN)/potstill demo --text
+
 serve: $(VENV)/.worker  ## Run the service here until Ctrl-C.
 	@$(BIN)/potstill up
 

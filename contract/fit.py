@@ -29,8 +29,8 @@ class DataShape(BaseModel):
     """What a network sees of a dataset: the shape of one example and the classes in order. Texts have no shape but a number: 1, or
     2 for pairs; a network that was taught no classes yet has none.
 
-    answers: what it tells: `class` of each row, `classes`, where a row may have any number, `tags` of each word; or, where its outputs
-    are its vocabulary, the task, `masked-lm` or `causal-lm`.
+    answers: what it tells: `class` of each row, `classes`, where a row may have any number, `tags` of each word, the `span` of a text that
+    answers a question; or, where its outputs are its vocabulary, the task, `masked-lm` or `causal-lm`.
     """
 
     shape: tuple[int, ...] = ()
@@ -52,6 +52,7 @@ class Chosen(BaseModel):
     shape: tuple[int, ...]
     texts: int = 0
     answers: str = "class"
+    start: str | None = None  # the column that says where an answer begins
 
     def made_for(self, classes: list[str]) -> DataShape:
         return DataShape(shape=self.shape, classes=classes, texts=self.texts, answers=self.answers)
@@ -68,8 +69,10 @@ def builtin_shape(name: str, task: str) -> DataShape:
 def choose_columns(columns: Sequence[Column], wanted: Columns, task: str, field: str) -> Chosen:
     """The label and feature columns of a table; raises InvalidSpec naming `field` and the columns there are."""
     by_name = {column.name: column for column in columns}
-    if not TASKS[task].labelled:
+    if TASKS[task].answers == "tokens":
         return _text_columns(by_name, wanted, "", field, task)
+    if TASKS[task].answers == "span":
+        return _question_columns(by_name, wanted, field)
     label = _label_column(by_name, wanted, task, field)
     if TASKS[task].reads == "text":
         answers = "tags" if TASKS[task].answers == "tags" else "classes" if by_name[label].type == "strings" else "class"
@@ -140,6 +143,23 @@ def _text_columns(by_name: dict[str, Column], wanted: Columns, label: str, field
     return Chosen(features=features, label=label, shape=(), texts=len(features), answers=answers)
 
 
+def _question_columns(by_name: dict[str, Column], wanted: Columns, field: str) -> Chosen:
+    found = []
+    for place, usual in (("text", "question"), ("text_pair", "context"), ("label", "answer")):
+        name = getattr(wanted, place) or usual
+        if name not in by_name:
+            there = f"there is no column {name!r}; the columns are {', '.join(by_name)}"
+            raise _unfit(f"{field}.columns.{place}", there, f"Name the one that holds the {usual}.")
+        if by_name[name].type != "string":
+            raise _unfit(f"{field}.columns.{place}", f"column {name!r} holds {_kind(by_name[name])}, and the {usual} is text")
+        found.append(name)
+    start = by_name.get("answer_start")
+    if start is not None and (start.shape or "int" not in start.type):
+        raise _unfit(field, f"column 'answer_start' holds {_kind(start)}, and the number of a character is needed")
+    *texts, label = found
+    return Chosen(features=texts, label=label, shape=(), texts=2, answers="span", start="answer_start" if start else None)
+
+
 def test_split(source: Source, train: Source, splits: Sequence[str]) -> str:
     """The split to measure on where `source` names none: `test`, or the only one of data that are not those trained on."""
     same = (source.dataset, source.path) == (train.dataset, train.path)
@@ -193,10 +213,12 @@ def _check_made_for(field: str, made_for: DataShape, train: DataShape) -> None:
         if field == "teacher" and made_for.answers != train.answers:
             raise _unfit(field, f"it is no network for {train.answers}", "Train one first: kind: train.")
         return
-    if made_for.classes and made_for.answers != train.answers:
+    if (made_for.classes or "span" in (made_for.answers, train.answers)) and made_for.answers != train.answers:
         if field != "teacher" and made_for.texts:
             return  # it gets a new head
         raise _unfit(field, f"it tells {TOLD[made_for.answers]}; data.train has {TOLD[train.answers]}", "Train it first: kind: train.")
+    if train.answers == "span":
+        return
     if made_for.texts and not made_for.classes:
         if field != "teacher":
             return  # it gets a new head
@@ -215,7 +237,12 @@ def _of(rows: DataShape) -> str:
 
 LISTS_OF_TEXT = "Lists of text come in .jsonl and .parquet files."
 LABELLED = {"class": "single ones", "classes": "lists", "tags": "lists"}
-TOLD = {"class": "one class for each row", "classes": "any number of classes for each row", "tags": "a tag for each word"}
+TOLD = {
+    "class": "one class for each row",
+    "classes": "any number of classes for each row",
+    "tags": "a tag for each word",
+    "span": "where an answer stands",
+}
 MAX_PARAMETERS = 2_000_000_000
 
 

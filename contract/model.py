@@ -83,7 +83,7 @@ class ModelConfig(BaseModel):
     def _says_what_it_reads(self) -> "ModelConfig":
         if self.of_library:
             return self
-        if len(self.classes) < (1 if self.multi_label else 2) and self.task not in LANGUAGE:
+        if len(self.classes) < (1 if self.multi_label else 2) and self.task not in (*LANGUAGE, "question-answering"):
             raise ValueError("classes: at least two are needed")
         if bool(self.shape) == (self.text is not None):
             raise ValueError("shape: rows of numbers have one, texts have none")
@@ -145,13 +145,14 @@ class ModelConfig(BaseModel):
 
 
 CLASSIFIES = {"ForSequenceClassification": "text-classification", "ForTokenClassification": "token-classification"}
+POINTS = {"ForQuestionAnswering": "question-answering"}
 SPEAKS = {"ForMaskedLM": "masked-lm", "ForCausalLM": "causal-lm", "LMHeadModel": "causal-lm"}
 COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "roberta-prelayernorm", "longformer", "mpnet")
 
 
 def _task(heads: list[str]) -> str:
     """What a network's head is for; an encoder without one has no task yet."""
-    return next((task for ending, task in {**CLASSIFIES, **SPEAKS}.items() for head in heads if head.endswith(ending)), "")
+    return next((task for ending, task in {**CLASSIFIES, **POINTS, **SPEAKS}.items() for head in heads if head.endswith(ending)), "")
 
 
 POSITIONS = ("max_position_embeddings", "n_positions")

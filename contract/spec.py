@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from contract.base import Metadata, Sent
 from contract.networks import FromLayers, ModelRef, NewTokenizer, Student, Tokenizer
-from contract.registry import ARCHITECTURES, TASKS, Architecture, CrossEntropy, Hinton, Recipe, Term
+from contract.registry import ARCHITECTURES, TASKS, Architecture, CrossEntropy, Hinton, Recipe, TaskName, Term
 from contract.rules import SpecRule, conflicting, wrong
 from contract.sources import Columns, Data, Source
 from contract.training import Evaluation, Optimizer, Schedule, Training
@@ -27,7 +27,7 @@ class JobSpec(Sent):
     version: Literal[1] = 1
     kind: JobKind = Field(strict=False)
     name: Name | None = None
-    task: Literal["image-classification", "tabular-classification", "text-classification", "token-classification", "masked-lm", "causal-lm"]
+    task: TaskName
     data: Data
     teacher: ModelRef | None = None
     student: Student
@@ -222,6 +222,11 @@ def _losses_of_the_task(spec: JobSpec) -> None:
             raise wrong(f"{term.loss} is for {' and '.join(term.ONLY_FOR)}, not {spec.task}", at=("objective", i, "loss"))
     if spec.data.mask_probability is not None and spec.task != "masked-lm":
         raise wrong(f"{spec.task} masks nothing; leave this out", at=("data", "mask_probability"))
+    if spec.teacher_outputs == "cached" and TASKS[spec.task].answers in ("tags", "span"):
+        raise wrong(f"of {spec.task} the teacher's outputs are not kept; leave this out", at=("teacher_outputs",))
+    for i, term in enumerate(spec.objective or []):
+        if TASKS[spec.task].answers == "span" and getattr(term, "label_smoothing", 0.0):
+            raise wrong("there is no place to spread to outside the text; leave this out", at=("objective", i, "label_smoothing"))
     if spec.teacher_outputs == "cached" and spec.task == "masked-lm":
         raise wrong("masks are new in every epoch, so the teacher must see them live; leave this out", at=("teacher_outputs",))
     if spec.teacher_outputs == "cached" and any(term.SEES == "hidden" for term in spec.terms):
@@ -229,12 +234,12 @@ def _losses_of_the_task(spec: JobSpec) -> None:
     if spec.teacher_top_k is not None and (spec.task, spec.teacher_outputs) != ("causal-lm", "cached"):
         raise wrong("this goes with causal-lm and `teacher_outputs: cached`; leave it out", at=("teacher_top_k",))
     for name, source in spec.sources().items():
-        if not TASKS[spec.task].labelled and (source.columns.label or source.columns.text_pair):
+        if TASKS[spec.task].answers == "tokens" and (source.columns.label or source.columns.text_pair):
             column = "label" if source.columns.label else "text_pair"
             raise wrong(f"{spec.task} reads one text and predicts its tokens; leave this out", at=(*name.split("."), "columns", column))
     early = spec.training.early_stopping
     if early is not None and early.metric == "accuracy" and "metric" in early.model_fields_set and not TASKS[spec.task].labelled:
-        raise wrong("language models are judged by their loss; say metric: loss", at=("training", "early_stopping", "metric"))
+        raise wrong(f"{spec.task} is judged by its loss; say metric: loss", at=("training", "early_stopping", "metric"))
 
 
 class Run(NamedTuple):

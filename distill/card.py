@@ -63,11 +63,12 @@ def _with_transformers(config: ModelConfig) -> str:
     kind = OPENERS[config.task]
     pair = ", second_texts" if config.text.texts == 2 else ""
     given = f'tokenizer(texts{pair}, padding=True, truncation=True, max_length={config.text.max_length}, return_tensors="pt")'
+    told = "answer" if config.task == "question-answering" else "logits"
     return f"""```python
 from transformers import {kind}, AutoTokenizer
 tokenizer, model = AutoTokenizer.from_pretrained("."), {kind}.from_pretrained(".")
 given = {given}
-logits = model(**given).logits
+{told} = model(**given){"" if told == "answer" else ".logits"}
 ```
 
 {_answers(config, "model.config.id2label[logits[i].argmax().item()]")}"""
@@ -92,6 +93,8 @@ logits = model(torch.tensor([row.ids for row in rows]), torch.tensor([row.attent
 
 
 def _answers(config: ModelConfig, best: str) -> str:
+    if config.task == "question-answering":
+        return "`texts` are N questions, `second_texts` what they are about; `answer.start_logits` and `answer.end_logits` are [N, length]."
     if config.by_token and config.classes:
         best = best.replace("logits[i]", "logits[i, k]")
         return (

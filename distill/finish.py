@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from contract.events import Finished, PhaseChanged, RunEvent
 from contract.model import ModelConfig
-from contract.registry.losses import LANGUAGE
 from contract.spec import JobSpec
 from contract.status import Phase
-from distill import card, disk, evaluate, networks, report
+from distill import answers, card, disk, evaluate, networks, report
 from distill.data import Data, Rows
+from distill.data.spans import SpanTokens
 from distill.errors import diverged
 from distill.losses import kl
 from distill.networks.files import CARD
@@ -71,8 +71,13 @@ def _rows(network: nn.Module, config: ModelConfig, data: Data, spec: JobSpec) ->
 
 def _measured(network: nn.Module, config: ModelConfig, rows: Rows) -> evaluate.Measured:
     if config.by_token:
-        return evaluate.measure_tokens(_sound(evaluate.tell(network, config, rows)), config)
+        return _of_tokens(network, config, rows, evaluate.tell(network, config, rows))
     return evaluate.measure(_finite(infer(network, config, rows)), rows)
+
+
+def _of_tokens(network: nn.Module, config: ModelConfig, rows: Rows, told: evaluate.Told) -> evaluate.Measured:
+    _finite(told.losses)
+    return answers.measure(network, config, rows, told) if isinstance(rows, SpanTokens) else evaluate.measure_tokens(told, config)
 
 
 def _compared(
@@ -80,26 +85,21 @@ def _compared(
 ) -> tuple[evaluate.Measured, evaluate.Measured, float]:
     """Teacher and student on the same rows, and the mean divergence of the student's distribution from the teacher's, in nats."""
     if config.by_token:
-        # A language model's teacher is asked of the very tokens that its student is asked of; a tagger's of the same words.
-        read = rows if config.task in LANGUAGE else teacher.rows(data.test)
-        told = _sound(evaluate.tell(network, config, rows, (teacher.network, teacher.config, read)))
+        # Of tags the teacher is asked as it reads the words itself; else of the very tokens that its student is asked of.
+        heard = teacher.rows(data.test) if config.made_for.answers == "tags" else rows
+        told = evaluate.tell(network, config, rows, (teacher.network, teacher.config, heard))
         assert told.kl is not None
-        of_teacher = evaluate.tell(teacher.network, teacher.config, read)
-        return evaluate.measure_tokens(of_teacher, config), evaluate.measure_tokens(told, config), told.kl
-    theirs, mine = teacher.outputs(data.test).logits, _finite(infer(network, config, rows))
-    a, b = (Said.of(logits, config.multi_label).logits for logits in (mine, theirs))
-    return evaluate.measure(theirs, rows), evaluate.measure(mine, rows), kl(a, b, 1.0).item()
+        theirs = _measured(teacher.network, teacher.config, heard)
+        return theirs, _of_tokens(network, config, rows, told), told.kl
+    logits, mine = teacher.outputs(data.test).logits, _finite(infer(network, config, rows))
+    a, b = (Said.of(each, config.multi_label).logits for each in (mine, logits))
+    return evaluate.measure(logits, rows), evaluate.measure(mine, rows), kl(a, b, 1.0).item()
 
 
 def _finite(logits: Tensor) -> Tensor:
     if not logits.isfinite().all():
         raise diverged(0, "network's output")
     return logits
-
-
-def _sound(told: evaluate.Told) -> evaluate.Told:
-    _finite(told.losses)
-    return told
 
 
 def _finished(folder: Path, found: dict[str, Any], config: ModelConfig | None) -> Finished:

@@ -14,8 +14,10 @@ from contract.model import ModelConfig
 from contract.registry import BUILTINS, TASKS
 from contract.registry.losses import LANGUAGE
 from contract.spec import Columns, Source
+from distill import answers
 from distill.data.load import Reader
 from distill.data.rows import Split, TextSplit
+from distill.data.spans import SpanTokens
 from distill.inputs import DatasetFile, Inputs
 from distill.networks import load, logits_of, rows_for, said_of
 
@@ -43,12 +45,12 @@ def read_row(text: str, task: str, columns: Columns) -> Tensor | TextSplit:
         )
     reader = Reader(task, inputs)
     split = "test" if "test" in reader.splits(source) else "train"
-    features, names, answers = reader.table(source, split, "INPUT")
+    features, names, asked, _ = reader.table(source, split, "INPUT")
     if int(number) >= len(names):
         raise InvalidSpec(f"{name} has {len(names):,} {split} rows; the first is 0.", param="INPUT")
     if isinstance(features, tuple):
         shown = [column[int(number)] for column in features]
-        return TextSplit(tuple([" ".join(text) if answers == "tags" else str(text)] for text in shown), NO_ANSWER)
+        return TextSplit(tuple([" ".join(text) if asked == "tags" else str(text)] for text in shown), NO_ANSWER)
     return torch.from_numpy(features[int(number) : int(number) + 1].copy())
 
 
@@ -58,6 +60,8 @@ def probabilities(folder: Path, row: Tensor | TextSplit, temperatures: Sequence[
     Of a text whose words have classes: {"words": […], "tags": […], "T=1": […]}, the likeliest of each and its probability.
     """
     network, config = load(folder)
+    if config.task == "question-answering" and isinstance(row, TextSplit):
+        return _answered(network, config, row)
     if config.task in LANGUAGE:
         raise InvalidSpec(f"{config.task} networks have no classes to predict.", param="INPUT")
     if isinstance(row, Tensor) and tuple(row.shape[1:]) != tuple(config.shape):
@@ -72,6 +76,18 @@ def probabilities(folder: Path, row: Tensor | TextSplit, temperatures: Sequence[
     if config.multi_label:
         return {"classes": config.classes, **{f"T={t:g}": (logits / t).sigmoid().tolist() for t in temperatures}}
     return {"classes": config.classes, **{f"T={t:g}": F.softmax(logits / t, dim=-1).tolist() for t in temperatures}}
+
+
+def _answered(network: nn.Module, config: ModelConfig, row: TextSplit) -> dict[str, Any]:
+    """{"question", "answer", "p"}: the likeliest part of the text, and how likely its first and its last token are together."""
+    if len(row.texts) != 2:
+        raise InvalidSpec("a question goes with a text that answers it; give FILE:ROW of a file that has both", param="INPUT")
+    rows = rows_for(network, config, replace(row, spans=[(0, 0)]))
+    assert isinstance(rows, SpanTokens)
+    first, last = answers.likeliest(network, config, rows)[0].tolist()
+    with torch.inference_mode():
+        p = said_of(network, config, rows.batch(torch.tensor([0])).given).logits.softmax(1)
+    return {"question": row.texts[0][0], "answer": rows.said(0, first, last), "p": float(p[0, first] * p[1, last])}
 
 
 def _tagged(network: nn.Module, config: ModelConfig, row: TextSplit, temperatures: Sequence[float]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def soft_targets(spec: JobSpec, teacher: Teacher, train: Split | TextSplit, netw
     """The teacher's outputs for all rows, once; or the teacher itself, where every epoch shows it something else."""
     if spec.data.augment is not None:
         return Live(teacher, len(train))
-    if spec.task in LANGUAGE:
+    if spec.task in LANGUAGE or teacher.config.made_for.answers == "span":
         _refuse_other_vocabulary(teacher.network, network)
         _refuse_longer_blocks(teacher.network, network)
         if spec.teacher_outputs == "cached":
@@ -85,7 +85,7 @@ def _refuse_longer_blocks(teacher: nn.Module, student: nn.Module) -> None:
     assert isinstance(teacher, TextNetwork) and isinstance(student, TextNetwork)
     if teacher.positions is not None and student.reading.max_length > teacher.positions:
         raise InvalidSpec(
-            f"data.max_length: blocks of {student.reading.max_length} tokens are longer than the teacher's {teacher.positions} positions.",
+            f"data.max_length: {student.reading.max_length} tokens are more than the teacher's {teacher.positions} positions.",
             code=ErrorCode.DOES_NOT_FIT,
             param="data.max_length",
             hint=f"Set it to {teacher.positions} or less.",

@@ -22,12 +22,12 @@ from contract.registry.losses import (
     Term,
 )  # fmt: skip
 from contract.registry.recipes import RECIPES, DistilBert, Hinton, LogitMseRecipe, Recipe, TangBilstm
-from contract.registry.tasks import TASKS, Task
+from contract.registry.tasks import TASKS, Task, TaskName
 from contract.registry.texts import Bert, Bilstm, Distilbert, Gpt2, Gru, Llama, Lstm, Roberta, Textcnn
 
 __all__ = [
     "ARCHITECTURES", "BUILTINS", "LOSSES", "RECIPES", "TASKS",
     "Architecture", "Bert", "Bilstm", "Builtin", "Clm", "Cnn", "Cosine", "CrossEntropy", "DistilBert", "Distilbert", "Gpt2", "Gru",
     "HiddenMse", "Hinton", "Jsd", "Kl", "Llama", "Logistic", "LogitMse", "LogitMseRecipe", "Lstm", "Mlm", "Mlp", "Recipe", "Resnet",
-    "ReverseKl", "Roberta", "SoftCrossEntropy", "TangBilstm", "Task", "Term", "Textcnn",
+    "ReverseKl", "Roberta", "SoftCrossEntropy", "TangBilstm", "Task", "TaskName", "Term", "Textcnn",
 ]  # fmt: skip

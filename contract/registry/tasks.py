@@ -2,11 +2,22 @@
 
 from typing import Any, Literal, NamedTuple
 
-Answers = Literal["class", "tags", "tokens"]  # one for each row, one for each word, or the row's own tokens
+Answers = Literal["class", "tags", "span", "tokens"]  # one for each row, one for each word, where in it, or the row's own tokens
+
+
+TaskName = Literal[
+    "image-classification",
+    "tabular-classification",
+    "text-classification",
+    "token-classification",
+    "question-answering",
+    "masked-lm",
+    "causal-lm",
+]
 
 
 class Task(NamedTuple):
-    name: str
+    name: TaskName
     meaning: str
     inputs: str
     metric: str
@@ -17,7 +28,7 @@ class Task(NamedTuple):
     @property
     def labelled(self) -> bool:
         """Whether its rows come with classes."""
-        return self.answers != "tokens"
+        return self.answers in ("class", "tags")
 
     def entry(self) -> dict[str, Any]:
         return self._asdict()
@@ -62,6 +73,16 @@ TASKS: dict[str, Task] = {
             True,
             "text",
             "tags",
+        ),
+        Task(
+            "question-answering",
+            "Where in a text the answer to a question stands.",
+            "columns of text: `question`, `context` and `answer`, which must stand in the context; `answer_start`, its first character, "
+            "where it stands there more than once",
+            "f1",
+            True,
+            "text",
+            "span",
         ),
         Task(
             "masked-lm",

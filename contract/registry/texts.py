@@ -18,7 +18,7 @@ class _Text(_Architecture):
     SERVES: ClassVar[tuple[str, ...]] = ("text-classification",)
 
 
-ENCODES = ("text-classification", "token-classification", "masked-lm")
+ENCODES = ("text-classification", "token-classification", "question-answering", "masked-lm")
 GOES_ON = ("text-classification", "causal-lm")
 
 

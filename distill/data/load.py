@@ -28,6 +28,7 @@ class Found(NamedTuple):
     features: Array | tuple[Array, ...]
     names: Array
     answers: str = "class"
+    starts: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def load(spec: JobSpec, inputs: Inputs) -> Data:
 
 def _shape(rows: Split | TextSplit, classes: list[str], answers: str) -> DataShape:
     if isinstance(rows, TextSplit):
-        answers = "tags" if rows.tags is not None else "classes" if rows.labels.ndim == 2 else answers
+        named = {"tags": rows.tags is not None, "span": rows.spans is not None, "classes": rows.labels.ndim == 2}
+        answers = next((name for name, holds in named.items() if holds), answers)
         return DataShape(classes=classes, texts=len(rows.texts), answers=answers)
     return DataShape(shape=tuple(rows.features.shape[1:]), classes=classes)
 
@@ -90,7 +92,10 @@ def _split(found: Found, classes: list[str], where: str, first: int | None = Non
     if len(names) == 0:
         raise InvalidData(f"{where}: there are no rows.", param=where)
     if isinstance(found.features, tuple):
-        return texts.split(tuple(column[:first].tolist() for column in found.features), names, found.answers, classes, where)
+        columns = tuple(column[:first].tolist() for column in found.features)
+        if found.answers == "span":
+            return texts.questions(columns, names.tolist(), None if found.starts is None else found.starts[:first].tolist(), where)
+        return texts.split(columns, names, found.answers, classes, where)
     labels = datafiles.encode_labels(names, classes, where)
     return Split(torch.from_numpy(np.ascontiguousarray(found.features[:first])), torch.from_numpy(labels))
 
@@ -134,7 +139,8 @@ class Reader:
         columns = [file.splits[split].columns[name] for name in chosen.features]
         if chosen.texts:
             names = file.splits[split].columns[chosen.label] if chosen.label else columns[0]
-            return Found(tuple(columns), names, chosen.answers)
+            starts = file.splits[split].columns[chosen.start] if chosen.start else None
+            return Found(tuple(columns), names, chosen.answers, starts)
         features = columns[0] if len(columns) == 1 else np.column_stack([c.reshape(len(c), -1) for c in columns])
         return Found(_canonical(_number_type(features, self.task, where), chosen.shape), file.splits[split].columns[chosen.label])
 

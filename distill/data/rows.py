@@ -67,12 +67,14 @@ class TextSplit:
     """Texts as they were written, one or two for each row; every network reads them with a tokenizer of its own.
 
     labels: class indices [N], or marks [N, C] where a row may have any number of classes. tags: of each row's words, which then
-    stand in its text with one space between them, the class.
+    stand in its text with one space between them, the class. spans: of each row the characters in its second text, [first, last), that
+    answer the question in its first.
     """
 
     texts: tuple[list[str], ...]
     labels: Tensor
     tags: list[list[int]] | None = None
+    spans: list[tuple[int, int]] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -80,7 +82,8 @@ class TextSplit:
     def rows(self, index: Tensor) -> "TextSplit":
         chosen = index.tolist()
         tags = None if self.tags is None else [self.tags[i] for i in chosen]
-        return TextSplit(tuple([column[i] for i in chosen] for column in self.texts), self.labels[index], tags)
+        spans = None if self.spans is None else [self.spans[i] for i in chosen]
+        return TextSplit(tuple([column[i] for i in chosen] for column in self.texts), self.labels[index], tags, spans)
 
     def to(self, device: torch.device) -> "TextSplit":
         return replace(self, labels=self.labels.to(device))
@@ -96,4 +99,4 @@ class TextSplit:
 
     def answers(self) -> bytes:
         """What is to be learned, as bytes."""
-        return self.labels.cpu().numpy().tobytes() + (b"" if self.tags is None else repr(self.tags).encode())
+        return self.labels.cpu().numpy().tobytes() + repr((self.tags, self.spans)).encode()

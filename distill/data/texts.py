@@ -1,4 +1,4 @@
-"""Rows of text with what is to be told of them: a class, several, a tag for each word, or nothing but the text."""
+"""Rows of text with what is to be told of them: a class, several, a tag for each word, where an answer stands, or nothing but the text."""
 
 from typing import Any
 
@@ -26,6 +26,22 @@ def split(columns: tuple[list[Any], ...], names: NDArray[Any], answers: str, cla
     if answers == "class":
         return TextSplit(columns, torch.from_numpy(np.asarray(datafiles.encode_labels(names, classes, where))))
     return TextSplit(columns, nothing)
+
+
+def questions(columns: tuple[list[str], ...], answers: list[str], starts: list[int] | None, where: str) -> TextSplit:
+    """columns: questions and the texts their answers stand in; starts: the first character of each, the first such place when None."""
+    spans = []
+    for row, (context, answer) in enumerate(zip(columns[1], answers, strict=True)):
+        start = context.find(answer) if starts is None else starts[row]
+        if not answer or start < 0 or context[start : start + len(answer)] != answer:
+            place = "in its context" if starts is None else f"at character {start} of its context"
+            raise InvalidData(
+                f"{where}: row {row + 1} has the answer {answer[:100]!r}, which does not stand {place}.",
+                param=where,
+                hint="Answers are parts of their context, letter by letter.",
+            )
+        spans.append((start, start + len(answer)))
+    return TextSplit(columns, torch.zeros(len(answers), dtype=torch.int64), spans=spans)
 
 
 def _refuse_odd_words(rows: list[tuple[str, ...]], tags: list[list[int]], where: str) -> None:

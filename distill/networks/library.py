@@ -24,6 +24,7 @@ Transformer = Bert | Roberta | Distilbert | Gpt2 | Llama
 OPENERS = {
     "text-classification": "AutoModelForSequenceClassification",
     "token-classification": "AutoModelForTokenClassification",
+    "question-answering": "AutoModelForQuestionAnswering",
     "masked-lm": "AutoModelForMaskedLM",
     "causal-lm": "AutoModelForCausalLM",
 }
@@ -160,6 +161,8 @@ def _auto(task: str) -> Any:
 
 def _labels(made_for: DataShape) -> dict[str, Any]:
     """What transformers' config says of classes."""
+    if made_for.answers == "span":
+        return {"num_labels": 2}  # the first token and the last
     names = dict(enumerate(made_for.classes))
     if not names:
         return {}

@@ -15,6 +15,7 @@ from contract.spec import NewTokenizer
 from distill.data.batch import IGNORED
 from distill.data.blocks import CausalBlocks, MaskedBlocks
 from distill.data.rows import TextSplit
+from distill.data.spans import SpanTokens
 from distill.data.tokens import TaggedTokens, Tokens
 
 FILE, SETTINGS = "tokenizer.json", "tokenizer_config.json"
@@ -72,6 +73,19 @@ class Reader:
         for row, text, of_row in zip(found, split.texts[0], split.tags or [], strict=True):
             tags += _tags_of_tokens(row, text, of_row) or [IGNORED]
         return TaggedTokens(**vars(rows), tags=torch.tensor(tags))
+
+    def questions(self, split: TextSplit, reading: Reading) -> SpanTokens:
+        """Every question with its text; what is too long loses the end of the longer one."""
+        rows = self.read(split, reading)
+        self.tokenizer.enable_truncation(reading.max_length)
+        found: list[Encoding] = self.tokenizer.encode_batch(list(zip(*split.texts, strict=True)))
+        self.tokenizer.no_truncation()
+        inside = torch.tensor([part == 1 for row in found for part in row.sequence_ids])
+        characters = torch.tensor([place for row in found for place in row.offsets], dtype=torch.int32)
+        spans = torch.tensor([_span_of_tokens(row, *span) for row, span in zip(found, split.spans or [], strict=True)])
+        contexts = split.texts[1]
+        answers = tuple(text[first:last] for text, (first, last) in zip(contexts, split.spans or [], strict=True))
+        return SpanTokens(**vars(rows), spans=spans, inside=inside, characters=characters, contexts=tuple(contexts), answers=answers)
 
     def blocks(self, split: TextSplit, reading: Reading, task: str, share: float) -> CausalBlocks | MaskedBlocks:
         """All texts as one row of tokens, an end token after each, in blocks of `reading.max_length`."""
@@ -159,6 +173,17 @@ def _tags_of_tokens(row: Encoding, text: str, tags: list[int]) -> list[int]:
         found.append(tags[word] if word != last else IGNORED)
         last = word
     return found
+
+
+def _span_of_tokens(row: Encoding, first: int, last: int) -> tuple[int, int]:
+    """The tokens of the second text that hold its characters [first, last); −100 where they do not all stand in the row."""
+    holding = [
+        place
+        for place, (part, (start, end)) in enumerate(zip(row.sequence_ids, row.offsets, strict=True))
+        if part == 1 and start < last and end > first
+    ]
+    whole = holding and row.offsets[holding[-1]][1] >= last and row.offsets[holding[0]][0] <= first
+    return (holding[0], holding[-1]) if whole else (IGNORED, IGNORED)
 
 
 def _second(types: list[int]) -> int:

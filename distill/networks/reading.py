@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from contract.model import ModelConfig, Reading, longest
-from contract.registry.losses import LANGUAGE
 from distill.data.batch import Given, TokenBatch
 from distill.data.blocks import MaskedBlocks
 from distill.data.rows import Rows, Split, TextSplit
@@ -16,6 +15,8 @@ from distill.networks.build import scaled
 from distill.networks.reader import Reader
 from distill.networks.texts import RecurrentLm, RecurrentTagger
 from distill.objectives import Said
+
+IMPOSSIBLE = -1e4  # as a logit: finite, so that nothing times its log is nothing
 
 
 class TextNetwork(nn.Module):
@@ -64,6 +65,13 @@ class LibraryNetwork(TextNetwork):
     def forward(self, given: TokenBatch) -> Tensor:
         logits: Tensor = self._call(given).logits
         return logits
+
+    def pointed(self, given: TokenBatch) -> Tensor:
+        """[2·B, L]: of each row how likely each token is the first of the answer, and the last; those outside are as good as impossible."""
+        assert given.where is not None
+        answer = self._call(given)
+        z = torch.stack([answer.start_logits, answer.end_logits], dim=1)
+        return z.float().masked_fill(~given.where[:, None], IMPOSSIBLE).flatten(0, 1)
 
     @property
     def positions(self) -> int | None:
@@ -115,6 +123,9 @@ def said_of(network: nn.Module, config: ModelConfig, given: Given, hidden: bool 
     if isinstance(given, TokenBatch) and given.asked is not None:
         assert isinstance(network, TextNetwork)
         return network.told(given, hidden)
+    if isinstance(given, TokenBatch) and given.where is not None:
+        assert isinstance(network, LibraryNetwork)
+        return Said.of(network.pointed(given))
     return Said.of(logits_of(network, config, given), config.multi_label)
 
 
@@ -123,7 +134,12 @@ def rows_for(network: nn.Module, config: ModelConfig, split: Split | TextSplit, 
     if not isinstance(split, TextSplit):
         return split
     assert isinstance(network, TextNetwork), "contract.fit checks that a network that reads text is given text"
-    if config.task not in LANGUAGE:
-        return network.reader.tagged(split, network.reading) if config.by_token else network.reader.read(split, network.reading)
+    answers = config.made_for.answers
+    if answers == "tags":
+        return network.reader.tagged(split, network.reading)
+    if answers == "span":
+        return network.reader.questions(split, network.reading)
+    if not config.by_token:
+        return network.reader.read(split, network.reading)
     rows = network.reader.blocks(split, network.reading, config.task, share or 0.15)
     return rows.measured() if measured and isinstance(rows, MaskedBlocks) else rows

@@ -1,4 +1,4 @@
-"""`demo`: the whole path on scikit-learn's digits, as a user would walk it: service up, teacher, student, files, predictions."""
+"""`demo`: the whole path on data that need no download, as a user would walk it: service up, teacher, student, files, predictions."""
 
 import contextlib
 import os
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from potstill.client import Client
     from potstill.job import Job
 
-TASK = "image-classification"
+SEEDS = {"control": True, "seeds": 5}  # the same student alone beside it, five times each: was the teacher worth it?
 TEACHER: dict[str, Any] = {
     "kind": "train",
     "name": "digits-teacher",
-    "task": TASK,
+    "task": "image-classification",
     "data": {"train": "digits", "validation": 0.1, "test": "digits"},
     "student": {"arch": "mlp", "hidden": [256, 128], "dropout": 0.2},
     "training": {"epochs": 40, "optimizer": {"lr": 2e-3}},
@@ -33,33 +33,54 @@ TEACHER: dict[str, Any] = {
 STUDENT: dict[str, Any] = {  # it sees 400 images only: the teacher's soft targets tell it what the missing ones would have
     "kind": "distill",
     "name": "digits-student",
-    "task": TASK,
+    "task": "image-classification",
     "data": {"train": "digits", "test": "digits", "max_train_samples": 400},
     "student": {"arch": "mlp", "hidden": [32]},
     "recipe": {"name": "hinton", "temperature": 4.0, "alpha": 0.7},
     "training": {"epochs": 40, "optimizer": {"lr": 5e-3}},
-    "evaluation": {"control": True, "seeds": 5},  # and the same student alone, five times each: was the teacher worth it?
+    "evaluation": SEEDS,
+}
+TEXT_TEACHER: dict[str, Any] = {
+    "kind": "train",
+    "name": "docstrings-teacher",
+    "task": "text-classification",
+    "data": {"train": "docstrings", "max_length": 64},
+    "student": {"arch": "textcnn", "embedding": 192, "channels": 192, "dropout": 0.5},
+    "tokenizer": {"vocabulary": 4000},
+    "training": {"epochs": 8, "batch_size": 32, "optimizer": {"lr": 1e-3}},
+}
+TEXT_STUDENT: dict[str, Any] = {
+    "kind": "distill",
+    "name": "docstrings-student",
+    "task": "text-classification",
+    "data": {"train": "docstrings", "max_length": 64, "max_train_samples": 400},
+    "student": {"arch": "textcnn", "embedding": 16, "channels": 16},
+    "recipe": {"name": "hinton", "temperature": 2.0, "alpha": 0.7},
+    "training": {"epochs": 20, "batch_size": 32, "optimizer": {"lr": 5e-3}},
+    "evaluation": SEEDS,
 }
 
 
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the student's files go.")] = Path("demo-student"),
+    text: Annotated[bool, typer.Option("--text", help="Sentences and what they are about, instead of images.")] = False,
 ) -> None:
     """Train a teacher on handwritten digits, distil a small student, pull its files and use them. Ends by itself."""
     started = time.monotonic()
+    of_teacher, of_student = (TEXT_TEACHER, TEXT_STUDENT) if text else (TEACHER, STUDENT)
     with tempfile.TemporaryDirectory(prefix="potstill-demo-") as home, _service(Path(home)) as client:
         line("✓", "service", f"up at {client.url} after {time.monotonic() - started:.1f} s", stderr=False)
-        teacher = client.jobs.submit(TEACHER)
-        student = client.jobs.submit({**STUDENT, "teacher": {"job": teacher.id}})
-        line("✓", "submitted", f"teacher {teacher.id}, a multi-layer perceptron of {_size(teacher)} parameters", stderr=False)
+        teacher = client.jobs.submit(of_teacher)
+        student = client.jobs.submit({**of_student, "teacher": {"job": teacher.id}})
+        line("✓", "submitted", f"teacher {teacher.id}, {_network(teacher)}", stderr=False)
         runs = "with and without its teacher, five seeds each"
-        line("✓", "submitted", f"student {student.id}, {_size(student)} parameters, {runs}; {student.status} for the teacher", stderr=False)
+        line("✓", "submitted", f"student {student.id}, {_network(student)}, {runs}; {student.status} for the teacher", stderr=False)
         _follow(teacher)
         _follow(student)
         _show(student)
         folder = student.pull(out)
         line("✓", "pulled", f"{folder}: {', '.join(sorted(p.name for p in folder.iterdir()))}; every sha256 is right", stderr=False)
-        _use(folder, student.view.report or {})
+        _use(folder, student)
     line("✓", "done", f"in {time.monotonic() - started:.1f} s. Yours to keep running: potstill up", stderr=False)
     note(f"              how to load the student: {out / 'README.md'}")
 
@@ -109,14 +130,16 @@ def _wait_for_api(client: "Client", process: "subprocess.Popen[bytes]", log: Pat
             time.sleep(0.05)
 
 
-def _size(job: "Job") -> str:
+def _network(job: "Job") -> str:
     from contract.check import parse_spec
     from contract.fit import builtin_shape
 
     spec = parse_spec(job.view.resolved_spec)
-    assert spec.described is not None
-    shape = builtin_shape("digits", spec.task)
-    return f"{spec.described.parameters(shape.shape, len(shape.classes)):,}"
+    assert spec.described is not None and spec.data.train.dataset is not None
+    shape = builtin_shape(spec.data.train.dataset, spec.task)
+    if shape.texts:  # how many tokens there will be nobody knows yet
+        return f"a small {spec.described.arch}" if spec.kind == "distill" else f"a {spec.described.arch}"
+    return f"a {spec.described.arch} of {spec.described.parameters(shape.shape, len(shape.classes)):,} parameters"
 
 
 def _follow(job: "Job") -> None:
@@ -134,22 +157,24 @@ def _show(job: "Job") -> None:
     report_table(job.view.report or {})
 
 
-def _use(folder: Path, report: dict[str, Any]) -> None:
-    """Loads the student from nothing but its files and asks it about the test images."""
-    import torch
+def _use(folder: Path, student: "Job") -> None:
+    """Loads the student from nothing but its files and asks it about the test rows."""
+    from contract.check import parse_spec
+    from distill.data import load
+    from distill.inputs import Inputs
+    from distill.networks import load as load_network
+    from distill.networks import rows_for
+    from distill.teacher import infer
 
-    from distill.data import builtin
-    from distill.networks import load, scaled
-
-    images, labels = builtin.digits()["test"]
-    network, config = load(folder)
-    with torch.inference_mode():
-        logits = network(scaled(torch.from_numpy(images).reshape(-1, *config.shape), config.input))
-    guesses = logits.argmax(1).numpy()
-    accuracy = float((guesses == labels).mean())
+    test = load(parse_spec(student.view.resolved_spec), Inputs(Path())).test
+    network, config = load_network(folder)
+    guesses = infer(network, config, rows_for(network, config, test)).argmax(1)
+    accuracy = float((guesses == test.labels).float().mean())
+    report = student.view.report or {}
     of_seed = dict(zip(report["seeds"], report["arms"]["student"]["metrics"]["accuracy"]["values"], strict=True))
     reported = of_seed[report["handed_out_seed"]]
     if abs(accuracy - reported) > 1e-6:
         raise PotstillError(f"The pulled student has accuracy {accuracy:.4f}, its report says {reported:.4f}.")
-    shown = "  ".join(f"{truth}→{guess}" for truth, guess in zip(labels[:8], guesses[:8], strict=True))
-    line("✓", "used", f"{accuracy:.4f} on {len(labels)} test images, as reported; the first ones (true→student): {shown}", stderr=False)
+    pairs = zip(test.labels[:8].tolist(), guesses[:8].tolist(), strict=True)
+    shown = "  ".join(f"{config.classes[truth]}→{config.classes[guess]}" for truth, guess in pairs)
+    line("✓", "used", f"{accuracy:.4f} on {len(test)} test rows, as reported; the first ones (true→student): {shown}", stderr=False)

@@ -57,6 +57,10 @@ def _show(text: str, said: dict[str, dict[str, Any]]) -> None:
     if "words" in student:
         _show_words(text, said)
         return
+    if "answer" in student:
+        line("·", "question", student["question"], stderr=False)
+        table(["NETWORK", "ANSWER", "P"], [(name, one["answer"], f"{one['p']:.4f}") for name, one in said.items()])
+        return
     temperatures = [name for name in student if name != "classes"]
     first = said.get("teacher", student)
     order = sorted(range(len(student["classes"])), key=lambda i: -first[temperatures[0]][i])[:SHOWN]
