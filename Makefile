@@ -71,4 +71,4 @@ chaos: $(VENV)/.dev  ## Break it on purpose for as long as you like; resumable. 
 clean:  ## Remove .venv and caches.
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help install demo serve test lint format docs bench results chaos clean
+.PHONY: help install demo demo-text serve test lint format docs bench results chaos clean

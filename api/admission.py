@@ -156,7 +156,7 @@ def _validation(spec: JobSpec, train: Rows) -> tuple[int, int]:
 
 def _steps(spec: JobSpec, rows: int) -> int | None:
     """Optimisation steps of all runs together; None for a language model, whose blocks only the tokenizer can count."""
-    if not TASKS[spec.task].labelled:
+    if TASKS[spec.task].answers == "tokens":
         return None
     in_one = spec.training.epochs * math.ceil(rows / spec.training.batch_size)
     return 0 if spec.kind is JobKind.EVALUATE else in_one * len(spec.runs())
@@ -168,7 +168,7 @@ def _warnings(spec: JobSpec, train: Rows, test: Rows | None, rows: int, paramete
         found.append("data.test: these are the training rows; the report will not tell how the student does on new ones.")
     if spec.data.max_train_samples is not None and spec.data.max_train_samples > train.rows:
         found.append(f"data.max_train_samples: there are only {train.rows:,} rows; all are used.")
-    if spec.kind is not JobKind.EVALUATE and TASKS[spec.task].labelled and spec.training.batch_size > rows:
+    if spec.kind is not JobKind.EVALUATE and TASKS[spec.task].answers != "tokens" and spec.training.batch_size > rows:
         found.append(f"training.batch_size: there are only {rows:,} rows; every epoch is one step.")
     student, teacher = parameters["student"], parameters["teacher"]
     if student is not None and teacher is not None and student >= teacher:

@@ -15,6 +15,7 @@ LABELS = ("label", "y", "labels")
 TAGS = ("tags", "ner_tags", "pos_tags", *LABELS)
 TEXTS = ("text", "sentence")
 WORDS = ("tokens", "words", "text")
+TARGETS = ("target", "translation", "summary")
 
 
 class Column(BaseModel):
@@ -30,7 +31,7 @@ class DataShape(BaseModel):
     2 for pairs; a network that was taught no classes yet has none.
 
     answers: what it tells: `class` of each row, `classes`, where a row may have any number, `tags` of each word, the `span` of a text that
-    answers a question; or, where its outputs are its vocabulary, the task, `masked-lm` or `causal-lm`.
+    answers a question; or, where its outputs are its vocabulary, the task, `masked-lm`, `causal-lm` or `seq2seq`.
     """
 
     shape: tuple[int, ...] = ()
@@ -73,6 +74,8 @@ def choose_columns(columns: Sequence[Column], wanted: Columns, task: str, field:
         return _text_columns(by_name, wanted, "", field, task)
     if TASKS[task].answers == "span":
         return _question_columns(by_name, wanted, field)
+    if TASKS[task].answers == "text":
+        return _pair_columns(by_name, wanted, field)
     label = _label_column(by_name, wanted, task, field)
     if TASKS[task].reads == "text":
         answers = "tags" if TASKS[task].answers == "tags" else "classes" if by_name[label].type == "strings" else "class"
@@ -158,6 +161,21 @@ def _question_columns(by_name: dict[str, Column], wanted: Columns, field: str) -
         raise _unfit(field, f"column 'answer_start' holds {_kind(start)}, and the number of a character is needed")
     *texts, label = found
     return Chosen(features=texts, label=label, shape=(), texts=2, answers="span", start="answer_start" if start else None)
+
+
+def _pair_columns(by_name: dict[str, Column], wanted: Columns, field: str) -> Chosen:
+    target = wanted.label or next((name for name in TARGETS if name in by_name), None)
+    if target is None or target not in by_name:
+        missing = f"there is no column {wanted.label!r}" if wanted.label else "no column is called `target`"
+        cure = "Name the one with the texts to be written."
+        raise _unfit(f"{field}.columns.label", f"{missing}; the columns are {', '.join(by_name)}", cure)
+    if by_name[target].type != "string":
+        raise _unfit(f"{field}.columns.label", f"column {target!r} holds {_kind(by_name[target])}, and text is to be written")
+    if wanted.text_pair is not None:
+        raise _unfit(f"{field}.columns.text_pair", "one text is made of one other; leave this out")
+    others = {name: column for name, column in by_name.items() if name != target and name != "text_pair"}
+    found = _text_columns(others, wanted if wanted.text else Columns(text="source" if "source" in others else None), "", field, "seq2seq")
+    return found.model_copy(update={"label": target})
 
 
 def test_split(source: Source, train: Source, splits: Sequence[str]) -> str:

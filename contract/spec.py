@@ -38,10 +38,11 @@ class JobSpec(Sent):
     )
     recipe: Recipe | None = None
     objective: Annotated[list[Term], Field(min_length=1, max_length=32)] | None = None
-    teacher_outputs: Literal["auto", "cached", "live"] = Field(
+    teacher_outputs: Literal["auto", "cached", "live", "text"] = Field(
         default="auto",
         description="cached: the teacher is asked once for every row, and jobs share its answers; live: in every step. auto: cached "
-        "where rows are the same in every epoch and the whole answer can be kept; of a causal-lm, `cached` keeps the likeliest tokens.",
+        "where rows are the same in every epoch and the whole answer can be kept; of a causal-lm, `cached` keeps the likeliest tokens. "
+        "text: seq2seq, what the teacher writes takes the place of the targets.",
     )
     teacher_top_k: Annotated[int, Field(ge=1, le=65_536)] | None = Field(
         default=None,
@@ -84,7 +85,13 @@ class JobSpec(Sent):
 
     def resolved(self) -> "JobSpec":
         """The same spec with every default written out and the recipe expanded to plain terms."""
-        return self.model_copy(update={"recipe": None, "objective": None if self.kind is JobKind.EVALUATE else self.terms})
+        update = {"recipe": None, "objective": None if self.kind is JobKind.EVALUATE else self.terms, "teacher_outputs": self.hears}
+        return self.model_copy(update=update)
+
+    @property
+    def hears(self) -> str:
+        """`teacher_outputs`, or what the recipe says of it."""
+        return (self.recipe.TEACHER_OUTPUTS if self.recipe is not None else None) or self.teacher_outputs
 
     def runs(self) -> "list[Run]":
         """The job's runs, arm by arm for each seed. Runs of one seed are paired: same split, initial weights and row order."""
@@ -222,7 +229,14 @@ def _losses_of_the_task(spec: JobSpec) -> None:
             raise wrong(f"{term.loss} is for {' and '.join(term.ONLY_FOR)}, not {spec.task}", at=("objective", i, "loss"))
     if spec.data.mask_probability is not None and spec.task != "masked-lm":
         raise wrong(f"{spec.task} masks nothing; leave this out", at=("data", "mask_probability"))
-    if spec.teacher_outputs == "cached" and TASKS[spec.task].answers in ("tags", "span"):
+    demanded = spec.recipe.TEACHER_OUTPUTS if spec.recipe is not None else None
+    if demanded is not None and spec.teacher_outputs not in ("auto", demanded):
+        raise wrong(f"with this recipe it is {demanded}; leave this out", at=("teacher_outputs",))
+    if spec.hears == "text" and spec.task != "seq2seq":
+        raise wrong(f"a teacher of {spec.task} writes no texts; leave this out", at=("teacher_outputs",))
+    if spec.hears == "text" and any(term.NEEDS_TEACHER for term in spec.terms):
+        raise wrong("what the teacher writes has no logits to compare with; use cross_entropy, or leave this out", at=("teacher_outputs",))
+    if spec.teacher_outputs == "cached" and TASKS[spec.task].answers in ("tags", "span", "text"):
         raise wrong(f"of {spec.task} the teacher's outputs are not kept; leave this out", at=("teacher_outputs",))
     for i, term in enumerate(spec.objective or []):
         if TASKS[spec.task].answers == "span" and getattr(term, "label_smoothing", 0.0):

@@ -18,7 +18,7 @@ def write(network: nn.Module, config: ModelConfig, report: dict[str, Any]) -> st
     rows = "\n".join(
         f"| {name} | {value['mean']:.4f} | {value['ci95'][0]:.4f} – {value['ci95'][1]:.4f} |" for name, value in arm["metrics"].items()
     )
-    pipelines = {"masked-lm": "fill-mask", "causal-lm": "text-generation"}
+    pipelines = {"masked-lm": "fill-mask", "causal-lm": "text-generation", "seq2seq": "text2text-generation"}
     classes = ", ".join(config.classes[:20]) + (", …" if len(config.classes) > 20 else "")
     tags = ["potstill", config.task, *(["knowledge-distillation"] if "student" in report["arms"] else [])]
     library = "transformers" if config.of_library else "pytorch"
@@ -63,12 +63,16 @@ def _with_transformers(config: ModelConfig) -> str:
     kind = OPENERS[config.task]
     pair = ", second_texts" if config.text.texts == 2 else ""
     given = f'tokenizer(texts{pair}, padding=True, truncation=True, max_length={config.text.max_length}, return_tensors="pt")'
-    told = "answer" if config.task == "question-answering" else "logits"
+    told = {
+        "question-answering": "answer = model(**given)",
+        "seq2seq": f"ids = model.generate(**given, max_new_tokens={config.text.max_length})\n"
+        "written = tokenizer.batch_decode(ids, skip_special_tokens=True)",
+    }.get(config.task, "logits = model(**given).logits")
     return f"""```python
 from transformers import {kind}, AutoTokenizer
 tokenizer, model = AutoTokenizer.from_pretrained("."), {kind}.from_pretrained(".")
 given = {given}
-{told} = model(**given){"" if told == "answer" else ".logits"}
+{told}
 ```
 
 {_answers(config, "model.config.id2label[logits[i].argmax().item()]")}"""
@@ -93,6 +97,8 @@ logits = model(torch.tensor([row.ids for row in rows]), torch.tensor([row.attent
 
 
 def _answers(config: ModelConfig, best: str) -> str:
+    if config.task == "seq2seq":
+        return "`written` is what becomes of each of N `texts`."
     if config.task == "question-answering":
         return "`texts` are N questions, `second_texts` what they are about; `answer.start_logits` and `answer.end_logits` are [N, length]."
     if config.by_token and config.classes:

@@ -118,6 +118,8 @@ def tell(network: nn.Module, config: ModelConfig, rows: Rows, teacher: tuple[nn.
 def _rows_asked(given: Given) -> Tensor:
     """[N]: for each token asked for, which row of the batch it stands in; of an answer the first and the last."""
     assert isinstance(given, TokenBatch)
+    if given.asked is not None and given.decoder is not None:
+        return given.asked // given.decoder.shape[1]
     if given.asked is None:
         return torch.arange(len(given.ids), device=given.ids.device).repeat_interleave(2)
     return given.asked // given.ids.shape[1]

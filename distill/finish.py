@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,15 @@ from contract.events import Finished, PhaseChanged, RunEvent
 from contract.model import ModelConfig
 from contract.spec import JobSpec
 from contract.status import Phase
-from distill import answers, card, disk, evaluate, networks, report
+from distill import answers, card, disk, evaluate, networks, report, written
 from distill.data import Data, Rows
 from distill.data.spans import SpanTokens
+from distill.data.targets import TargetTokens
 from distill.errors import diverged
 from distill.losses import kl
 from distill.networks.files import CARD
 from distill.objectives import Said
-from distill.soft import Soft
+from distill.soft import Heard
 from distill.teacher import Teacher, infer
 
 Emit = Callable[[RunEvent], None]
@@ -32,7 +34,7 @@ def trained(
     config: ModelConfig,
     data: Data,
     teacher: Teacher | None,
-    outputs: Soft | None,
+    outputs: Heard | None,
     validation: dict[str, float],
 ) -> Finished:
     emit(PhaseChanged(phase=Phase.EVALUATING, message=f"{len(data.test):,} {data.test_name} rows"))
@@ -77,7 +79,13 @@ def _measured(network: nn.Module, config: ModelConfig, rows: Rows) -> evaluate.M
 
 def _of_tokens(network: nn.Module, config: ModelConfig, rows: Rows, told: evaluate.Told) -> evaluate.Measured:
     _finite(told.losses)
-    return answers.measure(network, config, rows, told) if isinstance(rows, SpanTokens) else evaluate.measure_tokens(told, config)
+    if isinstance(rows, SpanTokens):
+        return answers.measure(network, config, rows, told)
+    found = evaluate.measure_tokens(told, config)
+    if isinstance(rows, TargetTokens):
+        said = written.texts(network, rows, written.MEASURED)
+        return replace(found, metrics={**written.nearness(said, list(rows.written[: len(said)])), **found.metrics})
+    return found
 
 
 def _compared(

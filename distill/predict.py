@@ -20,6 +20,8 @@ from distill.data.rows import Split, TextSplit
 from distill.data.spans import SpanTokens
 from distill.inputs import DatasetFile, Inputs
 from distill.networks import load, logits_of, rows_for, said_of
+from distill.networks.reading import LibraryNetwork
+from distill.written import texts
 
 TEMPERATURES = (1.0, 2.0, 5.0)
 
@@ -62,6 +64,8 @@ def probabilities(folder: Path, row: Tensor | TextSplit, temperatures: Sequence[
     network, config = load(folder)
     if config.task == "question-answering" and isinstance(row, TextSplit):
         return _answered(network, config, row)
+    if isinstance(network, LibraryNetwork) and config.task == "seq2seq" and isinstance(row, TextSplit):
+        return {"text": row.texts[0][0], "written": texts(network, rows_for(network, config, row))[0]}
     if config.task in LANGUAGE:
         raise InvalidSpec(f"{config.task} networks have no classes to predict.", param="INPUT")
     if isinstance(row, Tensor) and tuple(row.shape[1:]) != tuple(config.shape):

@@ -17,9 +17,11 @@ from distill.data.blocks import CausalBlocks
 from distill.data.tokens import TaggedTokens
 from distill.networks import TextNetwork, rows_for
 from distill.teacher import Live, Outputs, Teacher
+from distill.written import Written
 
 Emit = Callable[[RunEvent], None]
 Soft = Outputs | Live | teacher_tokens.TokenOutputs
+Heard = Soft | Written
 TOP_K = 64
 
 

@@ -20,7 +20,7 @@ from contract.spec import JobKind, JobSpec
 from contract.status import Phase
 from distill import checkpoint, evaluate, finish, hub, optim
 from distill.curves import Curves, refuse_infinite
-from distill.data import Data, Rows, load
+from distill.data import Data, Rows, TextSplit, load
 from distill.data.augment import augmented
 from distill.data.tokens import Tokens, bucketed
 from distill.device import autocast, derived_seed, fingerprint, pick_device
@@ -28,9 +28,10 @@ from distill.errors import CheckpointInvalidError, diverged, out_of_memory
 from distill.inputs import Inputs
 from distill.networks import digest, load_config, rows_for, said_of, student
 from distill.objectives import Counts, Objective
-from distill.soft import Soft, soft_targets, widths
+from distill.soft import Heard, Soft, soft_targets, widths
 from distill.state import Identity, Progress, State, put_weights, retain, weights
 from distill.teacher import Teacher
+from distill.written import by_teacher
 
 Emit = Callable[[RunEvent], None]
 
@@ -60,11 +61,18 @@ def run(
     torch.manual_seed(derived_seed("weights", spec.training.seed))
     network, config = student(spec, data, inputs)
     network.to(device)
-    soft = soft_targets(spec, teacher, data.train, network, config, emit) if teacher is not None else None
+    train = data.train
+    soft: Soft | None = None
+    heard: Heard | None = None
+    if teacher is not None and spec.hears == "text":
+        assert isinstance(train, TextSplit)
+        train, heard = by_teacher(teacher, train, emit)
+    elif teacher is not None:
+        heard = soft = soft_targets(spec, teacher, train, network, config, emit)
     if spec.kind is JobKind.EVALUATE:
         return finish.evaluated(spec, workdir, emit, network, config, data)
     masked = spec.data.mask_probability
-    rows = rows_for(network, config, data.train, masked).to(device)
+    rows = rows_for(network, config, train, masked).to(device)
     _tell_of_cut_texts(rows, config, emit)
     validation = rows_for(network, config, data.validation, masked, measured=True).to(device) if data.validation else None
     objective = Objective(spec.terms, widths(spec, network, teacher)).to(device)
@@ -73,7 +81,7 @@ def run(
     emit(PhaseChanged(phase=Phase.TRAINING))
     if not loop.train(should_stop):
         return Stopped(step=loop.state.progress.step)
-    return finish.trained(spec, workdir, emit, loop.chosen(), config, data, teacher, soft, loop.last_validation())
+    return finish.trained(spec, workdir, emit, loop.chosen(), config, data, teacher, heard, loop.last_validation())
 
 
 def _teacher(inputs: Inputs, device: torch.device, emit: Emit) -> Teacher:

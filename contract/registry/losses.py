@@ -99,7 +99,7 @@ class Jsd(_Term):
     temperature: Temperature = 1.0
 
 
-LANGUAGE = ("masked-lm", "causal-lm")
+LANGUAGE = ("masked-lm", "causal-lm", "seq2seq")
 
 
 class Cosine(_Term):

@@ -13,6 +13,7 @@ Alpha = Annotated[float, Field(ge=0, le=1, description="Weight of the soft (teac
 class _Recipe(Choice):
     KEY: ClassVar = "name"
     ONLY_FOR: ClassVar[tuple[str, ...]] = ()  # tasks; all when empty
+    TEACHER_OUTPUTS: ClassVar[str | None] = None  # what `teacher_outputs` must then be
 
     def expand(self) -> list[Term]:
         """The terms this recipe stands for; terms of weight zero are left out."""
@@ -85,5 +86,19 @@ class TangBilstm(_Recipe):
         return LogitMseRecipe(alpha=self.alpha).expand()
 
 
-RECIPES: tuple[type[_Recipe], ...] = (Hinton, LogitMseRecipe, DistilBert, TangBilstm)
-Recipe = Annotated[Hinton | LogitMseRecipe | DistilBert | TangBilstm, Field(discriminator="name")]
+class SeqKd(_Recipe):
+    ABOUT: ClassVar = About(
+        "The teacher writes, the student learns to write the same: its texts take the place of the targets.",
+        "cross_entropy with ŷ_t, the likeliest token after ŷ_1 … ŷ_t−1 and the source, by the teacher",
+        "Kim, Rush 2016, https://arxiv.org/abs/1606.07947",
+    )
+    ONLY_FOR: ClassVar = ("seq2seq",)
+    TEACHER_OUTPUTS: ClassVar = "text"
+    name: Literal["seq_kd"] = "seq_kd"
+
+    def expand(self) -> list[Term]:
+        return [CrossEntropy()]
+
+
+RECIPES: tuple[type[_Recipe], ...] = (Hinton, LogitMseRecipe, DistilBert, TangBilstm, SeqKd)
+Recipe = Annotated[Hinton | LogitMseRecipe | DistilBert | TangBilstm | SeqKd, Field(discriminator="name")]

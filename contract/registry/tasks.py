@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, NamedTuple
 
-Answers = Literal["class", "tags", "span", "tokens"]  # one for each row, one for each word, where in it, or the row's own tokens
+Answers = Literal["class", "tags", "span", "text", "tokens"]  # for a row, for each word, where in it, another text, or its own tokens
 
 
 TaskName = Literal[
@@ -11,6 +11,7 @@ TaskName = Literal[
     "text-classification",
     "token-classification",
     "question-answering",
+    "seq2seq",
     "masked-lm",
     "causal-lm",
 ]
@@ -83,6 +84,15 @@ TASKS: dict[str, Task] = {
             True,
             "text",
             "span",
+        ),
+        Task(
+            "seq2seq",
+            "One text from another: translations, summaries.",
+            "a column of text (`text`, `source` or the only other one) and one with what is to become of it (`target`)",
+            "chrf",
+            True,
+            "text",
+            "text",
         ),
         Task(
             "masked-lm",

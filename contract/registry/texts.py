@@ -198,6 +198,33 @@ class Gpt2(_Transformer):
         return (shape[0] + self.positions + 2 + classes) * wide + self.layers * block
 
 
+class T5(_Transformer):
+    ABOUT: ClassVar = About(
+        "Encoder and decoder of as many layers each, with relative positions.",
+        "z_t = W·h_t / √hidden, W being the embeddings",
+        "Raffel et al. 2019, https://arxiv.org/abs/1910.10683",
+    )
+    SERVES: ClassVar = ("seq2seq",)
+    FIELDS: ClassVar = {
+        "layers": "num_layers num_decoder_layers",
+        "hidden": "d_model",
+        "heads": "num_heads",
+        "intermediate": "d_ff",
+        "dropout": "dropout_rate",
+    }
+    BUCKETS: ClassVar = 32  # of distances that are told apart
+    arch: Literal["t5"] = "t5"
+
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "d_kv": self.hidden // self.heads, "relative_attention_num_buckets": self.BUCKETS}
+
+    def parameters(self, shape: Shape, classes: int) -> int:
+        wide, inner = self.hidden, self.intermediate or 4 * self.hidden
+        forward = 2 * wide * inner + wide
+        encoder, decoder = 4 * wide * wide + wide + forward, 8 * wide * wide + 2 * wide + forward
+        return shape[0] * wide + self.layers * (encoder + decoder) + 2 * (self.BUCKETS * self.heads + wide)
+
+
 class Llama(_Transformer):
     ABOUT: ClassVar = About(
         "Causal decoder with rotary positions, gated feed-forward blocks and no biases.",

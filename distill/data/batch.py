@@ -9,13 +9,15 @@ from torch import Tensor
 class TokenBatch(NamedTuple):
     """ids [B, L] int64, padded on the right; mask [B, L], true where a token stands; segments [B, L]: 0 in the first text, 1 in the
     second; asked [N]: places in the flattened [B·L] whose tokens are to be told, None where each row has one answer; where [B, L]: tokens
-    among which an answer is to be found, None where none is."""
+    among which an answer is to be found, None where none is; decoder [B, M]: what stands before each token of another text that is to be
+    told; `asked` then counts its places."""
 
     ids: Tensor
     mask: Tensor
     segments: Tensor
     asked: Tensor | None = None
     where: Tensor | None = None
+    decoder: Tensor | None = None
 
 
 IGNORED = -100  # the label of a token that is not to be predicted

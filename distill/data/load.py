@@ -67,7 +67,8 @@ def load(spec: JobSpec, inputs: Inputs) -> Data:
 
 def _shape(rows: Split | TextSplit, classes: list[str], answers: str) -> DataShape:
     if isinstance(rows, TextSplit):
-        named = {"tags": rows.tags is not None, "span": rows.spans is not None, "classes": rows.labels.ndim == 2}
+        named = {"tags": rows.tags is not None, "span": rows.spans is not None, "seq2seq": rows.targets is not None}
+        named["classes"] = rows.labels.ndim == 2
         answers = next((name for name, holds in named.items() if holds), answers)
         return DataShape(classes=classes, texts=len(rows.texts), answers=answers)
     return DataShape(shape=tuple(rows.features.shape[1:]), classes=classes)

@@ -68,22 +68,22 @@ class TextSplit:
 
     labels: class indices [N], or marks [N, C] where a row may have any number of classes. tags: of each row's words, which then
     stand in its text with one space between them, the class. spans: of each row the characters in its second text, [first, last), that
-    answer the question in its first.
+    answer the question in its first. targets: the text each is to become.
     """
 
     texts: tuple[list[str], ...]
     labels: Tensor
     tags: list[list[int]] | None = None
     spans: list[tuple[int, int]] | None = None
+    targets: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def rows(self, index: Tensor) -> "TextSplit":
         chosen = index.tolist()
-        tags = None if self.tags is None else [self.tags[i] for i in chosen]
-        spans = None if self.spans is None else [self.spans[i] for i in chosen]
-        return TextSplit(tuple([column[i] for i in chosen] for column in self.texts), self.labels[index], tags, spans)
+        told = {name: [every[i] for i in chosen] for name in ("tags", "spans", "targets") if (every := getattr(self, name)) is not None}
+        return replace(self, texts=tuple([column[i] for i in chosen] for column in self.texts), labels=self.labels[index], **told)
 
     def to(self, device: torch.device) -> "TextSplit":
         return replace(self, labels=self.labels.to(device))
@@ -99,4 +99,4 @@ class TextSplit:
 
     def answers(self) -> bytes:
         """What is to be learned, as bytes."""
-        return self.labels.cpu().numpy().tobytes() + repr((self.tags, self.spans)).encode()
+        return self.labels.cpu().numpy().tobytes() + repr((self.tags, self.spans, self.targets)).encode()

@@ -23,6 +23,8 @@ def split(columns: tuple[list[Any], ...], names: NDArray[Any], answers: str, cla
         for row, of_row in enumerate(datafiles.encode_lists(names, classes, where)):
             marks[row, of_row] = 1
         return TextSplit(columns, marks)
+    if answers == "seq2seq":
+        return TextSplit(columns, nothing, targets=names.tolist())
     if answers == "class":
         return TextSplit(columns, torch.from_numpy(np.asarray(datafiles.encode_labels(names, classes, where))))
     return TextSplit(columns, nothing)

@@ -15,21 +15,22 @@ from safetensors import SafetensorError
 from contract.errors import ErrorCode, InvalidSpec, JobError
 from contract.fit import DataShape
 from contract.model import OURS, ModelConfig, Reading, of_transformers
-from contract.registry import Bert, Distilbert, Gpt2, Llama, Roberta
+from contract.registry import T5, Bert, Distilbert, Gpt2, Llama, Roberta
 from contract.registry.losses import LANGUAGE
 from distill.networks.reader import Reader
 from distill.networks.reading import LibraryNetwork
 
-Transformer = Bert | Roberta | Distilbert | Gpt2 | Llama
+Transformer = Bert | Roberta | Distilbert | Gpt2 | Llama | T5
 OPENERS = {
     "text-classification": "AutoModelForSequenceClassification",
     "token-classification": "AutoModelForTokenClassification",
     "question-answering": "AutoModelForQuestionAnswering",
+    "seq2seq": "AutoModelForSeq2SeqLM",
     "masked-lm": "AutoModelForMaskedLM",
     "causal-lm": "AutoModelForCausalLM",
 }
 BENDS = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # what some networks do to logits after the last matrix
-BLOCK = re.compile(r"(?P<before>(?:.*\.)?(?:layers?|h|blocks?)\.)(?P<number>\d+)(?P<after>\..*)")
+BLOCK = re.compile(r"(?P<before>(?:.*?\.)?(?:layers?|h|blocks?)\.)(?P<number>\d+)(?P<after>\..*)")
 SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -64,6 +65,8 @@ def built(spec: Transformer, task: str, reader: Reader, made_for: DataShape, max
     given = {**spec.settings(), "vocab_size": reader.vocabulary, "pad_token_id": reader.pad, **_labels(made_for)}
     if isinstance(spec, (Gpt2, Llama)):
         given |= {"bos_token_id": reader.end, "eos_token_id": reader.end}
+    if isinstance(spec, T5):
+        given |= {"decoder_start_token_id": reader.pad, "eos_token_id": reader.end}
     inner = auto.from_config(AutoConfig.for_model(spec.arch, **given))
     length = min(max_length or spec.positions, spec.positions)
     return _finished(inner, reader, Reading(texts=made_for.texts, vocabulary=reader.vocabulary, max_length=length), made_for)
@@ -91,6 +94,8 @@ def from_layers(folder: Path, layers: list[int], task: str, made_for: DataShape)
         )
     fewer = AutoConfig.from_pretrained(folder, **SAFE)
     fewer.num_hidden_layers = len(layers)
+    if hasattr(fewer, "num_decoder_layers"):
+        fewer.num_decoder_layers = len(layers)
     for name, value in _labels(config.made_for).items():
         setattr(fewer, name, value)
     if isinstance(getattr(fewer, "layer_types", None), list):
@@ -107,7 +112,7 @@ def _of_layers(weights: dict[str, torch.Tensor], layers: list[int]) -> dict[str,
     found = {}
     for name, tensor in weights.items():
         match = BLOCK.fullmatch(name)
-        if match is None:
+        if match is None or "relative_attention_bias" in name:  # which stands in the first block, for all
             found[name] = tensor
         elif int(match["number"]) in place:
             found[f"{match['before']}{place[int(match['number'])]}{match['after']}"] = tensor

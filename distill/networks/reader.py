@@ -3,6 +3,7 @@ opens as well."""
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from distill.data.batch import IGNORED
 from distill.data.blocks import CausalBlocks, MaskedBlocks
 from distill.data.rows import TextSplit
 from distill.data.spans import SpanTokens
+from distill.data.targets import TargetTokens
 from distill.data.tokens import TaggedTokens, Tokens
 
 FILE, SETTINGS = "tokenizer.json", "tokenizer_config.json"
@@ -86,6 +88,18 @@ class Reader:
         contexts = split.texts[1]
         answers = tuple(text[first:last] for text, (first, last) in zip(contexts, split.spans or [], strict=True))
         return SpanTokens(**vars(rows), spans=spans, inside=inside, characters=characters, contexts=tuple(contexts), answers=answers)
+
+    def targets(self, split: TextSplit, reading: Reading, first: int) -> TargetTokens:
+        """Every text with what it is to become; of both what is too long is cut."""
+        rows = self.read(replace(split, targets=None), reading)
+        written = split.targets or [""] * len(split)
+        goals = self.read(TextSplit((written,), split.labels), reading)
+        both = {**vars(rows), "cut": rows.cut + goals.cut}
+        return TargetTokens(**both, goal=goals.flat, goal_starts=goals.starts, first=first, written=tuple(written))
+
+    def text(self, ids: list[int]) -> str:
+        """What they spell, special tokens left out."""
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
     def blocks(self, split: TextSplit, reading: Reading, task: str, share: float) -> CausalBlocks | MaskedBlocks:
         """All texts as one row of tokens, an end token after each, in blocks of `reading.max_length`."""

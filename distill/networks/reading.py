@@ -60,11 +60,35 @@ class LibraryNetwork(TextNetwork):
     def _call(self, given: TokenBatch, **more: Any) -> Any:
         if self.takes_segments:
             more["token_type_ids"] = given.segments
+        if given.decoder is not None:
+            more["decoder_input_ids"] = given.decoder
         return self.inner(input_ids=given.ids, attention_mask=given.mask.long(), **more)
 
     def forward(self, given: TokenBatch) -> Tensor:
         logits: Tensor = self._call(given).logits
         return logits
+
+    @property
+    def begins(self) -> int:
+        """The id that stands before a text it writes."""
+        found = getattr(self._config, "decoder_start_token_id", None)
+        return self.reader.pad if found is None else int(found)
+
+    def written(self, given: TokenBatch) -> list[str]:
+        """What it makes of texts: at each place the likeliest token, until it ends or is as long as what it reads may be."""
+        longest = self.reading.max_length
+        generate: Any = self.inner.generate
+        ids = generate(
+            input_ids=given.ids,
+            attention_mask=given.mask.long(),
+            max_new_tokens=longest,
+            do_sample=False,
+            num_beams=1,
+            decoder_start_token_id=self.begins,
+            eos_token_id=self._config.eos_token_id if self._config.eos_token_id is not None else self.reader.end,
+            pad_token_id=self.reader.pad,
+        )
+        return [self.reader.text(row) for row in ids.tolist()]
 
     def pointed(self, given: TokenBatch) -> Tensor:
         """[2·B, L]: of each row how likely each token is the first of the answer, and the last; those outside are as good as impossible."""
@@ -103,11 +127,14 @@ class LibraryNetwork(TextNetwork):
         finally:
             hook.remove()
         features = seen[0].flatten(0, 1)[given.asked]
-        states = answer.hidden_states[-1].flatten(0, 1)[given.asked] if hidden else None
-        real = self.reader.vocabulary
+        hidden_states = "hidden_states" if given.decoder is None else "decoder_hidden_states"
+        states = answer[hidden_states][-1].flatten(0, 1)[given.asked] if hidden else None
+        real, bias = self.reader.vocabulary, head.bias
+        if bias is None and getattr(self.inner, "final_logits_bias", None) is not None:  # BART and its kin add it after the head
+            bias = self.inner.final_logits_bias[0]  # type: ignore[index]
 
         def logits(x: Tensor) -> Tensor:
-            return torch.nn.functional.linear(x, head.weight[:real], head.bias[:real] if head.bias is not None else None)
+            return torch.nn.functional.linear(x, head.weight[:real], bias[:real] if bias is not None else None)
 
         return Said(features, logits, real, states)
 
@@ -139,6 +166,9 @@ def rows_for(network: nn.Module, config: ModelConfig, split: Split | TextSplit, 
         return network.reader.tagged(split, network.reading)
     if answers == "span":
         return network.reader.questions(split, network.reading)
+    if answers == "seq2seq":
+        assert isinstance(network, LibraryNetwork)
+        return network.reader.targets(split, network.reading, network.begins)
     if not config.by_token:
         return network.reader.read(split, network.reading)
     rows = network.reader.blocks(split, network.reading, config.task, share or 0.15)

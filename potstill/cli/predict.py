@@ -57,6 +57,10 @@ def _show(text: str, said: dict[str, dict[str, Any]]) -> None:
     if "words" in student:
         _show_words(text, said)
         return
+    if "written" in student:
+        line("·", "text", student["text"], stderr=False)
+        table(["NETWORK", "WRITES"], [(name, one["written"]) for name, one in said.items()])
+        return
     if "answer" in student:
         line("·", "question", student["question"], stderr=False)
         table(["NETWORK", "ANSWER", "P"], [(name, one["answer"], f"{one['p']:.4f}") for name, one in said.items()])

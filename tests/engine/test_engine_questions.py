@@ -213,7 +213,7 @@ def test_words_are_compared_as_squad_compares_them(said, right, f1):
     [
         ({"answer": "Paris"}, "row 1 has the answer 'Paris', which does not stand in its context"),
         ({"answer": ""}, "row 1 has the answer '', which does not stand in its context"),
-        ({"answer": "Rome", "answer_start": 3}, "which does not stand at character 3 of its context"),
+        ({"answer": "Rome", "answer_start": 2}, "which does not stand at character 2 of its context"),
     ],
 )
 def test_answers_that_do_not_stand_there_are_named(engine, tmp_path, row, said):

@@ -1,0 +1,98 @@
+"""Texts that networks write: how near they are to what was to be written, and a teacher's in place of the targets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from contract.events import LogLine, PhaseChanged, RunEvent
+from contract.evidence import Statistic, statistic
+from contract.status import Phase
+from distill import cache
+from distill.data import Rows, TextSplit
+from distill.data.batch import TokenBatch
+from distill.device import derived_seed
+from distill.networks.reading import LibraryNetwork
+from distill.teacher import Teacher
+
+BATCH = 32
+MEASURED = 2000  # rows whose texts are written at the end
+
+
+def texts(network: nn.Module, rows: Rows, most: int | None = None) -> list[str]:
+    """What the network writes for each row, in their order; `most`: of the first rows only."""
+    assert isinstance(network, LibraryNetwork)
+    network.eval()
+    found = [""] * len(rows)
+    with torch.inference_mode():
+        for index in rows.chunks(BATCH):
+            if most is not None:
+                index = index[index < most]
+            if len(index):
+                given = rows.batch(index).given
+                assert isinstance(given, TokenBatch)
+                for row, text in zip(index.tolist(), network.written(given), strict=True):
+                    found[row] = text
+    return found[:most]
+
+
+def nearness(said: list[str], targets: list[str]) -> dict[str, Statistic]:
+    """chrF (Popović 2015, https://aclanthology.org/W15-3049) and BLEU (Papineni et al. 2002) of all texts together, 0 to 1, as sacrebleu
+    counts them (Post 2018, https://arxiv.org/abs/1804.08771), with bootstrap intervals over texts."""
+    import sacrebleu
+
+    found = {}
+    for name, metric in (("chrf", sacrebleu.CHRF()), ("bleu", sacrebleu.BLEU())):
+        value = metric.corpus_score(said, [targets]).score / 100
+        found[name] = statistic([value], _interval(metric, said, targets))
+    return found
+
+
+def _interval(metric: Any, said: list[str], targets: list[str], resamples: int = 200) -> tuple[float, float]:
+    import numpy as np
+
+    draw = np.random.default_rng(derived_seed("bootstrap"))
+    values = []
+    for _ in range(resamples):
+        rows = draw.integers(0, len(said), len(said))
+        values.append(metric.corpus_score([said[i] for i in rows], [[targets[i] for i in rows]]).score / 100)
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A teacher's texts: how many, and whether they had been written before."""
+
+    rows: int
+    bytes: int
+    cache: Literal["built", "hit"]
+
+    def summary(self) -> dict[str, object]:
+        return {"mode": "text", "cache": self.cache, "rows": self.rows, "bytes": self.bytes}
+
+
+def by_teacher(teacher: Teacher, split: TextSplit, emit: Callable[[RunEvent], None]) -> tuple[TextSplit, Written]:
+    """The same rows, with what the teacher writes as their targets (Kim, Rush 2016, https://arxiv.org/abs/1606.07947). Kept as its texts'
+    letters, under a key of its weights and the rows."""
+    emit(PhaseChanged(phase=Phase.TEACHER_INFERENCE, message=f"{len(split):,} texts to write"))
+    rows = teacher.rows(split)
+    assert isinstance(teacher.network, LibraryNetwork)
+    key = sha256(f"written/1/{teacher.sha256}/{rows.digest()}".encode()).hexdigest()
+    wide = 16 * teacher.network.reading.max_length  # bytes; a token is rarely more than four
+
+    def build() -> cache.Tensors:
+        letters = torch.zeros(len(split), wide, dtype=torch.uint8)
+        for row, text in enumerate(texts(teacher.network, rows)):
+            raw = text.encode()[:wide]
+            letters[row, : len(raw)] = torch.frombuffer(bytearray(raw), dtype=torch.uint8) if raw else letters[row, :0]
+        return {"letters": letters}
+
+    found, how = cache.kept(teacher.cache, key, {"letters": (len(split), wide)}, build, teacher.warn)
+    written = [bytes(row.numpy()).rstrip(b"\0").decode(errors="ignore") for row in found["letters"]]
+    done = Written(len(split), found["letters"].nbytes, how)
+    emit(LogLine(message=f"the teacher has written {len(split):,} texts, cache: {how}", data=done.summary()))
+    return replace(split, targets=written), done

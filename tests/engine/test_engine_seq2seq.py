@@ -1,0 +1,220 @@
+"""One text from another: what the decoder sees, what is lost, what is written, and a teacher that writes the targets."""
+
+import json
+import random
+
+import pytest
+import torch
+import torch.nn.functional as F
+from engine_runs import Engine
+from engine_texts import changed
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+from contract.errors import InvalidSpec
+from contract.registry import Cosine, Kl
+from contract.spec import Columns
+from distill.data.rows import TextSplit
+from distill.device import threads
+from distill.networks import load, rows_for, said_of
+from distill.objectives import Objective
+from distill.predict import probabilities, read_row
+from distill.teacher import Teacher
+from distill.written import by_teacher, nearness, texts
+
+WORDS = {"one": "eins", "two": "zwei", "three": "drei", "red": "rot", "blue": "blau", "house": "haus"}
+T5 = {"arch": "t5", "layers": 2, "hidden": 16, "heads": 2, "dropout": 0.1}
+STEPS = 9
+
+
+def write_pairs(path, rows=130, seed=0):
+    """One to four words, and each of them in another language."""
+    draw = random.Random(seed)
+    with path.open("w") as file:
+        for _ in range(rows):
+            words = draw.choices(list(WORDS), k=draw.randrange(1, 5))
+            file.write(json.dumps({"source": " ".join(words), "target": " ".join(WORDS[word] for word in words)}) + "\n")
+    return path
+
+
+def writing(path, teacher=None, **changes):
+    """3 epochs of 3 steps on 91 rows, 39 to validate; with a teacher it distils."""
+    document = {
+        "kind": "train",
+        "task": "seq2seq",
+        "data": {"train": {"path": str(path)}, "validation": 0.3, "max_length": 24},
+        "student": T5,
+        "training": {"epochs": 3, "batch_size": 32, "optimizer": {"lr": 5e-3}},
+    }
+    return changed(document, teacher, changes)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    return write_pairs(tmp_path_factory.mktemp("pairs") / "rows.jsonl")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory, file):
+    with threads(1):
+        return Engine(tmp_path_factory.mktemp("networks")).run(writing(file))
+
+
+SOURCES, TARGETS = ["one red house", "two", "blue blue blue three"], ["eins rot haus", "zwei", "blau blau blau drei"]
+
+
+def split():
+    return TextSplit((list(SOURCES),), torch.zeros(3, dtype=torch.int64), targets=list(TARGETS))
+
+
+def test_the_decoder_sees_what_stands_before_and_nothing_else(ran):
+    network, config = load(ran.student)
+    batch = rows_for(network, config, split()).batch(torch.tensor([2, 1, 0]))
+    width = batch.given.decoder.shape[1]
+    found = [[] for _ in range(3)]
+    for place, label in zip(batch.given.asked.tolist(), batch.labels.tolist(), strict=True):
+        found[place // width].append((place % width, label))
+    for row, target, seen in zip(found, reversed(TARGETS), batch.given.decoder.tolist(), strict=True):
+        ids = network.reader.tokenizer.encode(target).ids
+        assert row == list(enumerate(ids))
+        assert seen[: len(ids)] == [network.begins, *ids[:-1]]
+
+
+def test_the_loss_is_that_of_transformers_and_padding_says_nothing(ran):
+    """Row by row, with labels as that library wants them; in float64 from logits."""
+    network, config = load(ran.student)
+    rows = rows_for(network, config, split())
+    losses = []
+    with torch.inference_mode():
+        for row in range(3):
+            batch = rows.batch(torch.tensor([row]))
+            theirs = network.inner(input_ids=batch.given.ids, attention_mask=batch.given.mask.long(), labels=batch.labels[None])
+            losses += [float(theirs.loss)] * len(batch.labels)
+        batch = rows.batch(torch.arange(3))
+        z = said_of(network, config, batch.given).logits.double()
+        _, (ours,) = Objective(writing("x").terms)(said_of(network, config, batch.given), batch.labels, None)
+    assert float(F.cross_entropy(z, batch.labels)) == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+    assert ours.item() == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+
+
+def test_soft_targets_and_hidden_states_are_compared_token_by_token(engine, ran, file):
+    objective = [{"loss": "kl", "temperature": 2.0}, {"loss": "cosine"}, {"loss": "cross_entropy"}]
+    found = engine.run(writing(file, ran.student, student={"init": "teacher", "layers": [1]}, objective=objective))
+    assert (
+        found.report["teacher_outputs"]["mode"] == "live"
+        and found.report["arms"]["student"]["parameters"] < found.report["arms"]["teacher"]["parameters"]
+    )
+    (student, config), (teacher, _) = load(found.student), load(ran.student)
+    given = rows_for(student, config, split()).batch(torch.arange(3)).given
+    with torch.inference_mode():
+        mine, theirs = said_of(student, config, given, hidden=True), said_of(teacher, config, given, hidden=True)
+        _, (kl, cosine) = Objective([Kl(temperature=2), Cosine()])(mine, torch.zeros(len(given.asked), dtype=torch.int64), theirs)
+        p, q = F.softmax(theirs.logits.double() / 2, 1), F.softmax(mine.logits.double() / 2, 1)
+    assert kl.item() == pytest.approx(float(4 * (p * (p / q).log()).sum(1).mean()), rel=1e-4, abs=1e-7)
+    assert cosine.item() == pytest.approx(float(1 - F.cosine_similarity(mine.hidden.double(), theirs.hidden.double()).mean()), abs=1e-5)
+
+
+def test_parts_of_a_step_add_up(engine, ran, file):
+    still = T5 | {"dropout": 0.0}
+    whole = engine.run(writing(file, ran.student, student=still))
+    parts = engine.run(writing(file, ran.student, student=still, training={"micro_batch_size": 5}))
+    assert dict(parts.curve()[0][1]) == pytest.approx(dict(whole.curve()[0][1]), rel=1e-4)
+
+
+def test_a_run_stopped_at_any_step_goes_on_to_the_same_weights(engine, ran, file):
+    for recipe in ("hinton", "seq_kd"):
+        spec = writing(file, ran.student, recipe=recipe)
+        undisturbed = engine.run(spec)
+        for step in (1, STEPS - 1):
+            stopped = engine.run(spec, stop_after=step)
+            assert engine.run(spec, resume=stopped.checkpoints).weights == undisturbed.weights
+
+
+def test_the_contract_counts_the_parameters_the_engine_builds(ran, file):
+    network, config = load(ran.student)
+    count = writing(file).described.parameters((config.text.vocabulary,), 0)
+    assert count == sum(p.numel() for p in network.parameters()) == config.parameters
+
+
+def test_what_we_save_transformers_opens_and_writes_the_same(ran):
+    network, config = load(ran.student)
+    model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(ran.student), AutoTokenizer.from_pretrained(ran.student)
+    given = tokenizer(SOURCES, padding=True, truncation=True, max_length=24, return_tensors="pt")
+    with torch.inference_mode():
+        theirs = tokenizer.batch_decode(model.generate(**given, max_new_tokens=24), skip_special_tokens=True)
+    assert [text.strip() for text in theirs] == texts(network, rows_for(network, config, split()))
+    card = (ran.student / "README.md").read_text()
+    assert "AutoModelForSeq2SeqLM" in card and "model.generate(**given, max_new_tokens=24)" in card
+
+
+def test_they_learn_to_write(engine, tmp_path):
+    file = write_pairs(tmp_path / "rows.jsonl", rows=400)
+    wide = T5 | {"hidden": 64, "heads": 4, "dropout": 0.0}
+    done = engine.run(writing(file, student=wide, training={"epochs": 30, "batch_size": 16, "optimizer": {"lr": 2e-3}}))
+    metrics = done.report["arms"]["model"]["metrics"]
+    assert metrics["chrf"]["mean"] > 0.65 and 1 <= metrics["perplexity"]["mean"] < 3
+    assert metrics["chrf"]["ci95"][0] <= metrics["chrf"]["mean"] <= metrics["chrf"]["ci95"][1]
+    assert set(metrics) >= {"bleu", "loss", "accuracy"}
+    said = probabilities(done.student, read_row("one red house", "seq2seq", Columns()))
+    assert said["text"] == "one red house" and set(said["written"].split()) <= set(WORDS.values()) | {""}
+
+
+def test_a_teacher_writes_the_targets(engine, ran, file, tmp_path):
+    """Its texts and no others are learned from, they are written once, and the student alone has the real ones."""
+    spec = writing(file, ran.student, recipe="seq_kd", evaluation={"control": True})
+    assert spec.resolved().teacher_outputs == "text" and [term.loss for term in spec.terms] == ["cross_entropy"]
+    arms = {run.arm: run.spec for run in spec.runs()}
+    student = engine.run(arms["student"])
+    assert student.report["teacher_outputs"]["mode"] == "text"
+    assert engine.run(arms["student"]).report["teacher_outputs"]["cache"] == "hit"
+    assert engine.run(arms["control"]).weights != student.weights
+
+    teacher = Teacher(ran.student, tmp_path / "cache", torch.device("cpu"), pytest.fail)
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    every = TextSplit(
+        ([row["source"] for row in rows],), torch.zeros(len(rows), dtype=torch.int64), targets=[row["target"] for row in rows]
+    )
+    written, _ = by_teacher(teacher, every, lambda _: None)
+    assert written.targets == texts(teacher.network, teacher.rows(every)) != every.targets
+    path = tmp_path / "written.jsonl"
+    path.write_text(
+        "".join(json.dumps({"source": row["source"], "target": text}) + "\n" for row, text in zip(rows, written.targets, strict=True))
+    )
+    by_hand = {"train": {"path": str(path)}, "test": {"path": str(file)}, "validation": 0.3, "max_length": 24}
+    alone = engine.run(writing(file, student=T5, tokenizer={"path": str(ran.student)}, data=by_hand))
+    assert alone.weights == student.weights
+
+
+def test_texts_that_are_alike_are_near():
+    found = nearness(["a red house", "two"], ["a red house", "two"])
+    assert found["chrf"]["mean"] == pytest.approx(1) and found["chrf"]["ci95"] == pytest.approx([1, 1])
+    assert nearness(["x"], ["a red house"])["chrf"]["mean"] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"student": {"arch": "bert"}}, "bert is not made for seq2seq; for that there are t5"),
+        ({"recipe": "seq_kd", "teacher_outputs": "live"}, "with this recipe it is text"),
+        ({"teacher_outputs": "text"}, "what the teacher writes has no logits to compare with"),
+        ({"teacher_outputs": "cached"}, "of seq2seq the teacher's outputs are not kept"),
+        ({"task": "causal-lm", "student": {"arch": "gpt2"}, "recipe": "seq_kd"}, "seq_kd is for seq2seq, not causal-lm"),
+    ],
+)
+def test_what_makes_no_sense_of_texts_is_refused(file, changes, said):
+    with pytest.raises(InvalidSpec, match=said):
+        writing(file, file.parent, **changes)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"source": "a", "goal": "b"}, "no column is called `target`"),
+        ({"source": "a", "target": 1}, "column 'target' holds int64, and text is to be written"),
+        ({"number": 1, "target": "b"}, "no column holds text"),
+    ],
+)
+def test_columns_that_will_not_do_are_named(engine, tmp_path, row, said):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(2 * (json.dumps(row) + "\n"))
+    with pytest.raises(InvalidSpec, match=said):
+        engine.run(writing(path))
