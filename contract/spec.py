@@ -239,7 +239,7 @@ def _losses_of_the_task(spec: JobSpec) -> None:
     if spec.teacher_outputs == "cached" and TASKS[spec.task].answers in ("tags", "span", "text"):
         raise wrong(f"of {spec.task} the teacher's outputs are not kept; leave this out", at=("teacher_outputs",))
     for i, term in enumerate(spec.objective or []):
-        if TASKS[spec.task].answers == "span" and getattr(term, "label_smoothing", 0.0):
+        if TASKS[spec.task].answers == "span" and isinstance(term, CrossEntropy) and term.label_smoothing:
             raise wrong("there is no place to spread to outside the text; leave this out", at=("objective", i, "label_smoothing"))
     if spec.teacher_outputs == "cached" and spec.task == "masked-lm":
         raise wrong("masks are new in every epoch, so the teacher must see them live; leave this out", at=("teacher_outputs",))

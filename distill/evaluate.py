@@ -109,10 +109,10 @@ def tell(network: nn.Module, config: ModelConfig, rows: Rows, teacher: tuple[nn.
                 if beside is not None:
                     divergence += kl(z, beside.head(beside.features[piece]), 1.0).item() * len(piece)
                     count += len(piece)
-    told = Told(*(torch.cat(part) for part in zip(*found, strict=True)))
-    in_order = told.row.argsort(stable=True)  # rows were taken by length, which another tokenizer counts otherwise
-    told = Told(*(part[in_order] for part in told[:5]))
-    return told._replace(kl=divergence / max(1, count)) if teacher is not None else told
+    losses, tops, confidence, right, row = (torch.cat(part) for part in zip(*found, strict=True))
+    order = row.argsort(stable=True)  # rows were taken by length, which another tokenizer counts otherwise
+    mean = divergence / max(1, count) if teacher is not None else None
+    return Told(losses[order], tops[order], confidence[order], right[order], row[order], mean)
 
 
 def _rows_asked(given: Given) -> Tensor:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from hashlib import sha256
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -59,8 +59,9 @@ class Tokens:
         yield order[first:]
 
     def to(self, device: torch.device) -> Self:
-        tensors = {field.name: value for field in fields(self) if isinstance(value := getattr(self, field.name), Tensor)}
-        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
+        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {name: part.to(device) for name, part in parts.items() if isinstance(part, Tensor)}
+        return replace(self, **moved)
 
     def digest(self) -> str:
         """Hash of the tokens: what a network's outputs depend on."""

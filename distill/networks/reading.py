@@ -131,7 +131,7 @@ class LibraryNetwork(TextNetwork):
         states = answer[hidden_states][-1].flatten(0, 1)[given.asked] if hidden else None
         real, bias = self.reader.vocabulary, head.bias
         if bias is None and getattr(self.inner, "final_logits_bias", None) is not None:  # BART and its kin add it after the head
-            bias = self.inner.final_logits_bias[0]  # type: ignore[index]
+            bias = self.inner.final_logits_bias[0]
 
         def logits(x: Tensor) -> Tensor:
             return torch.nn.functional.linear(x, head.weight[:real], bias[:real] if bias is not None else None)

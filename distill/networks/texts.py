@@ -91,7 +91,8 @@ class RecurrentTagger(torch.nn.Module):
         vectors = self.dropout(self.embedding(ids))
         packed = torch.nn.utils.rnn.pack_padded_sequence(vectors, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
         states, _ = torch.nn.utils.rnn.pad_packed_sequence(self.layers(packed)[0], batch_first=True, total_length=ids.shape[1])
-        return self.dropout(states)
+        found: torch.Tensor = self.dropout(states)
+        return found
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Token ids [B, L] and which of them are there [B, L] → logits [B, L, classes]."""

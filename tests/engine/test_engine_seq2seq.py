@@ -184,6 +184,28 @@ def test_a_teacher_writes_the_targets(engine, ran, file, tmp_path):
     assert alone.weights == student.weights
 
 
+def test_other_encoder_decoders_open_and_say_what_they_say(ran, tmp_path):
+    """BART, which adds a bias after its head and has positions to run out of, in both halves."""
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    vocabulary = load(ran.student)[1].text.vocabulary
+    sizes = {"encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    wide = {"d_model": 16, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "max_position_embeddings": 20, "vocab_size": vocabulary + 3}
+    torch.manual_seed(0)
+    model = BartForConditionalGeneration(BartConfig(**sizes, **wide, pad_token_id=0, eos_token_id=3, decoder_start_token_id=2)).eval()
+    torch.nn.init.normal_(model.final_logits_bias)
+    model.save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((ran.student / name).read_bytes())
+    network, config = load(tmp_path)
+    assert (config.task, config.text.max_length, network.begins) == ("seq2seq", 20, 2)
+    given = rows_for(network, config, split()).batch(torch.arange(3)).given
+    with torch.inference_mode():
+        theirs = model(input_ids=given.ids, attention_mask=given.mask.long(), decoder_input_ids=given.decoder).logits
+        ours = said_of(network, config, given).logits
+    torch.testing.assert_close(ours, theirs.flatten(0, 1)[given.asked][:, :vocabulary], rtol=1e-4, atol=1e-5)
+
+
 def test_texts_that_are_alike_are_near():
     found = nearness(["a red house", "two"], ["a red house", "two"])
     assert found["chrf"]["mean"] == pytest.approx(1) and found["chrf"]["ci95"] == pytest.approx([1, 1])
