@@ -59,7 +59,7 @@ def _read(file: BinaryIO, limits: Limits) -> dict[str, Array]:
         groups = list(range(layout.groups))
         at_once = max(1, BATCH_BYTES * layout.rows // max(chunks[name].values * POINTER, chunks[name].size))
         # Arrow's dictionary of a text grows until it is asked for other row groups.
-        for some in [[group] for group in groups] if kind == TEXT else [groups]:
+        for some in [[group] for group in groups] if kind.dtype is None else [groups]:
             for batch in source.iter_batches(batch_size=at_once, row_groups=some, columns=[name]):
                 column.fill(batch.column(name))
         arrays[name] = column.whole()

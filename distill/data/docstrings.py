@@ -32,7 +32,7 @@ def docstrings() -> dict[str, tuple[NDArray[np.generic], NDArray[np.generic]]]:
     """Texts and topics of each split. Which docstrings there are depends on the version of Python; their number does not."""
     rows = BUILTINS["docstrings"].rows
     of_each = {split: count // len(MODULES) for split, count in rows.items()}
-    found: dict[str, list[tuple[str, str, str]]] = {split: [] for split in rows}
+    found: dict[str, list[tuple[int, str, str]]] = {split: [] for split in rows}
     taken: set[str] = set()
     for topic in MODULES:
         # By their hash: an order that has nothing to do with the modules, and that another version of Python hardly changes.
@@ -44,13 +44,14 @@ def docstrings() -> dict[str, tuple[NDArray[np.generic], NDArray[np.generic]]]:
                 hint="This Python was installed without the sources of its library; use another one.",
             )
         for split, count in of_each.items():
-            found[split] += ordered[:count]
+            found[split] += [(rank, topic, text) for rank, (_, text, topic) in enumerate(ordered[:count])]
             ordered = ordered[count:]
     return {split: _columns(sorted(some)) for split, some in found.items()}
 
 
-def _columns(rows: list[tuple[str, str, str]]) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
-    return np.array([text for _, text, _ in rows], dtype=object), np.array([topic for _, _, topic in rows], dtype=object)
+def _columns(rows: list[tuple[int, str, str]]) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    """One of each topic in turn, so that the first rows are a sample of all."""
+    return np.array([text for _, _, text in rows], dtype=object), np.array([topic for _, topic, _ in rows], dtype=object)
 
 
 def _texts(topic: str) -> Iterator[str]:

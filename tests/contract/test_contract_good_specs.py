@@ -154,6 +154,7 @@ def test_every_recipe_can_be_named_and_is_worth_a_whole(recipe):
     task, student = {
         "masked-lm": ("masked-lm", {"arch": "bert"}),
         "text-classification": ("text-classification", {"arch": "bilstm"}),
+        "seq2seq": ("seq2seq", {"arch": "t5"}),
     }.get(recipe.ONLY_FOR[0] if recipe.ONLY_FOR else "", (DISTILL["task"], DISTILL["student"]))
     by_name = parse_spec({**DISTILL, "task": task, "student": student, "recipe": recipe.key()})
     assert by_name.recipe == recipe()

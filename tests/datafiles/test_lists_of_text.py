@@ -57,10 +57,11 @@ def test_equally_long_ones_stay_lists_and_late_empty_ones_fit(upload):
         ([["a"], ["b\0"]], "line 2, column `x` holds text with a NUL or half a character"),
         ([["a"], ["\ud800"]], "line 2, column `x` holds text with a NUL or half a character"),
         ([[1], ["a"]], "line 2, column `x` holds text inside a list"),
+        ([["a"]] * CHUNK_ROWS + ["b"], f"line {CHUNK_ROWS + 1}, column `x` holds text where others hold lists of text"),
         ([[], []], "line 1, column `x` holds an empty list"),
         (
             [["a"]] * CHUNK_ROWS + [[1.5]],
-            f"line {CHUNK_ROWS + 1}, column `x` holds lists of numbers of shape [1] where others hold lists of text",
+            f"line {CHUNK_ROWS + 1}, column `x` holds numbers inside a list where others hold text",
         ),
     ],
 )
