@@ -217,9 +217,9 @@ def _verdict(found: Report) -> str:
         return f"{student}. Without a control arm it cannot be told what the teacher added."
     alone = f"alone {_spread(arms['control']['metrics'][metric])}"
     if gain["ci95"] is None:
-        return f"{student}, {alone}; the difference of {_points(gain['mean'])} points has no interval, so nothing is claimed."
+        return f"{student}, {alone}; the difference of {_difference(gain, metric)} has no interval, so nothing is claimed."
     low, high = gain["ci95"]
-    interval = f"{_points(gain['mean'])} points (95 % {_points(low)} to {_points(high)})"
+    interval = _difference(gain, metric)
     if low > 0:
         recovered = f", {100 * found['gap_recovered']['mean']:.0f} % of the gap recovered" if found["gap_recovered"] else ""
         return f"{student}, {alone}. Distillation helped: {interval}{recovered}."
@@ -228,6 +228,8 @@ def _verdict(found: Report) -> str:
     return f"{student}, {alone}. No evidence that distillation helped: {interval}."
 
 
-def _points(share: float) -> str:
-    """A difference of shares in points of a hundred."""
-    return f"{100 * share:+.1f}"
+def _difference(gain: Statistic, metric: str) -> str:
+    """Of shares in points of a hundred; of perplexity, which is no share, as it is. With its interval, where there is one."""
+    factor, digits, unit = (1, 2, "less perplexity") if metric == "perplexity" else (100, 1, "points")
+    mean, *bounds = (f"{factor * value:+.{digits}f}" for value in (gain["mean"], *(gain["ci95"] or ())))
+    return f"{mean} {unit}" + (f" (95 % {bounds[0]} to {bounds[1]})" if bounds else "")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from engine_runs import Engine, small
 
-from contract.evidence import unpack_bits
+from contract.evidence import RunResult, combine, statistic, unpack_bits
 from distill.data.builtin import digits
 from distill.device import threads
 
@@ -147,3 +147,33 @@ def test_a_report_on_validation_rows_says_so(engine, npz):
     report = engine.run(small(task="tabular-classification", data=data)).report
     assert (report["split"], report["rows"]) == ("validation", 10)
     assert "10 validation rows" in report["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "said"),
+    [
+        ("accuracy", (0.90, 0.80, 0.70), "Distillation helped: +10.0 points (95 % +9.0 to +11.0), 50 % of the gap recovered."),
+        (
+            "perplexity",
+            (10.0, 20.0, 30.0),
+            "Distillation helped: +10.00 less perplexity (95 % +9.90 to +10.10), 50 % of the gap recovered.",
+        ),
+        ("perplexity", (10.0, 30.0, 20.0), "Distillation hurt: -10.00 less perplexity (95 % -10.10 to -9.90)."),
+    ],
+)
+def test_the_verdict_counts_in_the_units_of_its_metric(metric, values, said):
+    """Three seeds whose gains differ by so much that the interval is as wide as said, by Student's t with two degrees of freedom."""
+    higher = metric == "accuracy"
+    half = 0.01 if higher else 0.1
+    spread = half / 4.3027 * 3**0.5
+    reports = []
+    for arm, middle in (("student", values[1]), ("control", values[2])):
+        for seed, shift in enumerate((-spread, 0.0, spread)):
+            value = middle + (shift if arm == "student" else 0.0)
+            measured = {"metrics": {metric: statistic([value])}, "parameters": 1, "latency_ms": {"p50": 1.0}, "rows_right": None}
+            teacher = {"metrics": {metric: statistic([values[0]])}, "parameters": 2, "latency_ms": {"p50": 2.0}, "rows_right": None}
+            arms = {"teacher": teacher, "student": measured} if arm == "student" else {"model": measured}
+            head = {"metric": metric, "higher_is_better": higher, "split": "test", "rows": 10, "rows_sha256": "x", "validation": None}
+            more = {"agreement": {"mean": 0.5}, "compression": 2.0, "teacher_outputs": {"mode": "live"}, "mean_kl": 0.1}
+            reports.append(RunResult(arm, seed, {**head, **more, "arms": arms}))
+    assert combine(reports)["verdict"].endswith(said)
