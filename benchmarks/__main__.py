@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from benchmarks.checkpoints import checkpoint_overhead
+from benchmarks.loss_memory import loss_memory
 from benchmarks.service import CLI, running
 from potstill import Client
 from potstill.job import Job
@@ -118,6 +119,7 @@ if __name__ == "__main__":
 
     print(f"{os.cpu_count()} cores, {platform.platform()}, Python {platform.python_version()}, torch {torch.__version__}")
     checkpoint_overhead()
+    loss_memory()
     api_size()
     submission_to_first_step()
     slots_beside_each_other()
