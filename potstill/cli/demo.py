@@ -54,9 +54,9 @@ TEXT_STUDENT: dict[str, Any] = {
     "name": "docstrings-student",
     "task": "text-classification",
     "data": {"train": "docstrings", "max_length": 64, "max_train_samples": 400},
-    "student": {"arch": "textcnn", "embedding": 16, "channels": 16},
-    "recipe": {"name": "hinton", "temperature": 2.0, "alpha": 0.7},
-    "training": {"epochs": 20, "batch_size": 32, "optimizer": {"lr": 5e-3}},
+    "student": {"arch": "textcnn", "embedding": 16, "channels": 16, "dropout": 0.2},
+    "recipe": {"name": "logit_mse", "alpha": 0.9},
+    "training": {"epochs": 40, "batch_size": 32, "optimizer": {"lr": 5e-3}},
     "evaluation": SEEDS,
 }
 
