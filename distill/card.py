@@ -10,7 +10,7 @@ from distill.networks.build import count_parameters
 from distill.networks.library import OPENERS
 from distill.networks.reading import LibraryNetwork, TextNetwork
 from distill.networks.residual import Residual
-from distill.networks.texts import Recurrent, RecurrentLm, RecurrentTagger, TextCnn
+from distill.networks.texts import Recurrent, RecurrentLm, TextCnn
 
 
 def write(network: nn.Module, config: ModelConfig, report: dict[str, Any]) -> str:
@@ -84,7 +84,7 @@ def _with_tokenizers(network: TextNetwork, config: ModelConfig) -> str:
     return f"""```python
 import json, torch; from safetensors.torch import load_file; from tokenizers import Tokenizer
 
-{inspect.getsource(type(network.inner))}
+{_classes_of(network.inner)}
 model = {_call(network.inner)}
 model.load_state_dict(load_file("model.safetensors")); model.eval()
 tokenizer = Tokenizer.from_file("tokenizer.json")
@@ -118,6 +118,12 @@ def _answers(config: ModelConfig, best: str) -> str:
 CLASSES = 'json.load(open("config.json"))["classes"]'
 
 
+def _classes_of(inner: nn.Module) -> str:
+    """Source of its class, and of what that is made from."""
+    ours = [kind for kind in reversed(type(inner).mro()) if kind.__module__ == Recurrent.__module__]
+    return "\n\n".join(inspect.getsource(kind) for kind in ours)
+
+
 def _call(inner: nn.Module) -> str:
     """The constructor call that rebuilds a small text network."""
     if isinstance(inner, Recurrent):
@@ -127,10 +133,6 @@ def _call(inner: nn.Module) -> str:
         first, wide = inner.convolutions[0], inner.embedding
         assert isinstance(first, nn.Conv1d)
         figures = (wide.num_embeddings, wide.embedding_dim, first.out_channels, inner.widths)  # type: ignore[assignment]
-    elif isinstance(inner, RecurrentTagger):
-        layers, wide = inner.layers, inner.embedding
-        figures = (layers.mode, wide.num_embeddings, wide.embedding_dim, layers.hidden_size, layers.num_layers, layers.bidirectional)
-        return f"RecurrentTagger({', '.join(map(repr, (*figures, inner.dropout.p, inner.head.out_features)))})"
     elif isinstance(inner, RecurrentLm):
         layers, wide = inner.layers, inner.embedding
         figures = (layers.mode, wide.num_embeddings, wide.embedding_dim, layers.hidden_size, layers.num_layers)  # type: ignore[assignment]

@@ -17,13 +17,36 @@ class Recurrent(torch.nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(hidden * (1 + both), classes)
 
+    def run(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Token ids [B, L] and which of them are there [B, L] → states [B, L, hidden of all directions]."""
+        vectors = self.dropout(self.embedding(ids))
+        rnn = torch.nn.utils.rnn
+        packed = rnn.pack_padded_sequence(vectors, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
+        states: torch.Tensor = rnn.pad_packed_sequence(self.layers(packed)[0], batch_first=True, total_length=ids.shape[1])[0]
+        return states
+
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Token ids [B, L] and which of them are there [B, L] → logits [B, classes]."""
-        vectors = self.dropout(self.embedding(ids))
-        packed = torch.nn.utils.rnn.pack_padded_sequence(vectors, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
-        states, _ = torch.nn.utils.rnn.pad_packed_sequence(self.layers(packed)[0], batch_first=True, total_length=ids.shape[1])
-        largest = states.masked_fill(~mask[:, :, None], -torch.inf).amax(1)
+        largest = self.run(ids, mask).masked_fill(~mask[:, :, None], -torch.inf).amax(1)
         logits: torch.Tensor = self.classifier(self.dropout(largest))
+        return logits
+
+
+class RecurrentTagger(Recurrent):
+    """The same, read off at each token (Graves, Schmidhuber 2005)."""
+
+    @property
+    def head(self) -> torch.nn.Linear:
+        return self.classifier
+
+    def states(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Token ids [B, L] and which of them are there [B, L] → states [B, L, hidden of all directions]."""
+        states: torch.Tensor = self.dropout(self.run(ids, mask))
+        return states
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Token ids [B, L] and which of them are there [B, L] → logits [B, L, classes]."""
+        logits: torch.Tensor = self.classifier(self.states(ids, mask))
         return logits
 
 
@@ -68,33 +91,5 @@ class RecurrentLm(torch.nn.Module):
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Token ids [B, L] → logits [B, L, V]: at each place those of the token after it."""
-        logits: torch.Tensor = self.head(self.states(ids, mask))
-        return logits
-
-
-class RecurrentTagger(torch.nn.Module):
-    """LSTM or GRU over tokens in both directions → logits of each token's class (Graves, Schmidhuber 2005)."""
-
-    def __init__(
-        self, kind: str, vocabulary: int, embedding: int, hidden: int, layers: int, both: bool, dropout: float, classes: int
-    ) -> None:
-        super().__init__()
-        nn = torch.nn
-        self.embedding = nn.Embedding(vocabulary, embedding)
-        between = dropout if layers > 1 else 0.0
-        self.layers = getattr(nn, kind)(embedding, hidden, layers, batch_first=True, bidirectional=both, dropout=between)
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(hidden * (1 + both), classes)
-
-    def states(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Token ids [B, L] and which of them are there [B, L] → states [B, L, hidden of all directions]."""
-        vectors = self.dropout(self.embedding(ids))
-        packed = torch.nn.utils.rnn.pack_padded_sequence(vectors, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
-        states, _ = torch.nn.utils.rnn.pad_packed_sequence(self.layers(packed)[0], batch_first=True, total_length=ids.shape[1])
-        found: torch.Tensor = self.dropout(states)
-        return found
-
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Token ids [B, L] and which of them are there [B, L] → logits [B, L, classes]."""
         logits: torch.Tensor = self.head(self.states(ids, mask))
         return logits

@@ -2,12 +2,13 @@
 
 import json
 import random
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from engine_runs import Engine
-from engine_texts import TRANSFORMER, changed
+from engine_texts import STEPS, TRANSFORMER, texts
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from contract.errors import InvalidData, InvalidSpec
@@ -20,7 +21,6 @@ from distill.networks import load, rows_for, said_of
 from distill.predict import probabilities, read_row
 
 KINDS = ("bert", "roberta", "distilbert")
-STEPS = 9
 THINGS, PLACES = ["hammer", "old saw", "pear-tree", "Çup"], ["the table", "a house", "Rome", "my garden"]
 
 
@@ -36,16 +36,7 @@ def write_questions(path, rows=130, seed=0, **more):
     return path
 
 
-def asking(path, teacher=None, **changes):
-    """3 epochs of 3 steps on 91 rows, 39 to validate; with a teacher it distils."""
-    document = {
-        "kind": "train",
-        "task": "question-answering",
-        "data": {"train": {"path": str(path)}, "validation": 0.3},
-        "student": {"arch": "bert", **TRANSFORMER},
-        "training": {"epochs": 3, "batch_size": 32, "optimizer": {"lr": 5e-3}},
-    }
-    return changed(document, teacher, changes)
+asking = partial(texts, task="question-answering", student={"arch": "bert", **TRANSFORMER})
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,14 @@
 
 import json
 import random
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from engine_runs import Engine
-from engine_texts import changed
+from engine_texts import STEPS
+from engine_texts import texts as rows_of_text
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from contract.errors import InvalidSpec
@@ -23,7 +25,6 @@ from distill.written import by_teacher, nearness, texts
 
 WORDS = {"one": "eins", "two": "zwei", "three": "drei", "red": "rot", "blue": "blau", "house": "haus"}
 T5 = {"arch": "t5", "layers": 2, "hidden": 16, "heads": 2, "dropout": 0.1}
-STEPS = 9
 
 
 def write_pairs(path, rows=130, seed=0):
@@ -36,16 +37,7 @@ def write_pairs(path, rows=130, seed=0):
     return path
 
 
-def writing(path, teacher=None, **changes):
-    """3 epochs of 3 steps on 91 rows, 39 to validate; with a teacher it distils."""
-    document = {
-        "kind": "train",
-        "task": "seq2seq",
-        "data": {"train": {"path": str(path)}, "validation": 0.3, "max_length": 24},
-        "student": T5,
-        "training": {"epochs": 3, "batch_size": 32, "optimizer": {"lr": 5e-3}},
-    }
-    return changed(document, teacher, changes)
+writing = partial(rows_of_text, task="seq2seq", student=T5, data={"max_length": 24})
 
 
 @pytest.fixture(scope="module")

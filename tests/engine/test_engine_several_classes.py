@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from engine_runs import Engine
-from engine_texts import STUDENTS, changed
+from engine_texts import STEPS, STUDENTS
+from engine_texts import texts as topics
 from sklearn.metrics import accuracy_score, f1_score
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -20,7 +21,6 @@ from distill.objectives import Objective, Said
 from distill.scores import of_several
 
 TOPICS = ["money", "sport", "war"]
-STEPS = 9
 
 
 def write_topics(path, rows=130, seed=0, single=False):
@@ -32,17 +32,6 @@ def write_topics(path, rows=130, seed=0, single=False):
             draw.shuffle(words)
             file.write(json.dumps({"text": " ".join(words), "labels": topics[0] if single else topics}) + "\n")
     return path
-
-
-def topics(path, teacher=None, **changes):
-    document = {
-        "kind": "train",
-        "task": "text-classification",
-        "data": {"train": {"path": str(path)}, "validation": 0.3},
-        "student": STUDENTS["bilstm"],
-        "training": {"epochs": 3, "batch_size": 32, "optimizer": {"lr": 5e-3}},
-    }
-    return changed(document, teacher, changes)
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,14 @@
 
 import json
 import random
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from engine_runs import Engine
-from engine_texts import TRANSFORMER, changed
+from engine_texts import STEPS, TRANSFORMER, texts, use_cards
+from safetensors.torch import load_file
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from contract.errors import InvalidData, InvalidSpec
@@ -23,7 +25,6 @@ STUDENTS = {
     "bilstm": {"arch": "bilstm", "embedding": 8, "hidden": 8, "layers": 2, "dropout": 0.1},
     **{arch: {"arch": arch, **TRANSFORMER} for arch in ("bert", "roberta", "distilbert")},
 }
-STEPS = 9
 
 
 def write_tags(path, rows=130, seed=0):
@@ -37,16 +38,7 @@ def write_tags(path, rows=130, seed=0):
     return path
 
 
-def tagging(path, teacher=None, **changes):
-    """3 epochs of 3 steps on 91 rows, 39 to validate; with a teacher it distils."""
-    document = {
-        "kind": "train",
-        "task": "token-classification",
-        "data": {"train": {"path": str(path)}, "validation": 0.3},
-        "student": STUDENTS["bilstm"],
-        "training": {"epochs": 3, "batch_size": 32, "optimizer": {"lr": 5e-3}},
-    }
-    return changed(document, teacher, changes)
+tagging = partial(texts, task="token-classification")
 
 
 @pytest.fixture(scope="module")
@@ -168,13 +160,26 @@ def test_a_teacher_that_cuts_earlier_is_refused(engine, ran, file, tmp_path):
 def test_what_we_save_transformers_opens_and_says_the_same(ran, name):
     network, config = load(ran[name].student)
     tokenizer, model = AutoTokenizer.from_pretrained(ran[name].student), AutoModelForTokenClassification.from_pretrained(ran[name].student)
-    texts = split().texts[0]
+    rows = split().texts[0]
     with torch.inference_mode():
-        theirs = model.eval()(**tokenizer(texts, padding=True, return_tensors="pt")).logits
-        batch = rows_for(network, config, split()).batch(torch.arange(len(texts)))
+        theirs = model.eval()(**tokenizer(rows, padding=True, return_tensors="pt")).logits
+        batch = rows_for(network, config, split()).batch(torch.arange(len(rows)))
         ours = said_of(network, config, batch.given).logits
     torch.testing.assert_close(theirs.flatten(0, 1)[batch.given.asked], ours, rtol=1e-4, atol=1e-5)
     assert list(model.config.id2label.values()) == ["B-LOC", "B-PER", "I-LOC", "O"]
+
+
+def test_the_lines_on_the_card_work_without_potstill(ran):
+    texts = split().texts[0]
+    folders = [ran[name].student for name in ("bilstm", "bert")]
+    use_cards(folders, texts)
+    for folder in folders:
+        network, config = load(folder)
+        batch = rows_for(network, config, split()).batch(torch.arange(len(texts)))
+        with torch.inference_mode():
+            ours = said_of(network, config, batch.given).logits
+        theirs = load_file(folder / "logits.safetensors")["logits"].flatten(0, 1)[batch.given.asked]
+        torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["bilstm", "bert"])

@@ -1,13 +1,9 @@
 """Networks that read text: what they are built of, that padding says nothing to them, that they learn, and that a stranger can use them."""
 
-import json
-import subprocess
-import sys
-
 import pytest
 import torch
 from engine_runs import Engine
-from engine_texts import STEPS, STUDENTS, texts, write_texts
+from engine_texts import STEPS, STUDENTS, texts, use_cards, write_texts
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -95,26 +91,9 @@ def test_what_we_save_transformers_opens_and_says_the_same(ran, name):
     assert model.config.id2label == {0: "fruit", 1: "tool"}
 
 
-# Runs in an empty interpreter: each card's block as it stands in the file, on the texts beside it.
-STRANGER = """
-import json, os, re, sys
-for folder in sys.argv[1:]:
-    os.chdir(folder)
-    names = {"texts": json.load(open("texts.json"))}
-    exec(re.search("```python\\n(.*?)```", open("README.md").read(), re.S).group(1), names)
-    from safetensors.torch import save_file
-    save_file({"logits": names["logits"].detach().contiguous()}, "logits.safetensors")
-ours = {name.partition(".")[0] for name in sys.modules} & {"contract", "datafiles", "distill", "potstill", "models", "api", "worker"}
-assert not ours, ours
-"""
-
-
 def test_the_lines_on_the_card_work_without_potstill(ran):
     folders = [run.student for run in ran.values()]
-    for folder in folders:
-        (folder / "texts.json").write_text(json.dumps(ROWS))
-    done = subprocess.run([sys.executable, "-I", "-c", STRANGER, *map(str, folders)], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    use_cards(folders, ROWS)
     for folder in folders:
         network, config = load(folder)
         theirs = load_file(folder / "logits.safetensors")["logits"]
