@@ -33,11 +33,13 @@ def check(look: Lookup, spec: JobSpec) -> Checked:
     refuse_names_outside_batches(spec)
     train = look.rows(spec.data.train, "train", "data.train", spec.task)
     test = _test(look, spec, train)
-    held_out, left = _validation(spec, train)
+    held_out, left = _validation(spec, train) if train is not None else (None, None)
     networks = {field: look.network(ref, field) for field, ref in spec.refs().items()}
     made_for = {field: network.made_for for field, network in networks.items() if network.made_for is not None}
-    check_fit(spec, train.shape, test.shape if test else None, made_for)
-    student = networks["student"].parameters if "student" in networks else described_parameters(spec, train.shape)
+    if train is not None:
+        check_fit(spec, train.shape, test.shape if test else None, made_for)
+    described = described_parameters(spec, train.shape) if train is not None else None
+    student = networks["student"].parameters if "student" in networks else described
     parameters = {"student": student, "teacher": networks["teacher"].parameters if spec.teacher else None}
     return Checked(
         spec=spec,
@@ -47,7 +49,7 @@ def check(look: Lookup, spec: JobSpec) -> Checked:
             "parameters": {name: count for name, count in parameters.items() if name == "student" or spec.teacher is not None},
             "train_rows": left,
             "validation_rows": held_out,
-            "test_rows": test.rows if test else held_out,
+            "test_rows": test.rows if test else None if spec.data.test else held_out,
             "steps": _steps(spec, left),
         },
     )
@@ -126,10 +128,12 @@ def refuse_names_outside_batches(spec: JobSpec) -> None:
             )
 
 
-def _test(look: Lookup, spec: JobSpec, train: Rows) -> Rows | None:
-    """The rows to measure on; None for the validation rows."""
+def _test(look: Lookup, spec: JobSpec, train: Rows | None) -> Rows | None:
+    """The rows to measure on; None for the validation rows, and where nobody knows yet what there is."""
     if spec.data.test is not None:
         return look.rows(spec.data.test, "test", "data.test", spec.task, beside=spec.data.train)
+    if train is None:
+        return None
     if "test" in train.splits:
         return look.rows(spec.data.train.model_copy(update={"split": "test"}), "test", "data.test", spec.task)
     if not spec.data.validation:
@@ -154,23 +158,30 @@ def _validation(spec: JobSpec, train: Rows) -> tuple[int, int]:
     return held_out, rows - held_out
 
 
-def _steps(spec: JobSpec, rows: int) -> int | None:
-    """Optimisation steps of all runs together; None for a language model, whose blocks only the tokenizer can count."""
-    if TASKS[spec.task].answers == "tokens":
+def _steps(spec: JobSpec, rows: int | None) -> int | None:
+    """Optimisation steps of all runs together; None for rows still to be fetched, and for a language model, whose blocks only the
+    tokenizer can count."""
+    if rows is None or TASKS[spec.task].answers == "tokens":
         return None
     in_one = spec.training.epochs * math.ceil(rows / spec.training.batch_size)
     return 0 if spec.kind is JobKind.EVALUATE else in_one * len(spec.runs())
 
 
-def _warnings(spec: JobSpec, train: Rows, test: Rows | None, rows: int, parameters: dict[str, int | None]) -> list[str]:
-    found = []
-    if test is not None and (test.origin, test.split) == (train.origin, train.split) and spec.kind is not JobKind.EVALUATE:
-        found.append("data.test: these are the training rows; the report will not tell how the student does on new ones.")
-    if spec.data.max_train_samples is not None and spec.data.max_train_samples > train.rows:
-        found.append(f"data.max_train_samples: there are only {train.rows:,} rows; all are used.")
-    if spec.kind is not JobKind.EVALUATE and TASKS[spec.task].answers != "tokens" and spec.training.batch_size > rows:
-        found.append(f"training.batch_size: there are only {rows:,} rows; every epoch is one step.")
+def _warnings(spec: JobSpec, train: Rows | None, test: Rows | None, rows: int | None, parameters: dict[str, int | None]) -> list[str]:
+    found = _of_rows(spec, train, test, rows) if train is not None and rows is not None else []
     student, teacher = parameters["student"], parameters["teacher"]
     if student is not None and teacher is not None and student >= teacher:
         found.append(f"student: with {student:,} parameters it is no smaller than its teacher ({teacher:,}).")
+    return found
+
+
+def _of_rows(spec: JobSpec, train: Rows, test: Rows | None, rows: int) -> list[str]:
+    found = []
+    trains = spec.kind is not JobKind.EVALUATE
+    if test is not None and (test.origin, test.split) == (train.origin, train.split) and trains:
+        found.append("data.test: these are the training rows; the report will not tell how the student does on new ones.")
+    if spec.data.max_train_samples is not None and spec.data.max_train_samples > train.rows:
+        found.append(f"data.max_train_samples: there are only {train.rows:,} rows; all are used.")
+    if trains and TASKS[spec.task].answers != "tokens" and spec.training.batch_size > rows:
+        found.append(f"training.batch_size: there are only {rows:,} rows; every epoch is one step.")
     return found

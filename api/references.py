@@ -48,10 +48,12 @@ class Lookup:
         self.lock = lock
         self.called = called or {}  # job id → its @name in this batch
 
-    def rows(self, source: Source, default_split: str, field: str, task: str, beside: Source | None = None) -> Rows:
-        """beside: the rows trained on, where these are to measure on."""
+    def rows(self, source: Source, default_split: str, field: str, task: str, beside: Source | None = None) -> Rows | None:
+        """beside: the rows trained on, where these are to measure on. None: what they are shows when a worker has fetched them."""
         if source.path is not None:
             raise _wrong(f"{field}.path", "a path means nothing to a service", hint=NO_PATHS)
+        if source.hub is not None:
+            return None
         assert source.dataset is not None
         if source.dataset in BUILTINS:
             return self._builtin(source, default_split, field, task)
@@ -140,8 +142,10 @@ class Lookup:
             spec = JobSpec.model_validate(job.resolved_spec)
         except ValidationError:  # written by another version; the engine will look
             return Network(None, None, job.id)
-        made_for = self.rows(spec.data.train, "train", "data.train", spec.task).shape
-        return Network(made_for, described_parameters(spec, made_for), job.id)
+        train = self.rows(spec.data.train, "train", "data.train", spec.task)
+        if train is None:
+            return Network(None, None, job.id)
+        return Network(train.shape, described_parameters(spec, train.shape), job.id)
 
 
 def described_parameters(spec: JobSpec, train: DataShape) -> int | None:

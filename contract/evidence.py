@@ -57,7 +57,10 @@ def combine(runs: Sequence[RunResult]) -> Report | None:
         found = _trained(by_arm["model"] or by_arm["control"])
     else:
         return None
-    found["handed_out_seed"] = best_seed(runs)
+    seed = best_seed(runs)
+    found["handed_out_seed"] = seed
+    if seed is not None and seed in by_arm["student"]:
+        found["disagreements"] = by_arm["student"][seed].get("disagreements")
     if missing:
         found["missing_runs"] = missing
         found["verdict"] += f" {len(missing)} of {len(runs)} runs have no result."

@@ -180,8 +180,7 @@ def _pair_columns(by_name: dict[str, Column], wanted: Columns, field: str) -> Ch
 
 def test_split(source: Source, train: Source, splits: Sequence[str]) -> str:
     """The split to measure on where `source` names none: `test`, or the only one of data that are not those trained on."""
-    same = (source.dataset, source.path) == (train.dataset, train.path)
-    return splits[0] if len(splits) == 1 and not same else "test"
+    return splits[0] if len(splits) == 1 and source.key != train.key else "test"
 
 
 def input_shape(task: str, shape: Sequence[int], field: str = "data.train") -> tuple[int, ...]:

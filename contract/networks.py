@@ -7,7 +7,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from contract.base import Sent
 from contract.registry import Architecture
 from contract.rules import wrong
-from contract.sources import LocalPath
+from contract.sources import HubName, LocalPath, Revision
 
 JobRef = Annotated[str, Field(pattern=r"^(job_[0-9a-f]{32}|@[^\s@]{1,100})$", description="A job's id, or @name inside a batch.")]
 ModelId = Annotated[str, Field(pattern=r"^mdl_[0-9a-f]{32}$")]
@@ -18,11 +18,11 @@ class ModelRef(Sent):
 
     job: JobRef | None = None
     model: ModelId | None = None
-    hub: Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")] | None = Field(
+    hub: HubName | None = Field(
         default=None, description="A repository of the Hugging Face Hub, org/name: its safetensors, config and tokenizer."
     )
     path: LocalPath | None = None
-    revision: Annotated[str, Field(pattern=r"^[\w./-]{1,100}$")] | None = Field(
+    revision: Revision | None = Field(
         default=None, description="Of `hub`: a commit, tag or branch; a commit never changes. `main` when not said."
     )
 

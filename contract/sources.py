@@ -7,6 +7,8 @@ from pydantic import Field, field_validator, model_validator
 from contract.base import Sent
 from contract.rules import wrong
 
+HubName = Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")]
+Revision = Annotated[str, Field(pattern=r"^[\w./-]{1,100}$")]
 LocalPath = Annotated[str, Field(min_length=1, max_length=4096, description="A path on this machine; only for the engine alone.")]
 
 
@@ -25,18 +27,35 @@ class Columns(Sent):
 
 
 class Source(Sent):
-    """Where rows come from: an uploaded dataset, a built-in one or (engine alone) a file."""
+    """Where rows come from: an uploaded dataset, a built-in one, one of the Hugging Face Hub or (engine alone) a file."""
 
     dataset: Annotated[str, Field(pattern=r"^(ds_[0-9a-f]{32}|[a-z][a-z0-9_-]{0,63})$")] | None = None
+    hub: HubName | None = Field(
+        default=None, description="A dataset of the Hugging Face Hub, org/name: its Parquet, JSON lines or CSV files."
+    )
+    subset: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w.-]+$")] | None = Field(
+        default=None, description="Of `hub`: which of its subsets, where it has several; the Hub calls them configurations."
+    )
+    revision: Revision | None = Field(
+        default=None, description="Of `hub`: a commit, tag or branch. Not said, the Parquet files that the Hub makes of every dataset."
+    )
     path: LocalPath | None = None
     split: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     columns: Columns = Columns()
 
     @model_validator(mode="after")
     def _one_place(self) -> "Source":
-        if (self.dataset is None) == (self.path is None):
-            raise wrong("give exactly one of `dataset` (ds_… or a built-in name) and `path` (engine alone)")
+        if sum(value is not None for value in (self.dataset, self.hub, self.path)) != 1:
+            raise wrong("give exactly one of `dataset` (ds_… or a built-in name), `hub` (org/name) and `path` (engine alone)")
+        for name in ("subset", "revision"):
+            if getattr(self, name) is not None and self.hub is None:
+                raise wrong(f"only `hub` has a {name}; leave this out", at=(name,))
         return self
+
+    @property
+    def key(self) -> str:
+        """What its rows are found under; two sources with one key are splits of the same data."""
+        return self.dataset or self.path or f"{self.hub} {self.subset or ''} {self.revision or ''}"
 
 
 def _source(value: Any) -> Any:

@@ -23,7 +23,9 @@ def write(network: nn.Module, config: ModelConfig, report: dict[str, Any]) -> st
     tags = ["potstill", config.task, *(["knowledge-distillation"] if "student" in report["arms"] else [])]
     library = "transformers" if config.of_library else "pytorch"
     more = [f"pipeline_tag: {pipelines.get(config.task, config.task)}"] if config.of_library else []
-    front = "\n".join(["---", f"library_name: {library}", *more, "tags:", *(f"- {tag}" for tag in tags), "---"])
+    front = "\n".join(
+        ["---", f"library_name: {library}", *more, "tags:", *(f"- {tag}" for tag in tags), _index(config, report, arm), "---"]
+    )
     return f"""{front}
 
 # {config.arch} for {config.task}
@@ -40,6 +42,14 @@ def write(network: nn.Module, config: ModelConfig, report: dict[str, Any]) -> st
 
 {_loading(network, config)}
 """
+
+
+def _index(config: ModelConfig, report: dict[str, Any], arm: dict[str, Any]) -> str:
+    """The figures as the Hub reads them (https://huggingface.co/docs/hub/model-cards, model-index)."""
+    rows = f"{report['split']}, {report['rows']} rows, sha256 {report['rows_sha256'][:12]}"
+    metrics = [f"    - {{type: {name}, value: {value['mean']:.6g}}}" for name, value in arm["metrics"].items()]
+    head = [f"- name: {config.arch}", "  results:", f"  - task: {{type: {config.task}}}", f"    dataset: {{type: custom, name: '{rows}'}}"]
+    return "\n".join(["model-index:", *head, "    metrics:", *metrics])
 
 
 def _loading(network: nn.Module, config: ModelConfig) -> str:

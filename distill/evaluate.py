@@ -15,7 +15,7 @@ from contract.evidence import pack_bits, statistic
 from contract.model import ModelConfig
 from contract.registry.losses import LANGUAGE
 from distill import scores
-from distill.data import Rows
+from distill.data import Rows, Split, TextSplit
 from distill.data.batch import IGNORED, Given, TokenBatch
 from distill.device import derived_seed, threads
 from distill.losses import kl
@@ -25,6 +25,7 @@ from distill.teacher import infer
 
 Z95 = 1.959963984540054
 CARRIED_ROWS = 100_000
+SHOWN = 300  # characters of a text in the report
 TOKEN_BATCH = 32  # rows
 
 
@@ -167,6 +168,27 @@ def bootstrap(values: "np.ndarray[Any, np.dtype[np.float64]]", resamples: int = 
     else:
         low, high = np.quantile((weights @ values) / weights.sum(1), [0.025, 0.975])
     return float(low), float(high)
+
+
+MOST_SHOWN = 10
+
+
+def disagreements(theirs: Tensor, mine: Tensor, split: Split | TextSplit, classes: list[str]) -> list[dict[str, Any]]:
+    """The rows of which teacher and student (logits [N, C]) find different classes likeliest, those first where the student is farthest
+    from the teacher: row, text where there is one, class, and what both say with which probability."""
+    log_t, log_s = F.log_softmax(theirs.double(), 1), F.log_softmax(mine.double(), 1)
+    distance = (log_t.exp() * (log_t - log_s)).sum(1).masked_fill(theirs.argmax(1) == mine.argmax(1), -1.0)
+    found = []
+    for row in distance.argsort(descending=True, stable=True)[:MOST_SHOWN].tolist():
+        if distance[row] < 0:
+            break
+        text = {"text": " | ".join(column[row] for column in split.texts)[:SHOWN]} if isinstance(split, TextSplit) else {}
+        said = {
+            name: {"class": classes[int(logs[row].argmax())], "p": round(float(logs[row].max().exp()), 4)}
+            for name, logs in (("teacher", log_t), ("student", log_s))
+        }
+        found.append({"row": row, **text, "label": classes[int(split.labels[row])], **said, "kl": round(float(distance[row]), 4)})
+    return found
 
 
 def agreement(a: Tensor, b: Tensor) -> float:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -49,8 +49,9 @@ def trained(
             found = report.single(*about, (_measured(network, config, test), cost), validation)
         else:
             teachers_cost = evaluate.cost(teacher.network, teacher.config, teacher.rows(data.test), teacher.size_bytes)
-            of_teacher, of_student, mean_kl = _compared(network, config, teacher, test, data)
-            found = report.distilled(*about, (of_teacher, teachers_cost), (of_student, cost), validation, outputs.summary(), mean_kl)
+            both = _compared(network, config, teacher, test, data)
+            arms = (both.teacher, teachers_cost), (both.student, cost)
+            found = report.distilled(*about, *arms, validation, outputs.summary(), both.mean_kl, both.disagreements)
         emit(PhaseChanged(phase=Phase.SAVING))
         (folder / "student" / CARD).write_text(card.write(network, config, found))
         return _finished(folder, found, config)
@@ -88,20 +89,27 @@ def _of_tokens(network: nn.Module, config: ModelConfig, rows: Rows, told: evalua
     return found
 
 
-def _compared(
-    network: nn.Module, config: ModelConfig, teacher: Teacher, rows: Rows, data: Data
-) -> tuple[evaluate.Measured, evaluate.Measured, float]:
-    """Teacher and student on the same rows, and the mean divergence of the student's distribution from the teacher's, in nats."""
+class Compared(NamedTuple):
+    """Teacher and student on the same rows, the mean divergence of the student's distribution from the teacher's, in nats, and the rows of
+    which they say different things."""
+
+    teacher: evaluate.Measured
+    student: evaluate.Measured
+    mean_kl: float
+    disagreements: list[dict[str, Any]] | None = None  # None where no row has one class
+
+
+def _compared(network: nn.Module, config: ModelConfig, teacher: Teacher, rows: Rows, data: Data) -> Compared:
     if config.by_token:
         # Of tags the teacher is asked as it reads the words itself; else of the very tokens that its student is asked of.
         heard = teacher.rows(data.test) if config.made_for.answers == "tags" else rows
         told = evaluate.tell(network, config, rows, (teacher.network, teacher.config, heard))
         assert told.kl is not None
-        theirs = _measured(teacher.network, teacher.config, heard)
-        return theirs, _of_tokens(network, config, rows, told), told.kl
+        return Compared(_measured(teacher.network, teacher.config, heard), _of_tokens(network, config, rows, told), told.kl)
     logits, mine = teacher.outputs(data.test).logits, _finite(infer(network, config, rows))
     a, b = (Said.of(each, config.multi_label).logits for each in (mine, logits))
-    return evaluate.measure(logits, rows), evaluate.measure(mine, rows), kl(a, b, 1.0).item()
+    differ = None if config.multi_label else evaluate.disagreements(logits, mine, data.test, config.classes)
+    return Compared(evaluate.measure(logits, rows), evaluate.measure(mine, rows), kl(a, b, 1.0).item(), differ)
 
 
 def _finite(logits: Tensor) -> Tensor:

@@ -10,16 +10,18 @@ from contract.spec import JobSpec, ModelRef
 
 @dataclass(frozen=True)
 class DatasetFile:
-    """An uploaded file; `name` is what it was called, whose ending says its format."""
+    """An uploaded file; `name` is what it was called, whose ending says its format. parts: of data in several files, those of each split,
+    under their own names."""
 
     path: Path
     name: str
+    parts: dict[str, list[Path]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Inputs:
     cache: Path  # folder of teacher outputs, shared by jobs
-    datasets: dict[str, DatasetFile] = field(default_factory=dict)  # by dataset id or path as the spec has it
+    datasets: dict[str, DatasetFile] = field(default_factory=dict)  # by the source's key
     models: dict[str, Path] = field(default_factory=dict)  # by spec field: "teacher", "student"
 
     @classmethod
@@ -29,7 +31,7 @@ class Inputs:
         for field_, source in spec.sources().items():
             if source.path is not None:
                 datasets[source.path] = DatasetFile(_existing(source.path, f"{field_}.path"), Path(source.path).name)
-            elif source.dataset not in BUILTINS:
+            elif source.hub is None and source.dataset not in BUILTINS:
                 raise InvalidSpec(
                     f"{field_}: {source.dataset} is only known to a service.", param=field_, hint="Give {path: FILE} instead."
                 )

@@ -27,6 +27,7 @@ def distilled(
     validation: dict[str, float],
     outputs: dict[str, Any],
     mean_kl: float | None,
+    disagreements: list[dict[str, Any]] | None,
 ) -> dict[str, Any]:
     """The report of one distilled student."""
     same = agreement(student[0].top, teacher[0].top)
@@ -35,6 +36,7 @@ def distilled(
         "arms": {"teacher": _arm(*teacher), "student": _arm(*student)},
         "agreement": {"mean": same, "ci95": list(wilson(same, len(student[0].top)))},
         "mean_kl": mean_kl,
+        "disagreements": disagreements,
         "compression": teacher[1]["parameters"] / max(1, student[1]["parameters"]),
         "teacher_outputs": outputs,
     }

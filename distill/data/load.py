@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -177,11 +178,21 @@ class Reader:
         return Scaling(divide=255.0) if train.features.dtype == torch.uint8 else Scaling()
 
     def _file(self, source: Source) -> datafiles.DataFile:
-        key = source.dataset or source.path or ""
-        if key not in self._files:
-            file = self.inputs.datasets[key]
-            self._files[key] = datafiles.read(file.path, file.name)
-        return self._files[key]
+        if source.key not in self._files:
+            file = self.inputs.datasets[source.key]
+            self._files[source.key] = _joined(file.parts) if file.parts else datafiles.read(file.path, file.name)
+        return self._files[source.key]
+
+
+def _joined(parts: dict[str, list[Path]]) -> datafiles.DataFile:
+    """Data whose splits are files of their own, or several."""
+    tables = {split: [datafiles.read(path, path.name) for path in paths] for split, paths in parts.items()}
+    splits = {}
+    for split, files in tables.items():
+        found = [next(iter(file.splits.values())) for file in files]
+        columns = {name: np.concatenate([table.columns[name] for table in found]) for name in found[0].columns}
+        splits[split] = datafiles.Table(columns)
+    return datafiles.DataFile("parquet", splits)
 
 
 def _number_type(features: Array, task: str, where: str) -> Array:

@@ -211,3 +211,15 @@ def test_built_in_sentences_need_no_upload(api: Api) -> None:
     assert api.post("/v1/jobs/validate", masked).json()["valid"]
     tagged = spec("docstrings", task="token-classification", data={"train": "docstrings"})
     api.refused(api.post("/v1/jobs", tagged), 422, "does_not_fit", "data.train")
+
+
+def test_data_of_the_hub_are_looked_at_when_a_worker_has_fetched_them(api: Api) -> None:
+    hub = {"hub": "org/rows", "split": "train"}
+    found = api.post("/v1/jobs/validate", spec("", data={"train": hub, "test": {"hub": "org/rows", "split": "dev"}})).json()
+    assert found["valid"] and found["warnings"] == []
+    assert found["estimate"]["train_rows"] is None and found["estimate"]["steps"] is None
+    assert api.post("/v1/jobs/validate", spec("", data={"train": hub, "test": add(api)})).json()["valid"]
+    teacher = api.post("/v1/jobs", spec("", data={"train": hub})).json()["id"]
+    student = spec("", kind="distill", teacher={"job": teacher}, data={"train": add(api), "validation": 0.5})
+    assert api.post("/v1/jobs/validate", student).json()["valid"]
+    api.refused(api.post("/v1/jobs", spec("", data={"train": {"hub": "a b"}})), 422, "invalid_spec", "data.train.hub")

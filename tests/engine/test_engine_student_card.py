@@ -99,3 +99,15 @@ def test_classes_of_the_card_are_the_classes_of_the_data(engine, npz):
     config = ModelConfig.model_validate_json((folder / "config.json").read_text())
     assert config.classes == ["maybe", "no"]
     assert re.search(r"2 classes: maybe, no", (folder / "README.md").read_text())
+
+
+def test_the_hub_reads_the_figures_from_the_card(engine):
+    """Through its own library."""
+    from huggingface_hub import ModelCard
+
+    ran = engine.run(small())
+    results = ModelCard.load(ran.student / "README.md").data.eval_results
+    expected = {name: found["mean"] for name, found in ran.report["arms"]["model"]["metrics"].items()}
+    assert {result.metric_type: result.metric_value for result in results} == pytest.approx(expected, rel=1e-5)
+    assert {result.task_type for result in results} == {"image-classification"}
+    assert all(result.dataset_name.startswith("test, 360 rows, sha256 ") for result in results)

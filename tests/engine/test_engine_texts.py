@@ -11,9 +11,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from contract.check import parse_spec
 from contract.errors import InvalidSpec, JobError
 from contract.fit import DataShape
+from distill.data import load as load_rows
 from distill.data.rows import TextSplit
 from distill.data.tokens import WINDOW, bucketed
 from distill.device import threads
+from distill.inputs import Inputs
 from distill.networks import load, logits_of, rows_for
 
 ROWS = ["saw", "the old apple is on the table", "a small hammer near the new house today and again a pear", "", "pliers pliers"]
@@ -165,6 +167,30 @@ def test_a_live_teacher_says_what_a_cached_one_said_though_it_reads_otherwise(en
     again = engine.run(texts(file, ran["roberta"].student, **spec))
     assert again.report["teacher_outputs"]["cache"] == "hit"
     assert again.weights == cached.weights
+
+
+def test_rows_of_which_both_say_different_things_are_shown(engine, ran, file):
+    """In the order of their divergence, in float64, with the text as it was written."""
+    weak = engine.run(texts(file, ran["textcnn"].student, training={"epochs": 1}, evaluation={"control": False}))
+    shown = weak.report["disagreements"]
+    spec = texts(file)
+    rows = load_rows(spec, Inputs.local(spec, engine.home)).test
+    logits = {}
+    for name, folder in (("teacher", ran["textcnn"].student), ("student", weak.student)):
+        network, config = load(folder)
+        with torch.inference_mode():
+            logits[name] = logits_of(network, config, rows_for(network, config, rows).batch(torch.arange(len(rows))).given).double()
+    p, q = logits["teacher"].softmax(1), logits["student"].softmax(1)
+    distance = (p * (p / q).log()).sum(1)
+    differ = (p.argmax(1) != q.argmax(1)).nonzero()[:, 0].tolist()
+    expected = sorted(differ, key=lambda row: -float(distance[row]))[:10]
+    assert len(expected) > 2 and [one["row"] for one in shown] == expected
+    for one in shown:
+        row = one["row"]
+        assert one["text"] == rows.texts[0][row] and one["label"] == ["fruit", "tool"][rows.labels[row]]
+        assert one["teacher"]["class"] != one["student"]["class"]
+        assert one["teacher"]["p"] == pytest.approx(float(p[row].max()), abs=1e-4)
+        assert one["kl"] == pytest.approx(float(distance[row]), abs=1e-3)
 
 
 @pytest.mark.parametrize("name", LIBRARY)
