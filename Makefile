@@ -39,7 +39,7 @@ ifdef TESTS
 	@$(BIN)/python -m pytest $(TESTS) -q
 else
 	@$(BIN)/python -m pytest $(ALONE) -q
-	@$(BIN)/python -m pytest $(TOGETHER) -q -n 3 --dist loadfile
+	@$(BIN)/python -m pytest $(TOGETHER) -q -n 3 --dist worksteal
 endif
 
 lint: $(VENV)/.dev  ## Style, types and the import table.
