@@ -8,7 +8,9 @@ from contract.base import Sent
 from contract.rules import wrong
 
 HubName = Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")]
-Revision = Annotated[str, Field(pattern=r"^[\w./-]{1,100}$")]
+# Both become parts of paths in the Hub's cache, so neither may lead out of it.
+Revision = Annotated[str, Field(max_length=100, pattern=r"^\w[\w-]*([./][\w-]+)*$")]
+Subset = Annotated[str, Field(max_length=100, pattern=r"^\w[\w-]*(\.[\w-]+)*$")]
 LocalPath = Annotated[str, Field(min_length=1, max_length=4096, description="A path on this machine; only for the engine alone.")]
 
 
@@ -33,7 +35,7 @@ class Source(Sent):
     hub: HubName | None = Field(
         default=None, description="A dataset of the Hugging Face Hub, org/name: its Parquet, JSON lines or CSV files."
     )
-    subset: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w.-]+$")] | None = Field(
+    subset: Subset | None = Field(
         default=None, description="Of `hub`: which of its subsets, where it has several; the Hub calls them configurations."
     )
     revision: Revision | None = Field(

@@ -19,9 +19,14 @@ EXACT = 2**53  # up to here every whole float64 is that very integer
 Coded = tuple[list[str], npt.NDArray[np.int64]]  # distinct names in class order, and for each row [rows] the index into them
 
 
+def holds_lists(values: npt.NDArray[Any]) -> bool:
+    """Whether a column holds lists of text, each a tuple."""
+    return values.dtype == object and len(values) > 0 and isinstance(values[0], tuple)
+
+
 def class_names(values: npt.NDArray[Any]) -> list[str] | None:
     """The distinct labels among values [rows] in class order, None where they are not classes. Of lists of text: what stands in them."""
-    if values.dtype == object and len(values) and isinstance(values[0], tuple):
+    if holds_lists(values):
         values = np.array(sorted({word for row in values for word in row}), dtype=object)
         if not len(values):
             return None
@@ -34,7 +39,7 @@ def class_names(values: npt.NDArray[Any]) -> list[str] | None:
 
 def encode_labels(values: npt.NDArray[Any], classes: Sequence[str], where: str) -> npt.NDArray[np.int64]:
     """The class index of each of values [rows]. Raises InvalidData at the first that is none of `classes`; `where` says whose rows."""
-    coded = None if len(values) and isinstance(values[0], tuple) else _coded(values)
+    coded = None if holds_lists(values) else _coded(values)
     if coded is None:
         raise refuse(f"{where}: the labels are arrays or fractions, not one class for each row", "Name the column that holds the class.")
     names, codes = coded

@@ -7,15 +7,10 @@ import numpy as np
 
 from contract.errors import InvalidData
 from contract.fit import LABELS, Column
-from datafiles.labels import class_names
+from datafiles.labels import class_names, holds_lists
 from datafiles.refusal import refuse, shown
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
-
-
-def holds_lists(values: Array) -> bool:
-    """Whether a column holds lists of text, each a tuple."""
-    return values.dtype == object and len(values) > 0 and isinstance(values[0], tuple)
 
 
 def texts_in(values: Array) -> int:

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from datafiles.checks import first_row
-from datafiles.table import Array, holds_lists
+from datafiles.labels import holds_lists
+from datafiles.table import Array
 
 MOST_DIMENSIONS = 7  # of one value; with the rows that makes 8, as in .npz
 INTEGERS = np.iinfo(np.int64)

@@ -16,7 +16,6 @@ from distill.inputs import DatasetFile, Inputs
 FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json"]
 FILES += ["vocab.txt", "vocab.json", "merges.txt", "generation_config.json"]
 
-
 TABLES = (".parquet", ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
 DEFAULT = "default"  # what the Hub calls the only subset of most
 CONVERTED = "refs/convert/parquet"  # a branch of every dataset: subset/split/0000.parquet

@@ -2,7 +2,7 @@
 opens as well."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,10 +54,16 @@ class Reader:
 
     def read(self, split: TextSplit, reading: Reading) -> Tokens:
         """Every row as tokens, special ones included; of pairs that are too long the longer text is cut first."""
+        return self._tokens(self._encoded(split, reading, self.tokenizer.encode_batch_fast), split)
+
+    def _encoded(self, split: TextSplit, reading: Reading, encode: Callable[[Any], list[Encoding]]) -> list[Encoding]:
+        """encode: `encode_batch_fast` of the tokenizer, or `encode_batch`, which knows besides which characters a token is made of."""
         self.tokenizer.enable_truncation(reading.max_length)
-        rows = split.texts[0] if len(split.texts) == 1 else list(zip(*split.texts, strict=True))
-        found: list[Encoding] = self.tokenizer.encode_batch_fast(rows)
+        found = encode(split.texts[0] if len(split.texts) == 1 else list(zip(*split.texts, strict=True)))
         self.tokenizer.no_truncation()
+        return found
+
+    def _tokens(self, found: list[Encoding], split: TextSplit) -> Tokens:
         ids = [row.ids or [self.pad] for row in found]  # a tokenizer without special tokens makes nothing of an empty text
         lengths = torch.tensor([len(row) for row in ids])
         second = torch.tensor([_second(row.type_ids) if len(split.texts) > 1 else len(row.ids) for row in found])
@@ -67,27 +73,22 @@ class Reader:
 
     def tagged(self, split: TextSplit, reading: Reading) -> TaggedTokens:
         """Every row as tokens; each word is known by the characters its tokens come from, so that any tokenizer will do."""
-        rows = self.read(split, reading)
-        self.tokenizer.enable_truncation(reading.max_length)
-        found: list[Encoding] = self.tokenizer.encode_batch(split.texts[0])
-        self.tokenizer.no_truncation()
+        found = self._encoded(split, reading, self.tokenizer.encode_batch)
         tags: list[int] = []
         for row, text, of_row in zip(found, split.texts[0], split.tags or [], strict=True):
             tags += _tags_of_tokens(row, text, of_row) or [IGNORED]
-        return TaggedTokens(**vars(rows), tags=torch.tensor(tags))
+        return TaggedTokens(**vars(self._tokens(found, split)), tags=torch.tensor(tags))
 
     def questions(self, split: TextSplit, reading: Reading) -> SpanTokens:
         """Every question with its text; what is too long loses the end of the longer one."""
-        rows = self.read(split, reading)
-        self.tokenizer.enable_truncation(reading.max_length)
-        found: list[Encoding] = self.tokenizer.encode_batch(list(zip(*split.texts, strict=True)))
-        self.tokenizer.no_truncation()
+        found = self._encoded(split, reading, self.tokenizer.encode_batch)
         inside = torch.tensor([part == 1 for row in found for part in row.sequence_ids])
         characters = torch.tensor([place for row in found for place in row.offsets], dtype=torch.int32)
         spans = torch.tensor([_span_of_tokens(row, *span) for row, span in zip(found, split.spans or [], strict=True)])
         contexts = split.texts[1]
         answers = tuple(text[first:last] for text, (first, last) in zip(contexts, split.spans or [], strict=True))
-        return SpanTokens(**vars(rows), spans=spans, inside=inside, characters=characters, contexts=tuple(contexts), answers=answers)
+        rows = vars(self._tokens(found, split))
+        return SpanTokens(**rows, spans=spans, inside=inside, characters=characters, contexts=tuple(contexts), answers=answers)
 
     def targets(self, split: TextSplit, reading: Reading, first: int) -> TargetTokens:
         """Every text with what it is to become; of both what is too long is cut."""

@@ -110,8 +110,13 @@ def test_what_is_not_there_is_said(tmp_path: Path, hub: ThreadingHTTPServer, sou
         ({"hub": "org/a", "dataset": "digits"}, "give exactly one of"),
         ({"dataset": "digits", "subset": "x"}, "only `hub` has a subset"),
         ({"hub": "../etc"}, "hub"),
+        ({"hub": "org/a", "subset": ".."}, "subset"),
+        ({"hub": "org/a", "subset": "a/../b"}, "subset"),
+        ({"hub": "org/a", "revision": "../../x"}, "revision"),
+        ({"hub": "org/a", "revision": "a/.."}, "revision"),
+        ({"hub": "org/a", "revision": "/etc"}, "revision"),
     ],
 )
-def test_what_makes_no_sense_is_refused(source: dict[str, str], said: str) -> None:
+def test_what_makes_no_sense_or_leads_out_of_the_cache_is_refused(source: dict[str, str], said: str) -> None:
     with pytest.raises(InvalidSpec, match=said):
         reading(source)
