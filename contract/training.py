@@ -46,7 +46,10 @@ class Training(Sent):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     seed: int = Field(default=42, ge=0, lt=2**31)
-    precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 autocast on CUDA, fp32 on CPU.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto",
+        description="auto: bf16 autocast on CUDA, and for transformers of width 128 and more on CPUs that multiply in it; else fp32.",
+    )
     clip_norm: Annotated[float, Field(gt=0, le=1e6)] | None = Field(default=None, description="Largest norm of the whole gradient.")
     checkpoint_every_seconds: float = Field(default=300, ge=0, le=86_400, description="0: after every step.")
     keep: Keep = Keep()

@@ -1,17 +1,25 @@
 """Where and in what precision a run computes, and what must be equal for a resume to be exact."""
 
 import contextlib
+import os
 import platform
 import re
+import signal
+import time
 from collections.abc import Iterator
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from contract.errors import ErrorCode, InvalidSpec
+
 CPUINFO = Path("/proc/cpuinfo")
 PROCESSOR = ("model name", "cpu family", "model", "CPU implementer", "CPU part")  # x86 has the first three, Arm the others
+BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # what processors call it that multiply in bf16
+WORTH = 128  # hidden states so wide gain more by bf16 than its conversions cost: `python -m benchmarks.precision`
 LIBRARIES = {"blas": r"BLAS_INFO=(\w+)", "mkl": r"Math Kernel Library Version ([\w.]+)", "onednn": r"MKL-DNN v([\w.]+)"}
 
 
@@ -23,14 +31,58 @@ def pick_device() -> torch.device:
     return torch.device("cpu")
 
 
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
-    """bf16 where asked for, or where `auto` finds a GPU; otherwise plain float32."""
-    if precision == "bf16" or (precision == "auto" and device.type == "cuda"):
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return contextlib.nullcontext()
+def in_bf16(device: torch.device, asked: str, width: int) -> bool:
+    """Whether products are computed in bf16. width: of a transformer's hidden states, 0 for other networks. InvalidSpec where it is asked
+    for and cannot be had."""
+    if asked == "fp32":
+        return False
+    if device.type == "cuda":
+        there = torch.cuda.is_bf16_supported(including_emulation=False)
+        return asked == "bf16" or there
+    if asked == "auto":
+        return width >= WORTH and bool(BF16 & set(_said().get("flags", _said().get("Features", "")).split())) and survives_bf16()
+    if not survives_bf16():
+        raise InvalidSpec(
+            "training.precision: this processor announces bf16 and stops a process that uses it, as some virtual machines do.",
+            code=ErrorCode.DOES_NOT_FIT,
+            param="training.precision",
+            hint="Set it to auto or fp32.",
+        )
+    return True
 
 
-def fingerprint(device: torch.device) -> dict[str, Any]:
+def autocast(device: torch.device, bf16: bool) -> contextlib.AbstractContextManager[Any]:
+    return torch.autocast(device.type, dtype=torch.bfloat16) if bf16 else contextlib.nullcontext()
+
+
+@cache
+def survives_bf16(seconds: float = 30) -> bool:
+    """Whether a product in bf16 on the CPU comes back, tried by a child: it may end the process at an instruction that is not there."""
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            _try_bf16()
+            os._exit(0)
+        os._exit(1)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status == 0
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
+
+
+def _try_bf16() -> None:
+    signal.signal(signal.SIGILL, signal.SIG_DFL)  # whoever listens for it should not hear of this one
+    torch.set_num_threads(1)  # the threads of the parent are not here
+    x = torch.ones(128, 128, dtype=torch.bfloat16, requires_grad=True)
+    (x @ x).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def fingerprint(device: torch.device, bf16: bool = False) -> dict[str, Any]:
     """Two runs with equal fingerprints compute the same bits. Threads count: they change the order of sums. So does a processor:
     libraries choose their kernels by its model and its vector instructions."""
     common = {
@@ -39,6 +91,7 @@ def fingerprint(device: torch.device) -> dict[str, Any]:
         "cuda": torch.version.cuda,
         "threads": torch.get_num_threads(),
         "world_size": 1,
+        **({"precision": "bf16"} if bf16 else {}),
     }
     if device.type == "cuda":
         cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
@@ -48,13 +101,18 @@ def fingerprint(device: torch.device) -> dict[str, Any]:
     return {**common, "device_name": _processor(), "vectors": torch.backends.cpu.get_cpu_capability(), **libraries}
 
 
-def _processor() -> str:
-    """The first processor's model, with the numbers by which libraries know it where virtual machines all have one name."""
+def _said() -> dict[str, str]:
+    """What the system says of the first processor."""
     try:
         lines = [line.partition(":") for line in CPUINFO.read_text().split("\n\n")[0].splitlines()]
     except OSError:
         lines = []
-    said = {name.strip(): value.strip() for name, _, value in lines}
+    return {name.strip(): value.strip() for name, _, value in lines}
+
+
+def _processor() -> str:
+    """Its model, with the numbers by which libraries know it where virtual machines all have one name."""
+    said = _said()
     return " ".join([platform.machine(), *(said[name] for name in PROCESSOR if said.get(name))])
 
 

@@ -23,10 +23,10 @@ from distill.curves import Curves, refuse_infinite
 from distill.data import Data, Rows, TextSplit, load
 from distill.data.augment import augmented
 from distill.data.tokens import Tokens, bucketed
-from distill.device import autocast, derived_seed, fingerprint, pick_device
+from distill.device import autocast, derived_seed, fingerprint, in_bf16, pick_device
 from distill.errors import CheckpointInvalidError, diverged, out_of_memory
 from distill.inputs import Inputs
-from distill.networks import digest, load_config, rows_for, said_of, student
+from distill.networks import LibraryNetwork, digest, load_config, rows_for, said_of, student
 from distill.objectives import Counts, Objective
 from distill.soft import Heard, Soft, soft_targets, widths
 from distill.state import Identity, Progress, State, put_weights, retain, weights
@@ -138,7 +138,8 @@ class _Loop:
         optimizer = optim.build([*network.parameters(), *objective.parameters()], self.training.optimizer)
         self.state = State(network, objective, optimizer, Progress(), self.total_steps, keeps_best=self.training.early_stopping is not None)
         job = sha256((spec.resolved().model_dump_json(exclude={"name", "metadata", "priority"}) + inputs_digest).encode()).hexdigest()
-        self.identity = Identity(job, fingerprint(device))
+        self.bf16 = in_bf16(device, self.training.precision, network.width if isinstance(network, LibraryNetwork) else 0)
+        self.identity = Identity(job, fingerprint(device, self.bf16))
         self.curves = Curves(self.state, emit, self.steps_per_epoch)
 
     def restore(self, candidates: Sequence[Path]) -> None:
@@ -245,10 +246,10 @@ class _Loop:
             given = batch.given
             if self.spec.data.augment is not None and isinstance(given, Tensor):
                 given = augmented(given, self.spec.data.augment)
-            with autocast(self.device, self.training.precision):
+            with autocast(self.device, self.bf16):
                 said = said_of(self.state.network, self.config, given, self.objective.sees_hidden)
-            of_teacher = self.soft.of(part, given) if self.soft is not None else None
-            total, parts = self.objective(said, batch.labels, of_teacher, counts)
+                of_teacher = self.soft.of(part, given) if self.soft is not None else None
+                total, parts = self.objective(said, batch.labels, of_teacher, counts)
             total.backward()
             found = [total.detach(), *parts]
             sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found

@@ -30,7 +30,7 @@ def test_precision_is_not_an_empty_word(engine):
     assert len(runs) == 2
 
 
-def test_auto_is_fp32_on_a_cpu(engine):
+def test_auto_is_fp32_for_small_networks_on_a_cpu(engine):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU, where auto means bf16")
     assert engine.run(small(training={"precision": "auto"})).weights == engine.run(small(training={"precision": "fp32"})).weights
