@@ -236,7 +236,7 @@ def _losses_of_the_task(spec: JobSpec) -> None:
         raise wrong(f"a teacher of {spec.task} writes no texts; leave this out", at=("teacher_outputs",))
     if spec.hears == "text" and any(term.NEEDS_TEACHER for term in spec.terms):
         raise wrong("what the teacher writes has no logits to compare with; use cross_entropy, or leave this out", at=("teacher_outputs",))
-    if spec.teacher_outputs == "cached" and TASKS[spec.task].answers in ("tags", "span", "text"):
+    if spec.teacher_outputs == "cached" and TASKS[spec.task].answers == "text":
         raise wrong(f"of {spec.task} the teacher's outputs are not kept; leave this out", at=("teacher_outputs",))
     for i, term in enumerate(spec.objective or []):
         if TASKS[spec.task].answers == "span" and isinstance(term, CrossEntropy) and term.label_smoothing:

@@ -1,6 +1,8 @@
 """What a student hears of its teacher, and what the two must agree in to be compared."""
 
 from collections.abc import Callable
+from functools import partial
+from math import prod
 
 from torch import nn
 
@@ -11,16 +13,18 @@ from contract.registry import Cosine
 from contract.registry.losses import LANGUAGE
 from contract.spec import JobSpec
 from contract.status import Phase
-from distill import teacher_tokens
+from distill import teacher_places, teacher_tokens
 from distill.data import Rows, Split, TextSplit
 from distill.data.blocks import CausalBlocks
+from distill.data.spans import SpanTokens
 from distill.data.tokens import TaggedTokens
 from distill.networks import TextNetwork, rows_for
 from distill.teacher import Live, Outputs, Teacher
 from distill.written import Written
 
 Emit = Callable[[RunEvent], None]
-Soft = Outputs | Live | teacher_tokens.TokenOutputs
+Kept = Outputs | teacher_places.PlaceOutputs | teacher_tokens.TokenOutputs
+Soft = Kept | Live
 Heard = Soft | Written
 TOP_K = 64
 
@@ -29,34 +33,40 @@ def soft_targets(spec: JobSpec, teacher: Teacher, train: Split | TextSplit, netw
     """The teacher's outputs for all rows, once; or the teacher itself, where every epoch shows it something else."""
     if spec.data.augment is not None:
         return Live(teacher, len(train))
-    if spec.task in LANGUAGE or teacher.config.made_for.answers == "span":
-        _refuse_other_vocabulary(teacher.network, network)
-        _refuse_longer_blocks(teacher.network, network)
-        if spec.teacher_outputs == "cached":
-            return _token_outputs(spec, teacher, train, network, config, emit)
-        return Live(teacher, len(train), hidden=any(term.SEES == "hidden" for term in spec.terms))
-    if teacher.config.by_token:
+    if spec.task in LANGUAGE:
+        _refuse_other_tokens(teacher.network, network)
+        if spec.teacher_outputs != "cached":
+            return Live(teacher, len(train), hidden=any(term.SEES == "hidden" for term in spec.terms))
+        rows, k = rows_for(network, config, train), spec.teacher_top_k or TOP_K
+        assert isinstance(rows, CausalBlocks)
+        told = f"{len(rows):,} blocks of {rows.lengths.max():,} tokens, {teacher_tokens.size(rows, k) / 1e6:,.1f} MB to keep"
+        return _asked_once(told, partial(teacher_tokens.outputs, teacher, rows, k), emit)
+    if teacher.config.made_for.answers == "span":
+        _refuse_other_tokens(teacher.network, network)
+        heard = rows_for(network, config, train).to(teacher.device)
+    else:
         heard = teacher.rows(train)
+    if isinstance(heard, TaggedTokens):
         _refuse_other_words(heard, rows_for(network, config, train))
-        return Live(teacher, len(train), heard)
     if spec.teacher_outputs == "live":
-        return Live(teacher, len(train), teacher.rows(train))
-    emit(PhaseChanged(phase=Phase.TEACHER_INFERENCE, message=f"{len(train):,} rows"))
-    outputs = teacher.outputs(train)
-    emit(LogLine(message=f"teacher outputs for {len(train):,} rows, cache: {outputs.cache}", data=outputs.summary()))
-    return outputs
+        return Live(teacher, len(train), heard)
+    if isinstance(heard, (SpanTokens, TaggedTokens)):
+        size = 4 * prod(teacher_places.shape(teacher, heard))
+        return _asked_once(f"{len(train):,} rows, {size / 1e6:,.1f} MB to keep", partial(teacher_places.outputs, teacher, heard), emit)
+    return _asked_once(f"{len(train):,} rows", partial(teacher.outputs, train), emit)
 
 
-def _token_outputs(
-    spec: JobSpec, teacher: Teacher, train: Split | TextSplit, network: nn.Module, config: ModelConfig, emit: Emit
-) -> teacher_tokens.TokenOutputs:
-    rows, k = rows_for(network, config, train), spec.teacher_top_k or TOP_K
-    assert isinstance(rows, CausalBlocks)
-    told = f"{len(rows):,} blocks of {rows.lengths.max():,} tokens, {teacher_tokens.size(rows, k) / 1e6:,.1f} MB to keep"
+def _asked_once(told: str, ask: Callable[[], Kept], emit: Emit) -> Kept:
     emit(PhaseChanged(phase=Phase.TEACHER_INFERENCE, message=told))
-    outputs = teacher_tokens.outputs(teacher, rows, k)
+    outputs = ask()
     emit(LogLine(message=f"teacher outputs for {told}, cache: {outputs.cache}", data=outputs.summary()))
     return outputs
+
+
+def _refuse_other_tokens(teacher: nn.Module, student: nn.Module) -> None:
+    """Where both are asked of the same tokens, they must know the same ones, and be able to read as many."""
+    _refuse_other_vocabulary(teacher, student)
+    _refuse_longer_blocks(teacher, student)
 
 
 def _refuse_other_vocabulary(teacher: nn.Module, student: nn.Module) -> None:

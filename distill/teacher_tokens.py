@@ -17,6 +17,7 @@ from torch import Tensor
 from distill import cache
 from distill.data.batch import Given
 from distill.data.blocks import CausalBlocks
+from distill.data.tokens import ranges
 from distill.networks import said_of
 from distill.objectives import PIECE, Said
 from distill.teacher import Teacher
@@ -40,11 +41,8 @@ class TokenOutputs:
 
     def of(self, index: Tensor, given: Given) -> Said:
         """Of the blocks `index`: places of their tokens, which the head looks up."""
-        device, index = index.device, index.cpu()
-        starts, counts = self.first[index], self.first[index + 1] - self.first[index]
-        offsets = counts.cumsum(0) - counts
-        places = torch.arange(int(counts.sum())) - offsets.repeat_interleave(counts) + starts.repeat_interleave(counts)
-        return Said(places, lambda some: self._logits(some).to(device), self.classes)
+        device = index.device
+        return Said(ranges(self.first, index.cpu()), lambda some: self._logits(some).to(device), self.classes)
 
     def _logits(self, places: Tensor) -> Tensor:
         """[N, V] of the tokens at these places."""

@@ -2,6 +2,7 @@
 4.2)."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 from torch import Tensor
 
@@ -25,6 +26,10 @@ class SpanTokens(Tokens):
         where = self.padded(self.inside, index, 0)[0].bool()
         labels = self.spans[index].flatten()
         return Batch(self.tokens(index)._replace(where=where), labels, int((labels != IGNORED).sum()))
+
+    def digest(self) -> str:
+        """Of the tokens, and of which may be an answer's."""
+        return sha256((super().digest() + sha256(self.inside.cpu().numpy().tobytes()).hexdigest()).encode()).hexdigest()
 
     def said(self, row: int, first: int, last: int) -> str:
         """The words of a row from one token to another."""

@@ -81,10 +81,22 @@ class TaggedTokens(Tokens):
         asked = (tags != IGNORED).nonzero()[:, 0]
         return Batch(self.tokens(index)._replace(asked=asked), tags[asked])
 
+    def digest(self) -> str:
+        """Of the tokens, and of which are asked for."""
+        return sha256((super().digest() + sha256((self.tags != IGNORED).cpu().numpy().tobytes()).hexdigest()).encode()).hexdigest()
+
     def words(self) -> Tensor:
         """[N]: how many words of each row are read, those behind the cut left out."""
         before = torch.nn.functional.pad((self.tags != IGNORED).long().cumsum(0), (1, 0))
         return before[self.starts[1:]] - before[self.starts[:-1]]
+
+
+def ranges(first: Tensor, index: Tensor) -> Tensor:
+    """first[i], …, first[i + 1] − 1 for each i of `index`, one after the other."""
+    starts, counts = first[index], first[index + 1] - first[index]
+    offsets = counts.cumsum(0) - counts
+    places = torch.arange(int(counts.sum()), device=first.device)
+    return places + (starts - offsets).repeat_interleave(counts)
 
 
 def bucketed(order: Tensor, lengths: Tensor, batch_size: int, generator: torch.Generator) -> Tensor:

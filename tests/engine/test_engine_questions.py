@@ -1,12 +1,12 @@
 """Answers that stand in a text: which tokens they are, what is lost there, and what is found."""
 
 import json
-import random
 from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
+from engine_rows import write_questions
 from engine_runs import Engine
 from engine_texts import STEPS, TRANSFORMER, texts
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
@@ -21,19 +21,6 @@ from distill.networks import load, rows_for, said_of
 from distill.predict import probabilities, read_row
 
 KINDS = ("bert", "roberta", "distilbert")
-THINGS, PLACES = ["hammer", "old saw", "pear-tree", "Çup"], ["the table", "a house", "Rome", "my garden"]
-
-
-def write_questions(path, rows=130, seed=0, **more):
-    """Where is it? Two things in two places, one of which is asked for."""
-    draw = random.Random(seed)
-    with path.open("w") as file:
-        for _ in range(rows):
-            (one, other), (here, there) = draw.sample(THINGS, 2), draw.sample(PLACES, 2)
-            context = f"well, the {one} is in {here}. the {other} is in {there}."
-            asked, answer = draw.choice([(one, here), (other, there)])
-            file.write(json.dumps({"question": f"where is the {asked}?", "context": context, "answer": answer, **more}) + "\n")
-    return path
 
 
 asking = partial(texts, task="question-answering", student={"arch": "bert", **TRANSFORMER})
@@ -117,7 +104,7 @@ def test_figures_are_means_over_rows(engine, ran, file, name):
 def test_soft_targets_are_compared_place_by_place(engine, ran, file):
     spec = asking(file, ran["bert"].student, objective=[{"loss": "kl", "temperature": 2.0}], student={"init": "teacher", "layers": [0, 2]})
     found = engine.run(spec)
-    assert found.report["teacher_outputs"]["mode"] == "live"
+    assert found.report["teacher_outputs"]["mode"] == "cached"
     student, config = load(found.student)
     teacher, of_teacher = load(ran["bert"].student)
     rows = rows_for(student, config, split())
@@ -240,8 +227,6 @@ def test_what_makes_no_sense_of_places_is_refused(file, changes, said):
 def test_teachers_of_another_kind_are_refused(engine, ran, file, tmp_path):
     with pytest.raises(InvalidSpec, match="different vocabularies"):
         engine.run(asking(file, ran["bert"].student, tokenizer={"vocabulary": 300}))
-    with pytest.raises(InvalidSpec, match="of question-answering the teacher's outputs are not kept"):
-        asking(file, ran["bert"].student, teacher_outputs="cached")
     columns = {"text": "question", "label": "answer"}
     classes = asking(file, ran["bert"].student, task="text-classification", data={"train": {"path": str(file), "columns": columns}})
     with pytest.raises(InvalidSpec, match=r"it tells where an answer stands; data.train has one class for each row"):
