@@ -74,5 +74,5 @@ def _asked(teacher: Teacher, rows: Kept, index: Tensor) -> Iterator[Tensor]:
     if given.where is None:
         yield z
     else:  # [2·B, L], first and last of each text in turn
-        for of_text, mask in zip(z.unflatten(0, (-1, 2)), given.mask, strict=True):
+        for of_text, mask in zip(z.reshape(len(index), 2, -1), given.mask, strict=True):
             yield of_text[:, mask].T
