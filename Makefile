@@ -28,18 +28,11 @@ demo-text: $(VENV)/.worker  ## The same with text: docstrings of Python's own li
 serve: $(VENV)/.worker  ## Run the service here until Ctrl-C.
 	@$(BIN)/potstill up
 
-# What is watched by the clock runs alone; the rest computes or waits, and shares the cores.
-ALONE := tests/api/test_api_process.py tests/e2e/test_exits.py tests/e2e/test_killed_workers.py tests/e2e/test_deaf_workers.py \
-  tests/e2e/test_up.py tests/e2e/test_damaged_store.py
-TOGETHER := tests/chaos/ tests/e2e/ tests/docs/ tests/deploy/ tests/api/ tests/client/ tests/contract/ tests/datafiles/ tests/engine/ \
-  tests/models/ tests/worker/ $(addprefix --ignore=,$(ALONE))
-
 test: $(VENV)/.dev  ## Run the tests. TESTS=tests/engine narrows them.
 ifdef TESTS
 	@$(BIN)/python -m pytest $(TESTS) -q
 else
-	@$(BIN)/python -m pytest $(ALONE) -q
-	@$(BIN)/python -m pytest $(TOGETHER) -q -n 3 --dist worksteal
+	@tools/test.sh $(BIN)
 endif
 
 lint: $(VENV)/.dev  ## Style, types and the import table.

@@ -49,7 +49,7 @@ def _crash_loop(world: World, random: random.Random, trial: Trial) -> None:
     trial.expect(len(waits) == 2 and waits[0] < SLACK and 8 <= waits[1] <= 12 + SLACK, f"it waited {waits} s between attempts")
 
 
-@fault("zombie", "SIGSTOP of a worker past its lease, another takes the job, SIGCONT: nothing more of it is written", fast=2, long=1000)
+@fault("zombie", "SIGSTOP of a worker past its lease, another takes the job, SIGCONT: nothing more of it is written", fast=1, long=1000)
 def zombie(folder: Path, seeds: Iterable[int]) -> Iterator[Trial]:
     yield from on_both("zombie", folder, seeds, _zombie)
 

@@ -53,7 +53,7 @@ def _worker_kill(world: World, random: random.Random, trial: Trial) -> None:
     trial.facts["point"] = point
 
 
-@fault("trainer_kill", "kill -9 of the trainer at a random step and at each named point; its worker goes on", fast=3, long=300)
+@fault("trainer_kill", "kill -9 of the trainer at a random step and at each named point; its worker goes on", fast=2, long=300)
 def trainer_kill(folder: Path, seeds: Iterable[int]) -> Iterator[Trial]:
     yield from on_sqlite("trainer_kill", folder, seeds, _trainer_kill, hosts=("one",), lease=30.0)
 

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# All tests. What is watched by the clock runs with a core to itself; what only computes fills the other one meanwhile, at the lowest
+# priority. Then the rest, which computes or waits, shares both.
+set -uo pipefail
+pytest=("$1/python" -m pytest -q)
+
+alone=(tests/api/test_api_process.py tests/e2e/test_exits.py tests/e2e/test_killed_workers.py tests/e2e/test_deaf_workers.py
+  tests/e2e/test_up.py tests/e2e/test_damaged_store.py)
+computing=(tests/engine tests/contract tests/datafiles)
+together=(tests/chaos tests/e2e tests/docs tests/deploy tests/api tests/client tests/models tests/worker)
+
+said=$(mktemp)
+nice -n 19 "${pytest[@]}" "${computing[@]}" >"$said" 2>&1 &
+beside=$!
+trap 'kill "$beside" 2>/dev/null; rm -f "$said"' EXIT
+trap 'exit 130' INT TERM
+"${pytest[@]}" "${alone[@]}" && first=0 || first=$?
+wait "$beside" && second=0 || second=$?
+cat "$said"
+[ "$first$second" = 00 ] || exit 1
+"${pytest[@]}" "${together[@]}" "${alone[@]/#/--ignore=}" -n 3 --dist worksteal
