@@ -10,7 +10,7 @@ from api import lookup
 from contract.errors import ErrorCode, InvalidSpec, NotFound
 from contract.fit import Column, DataShape, builtin_shape, choose_columns, test_split
 from contract.model import ModelConfig
-from contract.registry import BUILTINS
+from contract.registry import BUILTINS, TASKS
 from contract.spec import Columns, JobKind, JobSpec, ModelRef, Source
 from contract.status import JobStatus
 from models.dataset import Dataset
@@ -63,7 +63,7 @@ class Lookup:
         split = _existing_split(source.split, default, splits, field, source.dataset)
         columns = [Column.model_validate(column) for column in dataset.columns]
         chosen = choose_columns(columns, source.columns, task, field)
-        classes = dataset.classes.get(chosen.label) if chosen.label else []
+        classes = dataset.classes.get(chosen.label) if chosen.label and TASKS[task].labelled else []
         if classes is None:
             raise _wrong(
                 f"{field}.columns.label",
