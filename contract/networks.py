@@ -43,6 +43,11 @@ class FromLayers(Sent):
         min_length=1, max_length=1000, description="The blocks taken, in their order, the first being 0; [0, 2, 4] of six is half."
     )
 
+    arch: Literal["distilbert"] | None = Field(
+        default=None,
+        description="`distilbert` makes one of a `bert`'s layers, without token types and pooler; else it is of the same kind.",
+    )
+
     @field_validator("layers")
     @classmethod
     def _rising(cls, value: list[int]) -> list[int]:
@@ -62,7 +67,7 @@ class NewTokenizer(Sent):
 
 def _student_form(value: Any) -> str:
     if isinstance(value, dict):
-        return "described" if "arch" in value else "layers" if "init" in value else "trained"
+        return "layers" if "init" in value else "described" if "arch" in value else "trained"
     return "trained" if isinstance(value, ModelRef) else "layers" if isinstance(value, FromLayers) else "described"
 
 

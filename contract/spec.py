@@ -69,6 +69,7 @@ class JobSpec(Sent):
             _runs_that_make_sense,
             _images_to_augment,
             _text_where_read,
+            _layers_to_compute_again,
             _losses_of_the_task,
         ):
             rule(self)
@@ -219,6 +220,11 @@ def _text_where_read(spec: JobSpec) -> None:
                 raise wrong(f"{spec.task} reads no text; leave this out", at=place)
         if isinstance(spec.student, FromLayers):
             raise wrong("taking layers is for transformers; describe the student by `arch`, or name a trained one", at=("student", "init"))
+
+
+def _layers_to_compute_again(spec: JobSpec) -> None:
+    if spec.training.gradient_checkpointing and spec.described is not None and not spec.described.LAYERED:
+        raise wrong(f"{spec.described.arch} has no layers to compute again; leave this out", at=("training", "gradient_checkpointing"))
 
 
 def _losses_of_the_task(spec: JobSpec) -> None:

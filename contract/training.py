@@ -43,6 +43,10 @@ class Training(Sent):
     micro_batch_size: Annotated[int, Field(ge=1, le=1_048_576)] | None = Field(
         default=None, description="Rows worked on at a time, where a whole batch needs too much memory; the step stays the same."
     )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="Compute a transformer's layers again for their gradients rather than keep what they held: less memory, more time.",
+    )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     seed: int = Field(default=42, ge=0, lt=2**31)

@@ -26,7 +26,7 @@ from distill.data.tokens import Tokens, bucketed
 from distill.device import autocast, derived_seed, fingerprint, in_bf16, pick_device
 from distill.errors import CheckpointInvalidError, diverged, out_of_memory
 from distill.inputs import Inputs
-from distill.networks import LibraryNetwork, digest, load_config, rows_for, said_of, student
+from distill.networks import LibraryNetwork, compute_again, digest, load_config, rows_for, said_of, student
 from distill.objectives import Counts, Objective
 from distill.soft import Heard, Soft, soft_targets, widths
 from distill.state import Identity, Progress, State, put_weights, retain, weights
@@ -138,6 +138,8 @@ class _Loop:
         optimizer = optim.build([*network.parameters(), *objective.parameters()], self.training.optimizer)
         self.state = State(network, objective, optimizer, Progress(), self.total_steps, keeps_best=self.training.early_stopping is not None)
         job = sha256((spec.resolved().model_dump_json(exclude={"name", "metadata", "priority"}) + inputs_digest).encode()).hexdigest()
+        if self.training.gradient_checkpointing:
+            compute_again(network)
         self.bf16 = in_bf16(device, self.training.precision, network.width if isinstance(network, LibraryNetwork) else 0)
         self.identity = Identity(job, fingerprint(device, self.bf16))
         self.curves = Curves(self.state, emit, self.steps_per_epoch)

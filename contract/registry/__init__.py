@@ -23,7 +23,7 @@ from contract.registry.losses import (
 )  # fmt: skip
 from contract.registry.recipes import RECIPES, DistilBert, Hinton, LogitMseRecipe, Recipe, SeqKd, TangBilstm
 from contract.registry.tasks import TASKS, Task, TaskName
-from contract.registry.texts import T5, Bert, Bilstm, Distilbert, Gpt2, Gru, Llama, Lstm, Roberta, Textcnn
+from contract.registry.texts import T5, Bert, Bilstm, Distilbert, Gpt2, Gru, Llama, Lstm, Qwen2, Roberta, Textcnn
 
 __all__ = [
     "ARCHITECTURES",
@@ -55,6 +55,7 @@ __all__ = [
     "Lstm",
     "Mlm",
     "Mlp",
+    "Qwen2",
     "Recipe",
     "Resnet",
     "ReverseKl",

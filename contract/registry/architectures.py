@@ -16,6 +16,7 @@ Shape = tuple[int, ...]
 class _Architecture(Choice):
     KEY: ClassVar = "arch"
     READS: ClassVar[Literal["numbers", "text"]] = "numbers"
+    LAYERED: ClassVar[bool] = False  # whether it is a stack of transformer layers
     SERVES: ClassVar[tuple[str, ...]] = ("image-classification", "tabular-classification")  # tasks
 
     def parameters(self, shape: Shape, classes: int) -> int:

@@ -96,6 +96,7 @@ class Textcnn(_Text):
 class _Transformer(_Text):
     """A network that the transformers library builds, saves and opens; FIELDS are its names for ours."""
 
+    LAYERED: ClassVar = True
     FIELDS: ClassVar[dict[str, str]]
     layers: Layers = 2
     hidden: Width = Field(default=128, description="Width of a token's vector in every layer.")
@@ -225,12 +226,9 @@ class T5(_Transformer):
         return shape[0] * wide + self.layers * (encoder + decoder) + 2 * (self.BUCKETS * self.heads + wide)
 
 
-class Llama(_Transformer):
-    ABOUT: ClassVar = About(
-        "Causal decoder with rotary positions, gated feed-forward blocks and no biases.",
-        "z_t = W·h_t, W being the embeddings",
-        "Touvron et al. 2023, https://arxiv.org/abs/2302.13971",
-    )
+class _Rotary(_Transformer):
+    """Causal decoders with rotary positions and gated feed-forward blocks; a language model's head shares the embeddings."""
+
     SERVES: ClassVar = GOES_ON
     FIELDS: ClassVar = {
         "layers": "num_hidden_layers",
@@ -240,12 +238,31 @@ class Llama(_Transformer):
         "positions": "max_position_embeddings",
         "dropout": "attention_dropout",
     }
-    arch: Literal["llama"] = "llama"
+    BIASES: ClassVar[int] = 0  # of queries, keys and values
 
     def settings(self) -> dict[str, Any]:
         return {**super().settings(), "tie_word_embeddings": True}
 
     def parameters(self, shape: Shape, classes: int) -> int:
         wide, inner = self.hidden, self.intermediate or 4 * self.hidden
-        block = 4 * wide * wide + 3 * wide * inner + 2 * wide
+        block = 4 * wide * wide + 3 * wide * inner + (2 + self.BIASES) * wide
         return (shape[0] + 1 + classes) * wide + self.layers * block
+
+
+class Llama(_Rotary):
+    ABOUT: ClassVar = About(
+        "Causal decoder with rotary positions, gated feed-forward blocks and no biases.",
+        "z_t = W·h_t, W being the embeddings",
+        "Touvron et al. 2023, https://arxiv.org/abs/2302.13971",
+    )
+    arch: Literal["llama"] = "llama"
+
+
+class Qwen2(_Rotary):
+    ABOUT: ClassVar = About(
+        "Llama with biases of queries, keys and values.",
+        "z_t = W·h_t, W being the embeddings",
+        "Yang et al. 2024, https://arxiv.org/abs/2407.10671",
+    )
+    BIASES: ClassVar = 3
+    arch: Literal["qwen2"] = "qwen2"

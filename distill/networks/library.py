@@ -15,12 +15,13 @@ from safetensors import SafetensorError
 from contract.errors import ErrorCode, InvalidSpec, JobError
 from contract.fit import DataShape
 from contract.model import OURS, ModelConfig, Reading, of_transformers
-from contract.registry import T5, Bert, Distilbert, Gpt2, Llama, Roberta
+from contract.registry import T5, Bert, Distilbert, Gpt2, Llama, Qwen2, Roberta
 from contract.registry.losses import LANGUAGE
+from distill.networks import distilbert
 from distill.networks.reader import Reader
 from distill.networks.reading import LibraryNetwork
 
-Transformer = Bert | Roberta | Distilbert | Gpt2 | Llama | T5
+Transformer = Bert | Roberta | Distilbert | Gpt2 | Llama | Qwen2 | T5
 OPENERS = {
     "text-classification": "AutoModelForSequenceClassification",
     "token-classification": "AutoModelForTokenClassification",
@@ -63,7 +64,7 @@ def built(spec: Transformer, task: str, reader: Reader, made_for: DataShape, max
 
     auto = _auto(task)
     given = {**spec.settings(), "vocab_size": reader.vocabulary, "pad_token_id": reader.pad, **_labels(made_for)}
-    if isinstance(spec, (Gpt2, Llama)):
+    if isinstance(spec, (Gpt2, Llama, Qwen2)):
         given |= {"bos_token_id": reader.end, "eos_token_id": reader.end}
     if isinstance(spec, T5):
         given |= {"decoder_start_token_id": reader.pad, "eos_token_id": reader.end}
@@ -72,8 +73,11 @@ def built(spec: Transformer, task: str, reader: Reader, made_for: DataShape, max
     return _finished(inner, reader, Reading(texts=made_for.texts, vocabulary=reader.vocabulary, max_length=length), made_for)
 
 
-def from_layers(folder: Path, layers: list[int], task: str, made_for: DataShape) -> tuple[LibraryNetwork, ModelConfig]:
-    """Embeddings and head of the network in `folder`, and of its blocks those in `layers` (Sanh et al. 2019, section 3)."""
+def from_layers(
+    folder: Path, layers: list[int], task: str, made_for: DataShape, arch: str | None = None
+) -> tuple[LibraryNetwork, ModelConfig]:
+    """Embeddings and head of the network in `folder`, and of its blocks those in `layers` (Sanh et al. 2019, section 3). arch:
+    `distilbert` makes one of a BERT's."""
     from transformers import AutoConfig
 
     config = ModelConfig.read(json.loads((folder / "config.json").read_text()))
@@ -92,6 +96,13 @@ def from_layers(folder: Path, layers: list[int], task: str, made_for: DataShape)
             param="student.layers",
             hint=f"Half of them: {list(range(0, count, 2))}.",
         )
+    assert config.text is not None
+    if arch == "distilbert":
+        inner = _auto(task).from_config(
+            AutoConfig.for_model(arch, **distilbert.settings(source.config, len(layers)), **_labels(config.made_for))
+        )
+        distilbert.put(of_layers(source.state_dict(), layers), inner, classifies=task == "text-classification")
+        return _finished(inner, whole.reader, config.text, config.made_for)
     fewer = AutoConfig.from_pretrained(folder, **SAFE)
     fewer.num_hidden_layers = len(layers)
     if hasattr(fewer, "num_decoder_layers"):
@@ -101,12 +112,11 @@ def from_layers(folder: Path, layers: list[int], task: str, made_for: DataShape)
     if isinstance(getattr(fewer, "layer_types", None), list):
         fewer.layer_types = [source.config.layer_types[layer] for layer in layers]
     inner = _auto(task).from_config(fewer)
-    inner.load_state_dict(_of_layers(source.state_dict(), layers))
-    assert config.text is not None
+    inner.load_state_dict(of_layers(source.state_dict(), layers))
     return _finished(inner, whole.reader, config.text, config.made_for)
 
 
-def _of_layers(weights: dict[str, torch.Tensor], layers: list[int]) -> dict[str, torch.Tensor]:
+def of_layers(weights: dict[str, torch.Tensor], layers: list[int]) -> dict[str, torch.Tensor]:
     """The weights with only these blocks, counted anew."""
     place = {layer: number for number, layer in enumerate(layers)}
     found = {}

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from contract.errors import ErrorCode, InvalidSpec
 from contract.model import ModelConfig, Reading, longest
 from distill.data.batch import Given, TokenBatch
 from distill.data.blocks import MaskedBlocks
@@ -137,6 +138,20 @@ class LibraryNetwork(TextNetwork):
             return torch.nn.functional.linear(x, head.weight[:real], bias[:real] if bias is not None else None)
 
         return Said(features, logits, real, states)
+
+
+def compute_again(network: nn.Module) -> None:
+    """In training its layers' inner values are computed again for their gradients instead of kept (Chen et al. 2016,
+    https://arxiv.org/abs/1604.06174). InvalidSpec where it has no such layers."""
+    if not (isinstance(network, LibraryNetwork) and getattr(network.inner, "supports_gradient_checkpointing", False)):
+        raise InvalidSpec(
+            "training.gradient_checkpointing: this network has no layers that could be computed again.",
+            code=ErrorCode.DOES_NOT_FIT,
+            param="training.gradient_checkpointing",
+            hint="Leave it out; training.micro_batch_size saves memory with every network.",
+        )
+    enable: Any = network.inner.gradient_checkpointing_enable
+    enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
 def logits_of(network: nn.Module, config: ModelConfig, given: Given) -> Tensor:

@@ -25,7 +25,7 @@ def student(spec: JobSpec, data: Data, inputs: Inputs) -> tuple[nn.Module, Model
         return _cut(spec, data, *load(inputs.models["student"], spec.task, made_for))
     if isinstance(spec.student, FromLayers):
         field = "teacher" if spec.student.init == "teacher" else "student.init"
-        return _cut(spec, data, *library.from_layers(inputs.models[field], spec.student.layers, spec.task, made_for))
+        return _cut(spec, data, *library.from_layers(inputs.models[field], spec.student.layers, spec.task, made_for, spec.student.arch))
     if not isinstance(data.train, TextSplit):
         network = build(spec.student, made_for.shape, len(made_for.classes))
         return network, ModelConfig.of(spec.student, spec.task, made_for, data.scaling)

@@ -24,6 +24,7 @@ MODELS = {
     "roberta": ("masked-lm", {"arch": "roberta", **TRANSFORMER}),
     "distilbert": ("masked-lm", {"arch": "distilbert", **TRANSFORMER}),
     "gpt2": ("causal-lm", {"arch": "gpt2", **TRANSFORMER}),
+    "qwen2": ("causal-lm", {"arch": "qwen2", **TRANSFORMER, "dropout": 0.0}),
     "llama": ("causal-lm", {"arch": "llama", **TRANSFORMER, "dropout": 0.0}),
     "lstm": ("causal-lm", {"arch": "lstm", "embedding": 8, "hidden": 8}),
     "gru": ("causal-lm", {"arch": "gru", "embedding": 8, "hidden": 8}),
@@ -64,7 +65,7 @@ def test_the_contract_counts_the_parameters_the_engine_builds(ran, name):
     assert count == sum(p.numel() for p in network.parameters()) == config.parameters
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama", "lstm", "gru"])
+@pytest.mark.parametrize("name", ["gpt2", "llama", "qwen2", "lstm", "gru"])
 def test_each_token_is_told_from_those_before_it_alone(ran, name):
     """Shifted by one, and blind to what comes: changing a token changes nothing that was told before it."""
     network, config, rows = rows_of(ran[name].student, TEXTS)
@@ -81,7 +82,7 @@ def test_each_token_is_told_from_those_before_it_alone(ran, name):
     assert not torch.allclose(after[5], before[5])
 
 
-@pytest.mark.parametrize("name", ["bert", "roberta", "distilbert", "gpt2", "llama"])
+@pytest.mark.parametrize("name", ["bert", "roberta", "distilbert", "gpt2", "llama", "qwen2"])
 def test_what_we_save_transformers_opens_and_says_the_same(ran, name):
     network, config, rows = rows_of(ran[name].student, TEXTS)
     given = rows.batch(torch.arange(len(rows))).given
