@@ -63,7 +63,7 @@ def builtin_shape(name: str, task: str) -> DataShape:
     builtin = BUILTINS[name]
     if TASKS[task].reads == "text":
         labelled = TASKS[task].labelled
-        return DataShape(classes=list(builtin.classes) if labelled else [], texts=1, answers="class" if labelled else task)
+        return DataShape(classes=list(builtin.classes) if labelled else [], texts=1, answers=TASKS[task].answers if labelled else task)
     return DataShape(shape=input_shape(task, builtin.shape), classes=list(builtin.classes))
 
 

@@ -32,4 +32,12 @@ BUILTINS: dict[str, Builtin] = {
         {"train": 1600, "test": 400},
         ("text-classification", "masked-lm", "causal-lm"),
     ),
+    "arguments": Builtin(
+        "arguments",
+        "1,300 docstrings of functions of the standard library, word by word: does the word name an argument of the function?",
+        (),
+        ("O", "argument"),
+        {"train": 1040, "test": 260},
+        ("token-classification",),
+    ),
 }

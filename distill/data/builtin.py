@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.data.arguments import arguments
 from distill.data.docstrings import docstrings
 
 Table = tuple[NDArray[np.generic], NDArray[np.generic]]  # features, labels
@@ -23,5 +24,5 @@ def digits() -> dict[str, Table]:
     return {name: (images[np.sort(part)], found.target[np.sort(part)]) for name, part in (("train", train), ("test", test))}
 
 
-SOURCES = {"digits": digits, "docstrings": docstrings}
+SOURCES = {"digits": digits, "docstrings": docstrings, "arguments": arguments}
 DIVIDE = {"digits": 16.0}  # the largest pixel value

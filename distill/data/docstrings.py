@@ -55,14 +55,20 @@ def _columns(rows: list[tuple[int, str, str]]) -> tuple[NDArray[np.generic], NDA
 
 
 def _texts(topic: str) -> Iterator[str]:
+    for module in modules(topic):
+        for said in _docstrings(module):
+            words = said.partition(">>>")[0].split()
+            if len(words) >= FEWEST_WORDS:
+                yield " ".join(words)[:LONGEST]
+
+
+def modules(topic: str) -> Iterator[ast.Module]:
+    """The sources of the library's modules on a topic."""
     library = Path(sysconfig.get_paths()["stdlib"])
     for name in MODULES[topic].split():
         single = library / f"{name}.py"
         for path in [single] if single.exists() else sorted((library / name).rglob("*.py")):
-            for said in _docstrings(ast.parse(path.read_bytes())):
-                words = said.partition(">>>")[0].split()
-                if len(words) >= FEWEST_WORDS:
-                    yield " ".join(words)[:LONGEST]
+            yield ast.parse(path.read_bytes())
 
 
 def _docstrings(node: ast.AST) -> Iterator[str]:
