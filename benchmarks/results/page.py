@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.results import plot, store
+from benchmarks.results import plot, texts
 from benchmarks.results.rows import Row, gains, hidden, needed, rows, training
 from benchmarks.results.store import Record
-from benchmarks.results.texts import SST2, sst2
 from benchmarks.results.words import NOT_SHOWN, interval, listed, percent, table, verdict, wrapped
 from contract.evidence import statistic
 
@@ -22,21 +21,16 @@ FEATURES = {"features-logit-mse": "`logit_mse`", "features-kl": "`kl` at T = 1"}
 
 
 def write() -> None:
-    twenty, hundred, features, texts = (
-        rows(TWENTY),
-        rows(HUNDRED),
-        rows(FEATURES),
-        rows({name: label for name, label in SST2.items() if store.read(name)}),
-    )
+    twenty, hundred, features = rows(TWENTY), rows(HUNDRED), rows(FEATURES)
     lines = [plot.Line(f"{len(row.seeds)} seeds", row.label.replace(", ", ",\n"), row.gain) for row in [*twenty, *hundred]]
     plot.gains("What the teacher added, seed by seed (MNIST, α 0.8)", lines, DOCS / "assets" / "primer.png")
-    several = [*twenty, *hundred, *features, *texts]
+    several = [*twenty, *hundred, *features, *texts.found()]
     alpha_zero, alone = needed("primer-alpha-zero"), needed("primer-alone")
     parts = [_head([*(row.record for row in several), alpha_zero, alone]), _primer(twenty), _hundred(twenty, hundred)]
     parts += [
         _reduction(*twenty[:2]),
         _features(features),
-        *([sst2(texts)] if texts else []),
+        *texts.sections(),
         _alpha_zero(alpha_zero, alone),
         _cost(several),
     ]
@@ -110,7 +104,7 @@ was decided after seeing that table.
 
 
 def _reduction(own: Row, t20: Row) -> str:
-    pairs = zip(t20.accuracy("student")["values"], own.accuracy("student")["values"], strict=True)
+    pairs = zip(t20.measured("student")["values"], own.measured("student")["values"], strict=True)
     change = statistic([right - primer for right, primer in pairs])
     found = {"helped": "the student got better", "hurt": "the student got worse", NOT_SHOWN: "no difference is shown"}[verdict(change)]
     return f"""
@@ -169,6 +163,8 @@ def _cost(jobs: Sequence[Row]) -> str:
     heads = ["job", "runs", "teacher passes", "seconds", "load before"]
     lines = []
     for job in jobs:
+        if job.record["beside"]:  # of other parts' jobs, which took turns with it
+            continue
         seconds, load = f"{job.record['seconds']:.0f}", f"{job.record['load_before']:.1f}"
         lines.append((f"`{job.name}`", len(job.record["runs"]), job.report["teacher_outputs"]["passes"], seconds, load))
     return f"""

@@ -111,4 +111,5 @@ PARTS = (
         ("teacher", "seq-kd"),
         {"ds_MESSAGES": _made(False, _messages), "ds_MESSAGES_TEST": _made(True, _messages)},
     ),
+    Part("arguments", ("teacher", "student"), {}),
 )

@@ -28,8 +28,17 @@ class Row(NamedTuple):
     def seeds(self) -> list[int]:
         return list(self.report["seeds"])
 
-    def accuracy(self, arm: str) -> Statistic:
-        return dict(self.report["arms"][arm]["metrics"]["accuracy"])
+    @property
+    def metric(self) -> str:
+        return str(self.report["metric"])
+
+    @property
+    def factor(self) -> float:
+        """Shares are told in hundredths, perplexity as it is."""
+        return 1 if self.metric == "perplexity" else 100
+
+    def measured(self, arm: str) -> Statistic:
+        return dict(self.report["arms"][arm]["metrics"][self.metric])
 
 
 def needed(name: str) -> Record:
@@ -43,24 +52,28 @@ def rows(labels: Mapping[str, str]) -> list[Row]:
     return [Row(name, label, needed(name)) for name, label in labels.items()]
 
 
+CALLED = {"accuracy": "%", "f1": "F1, %", "chrf": "chrF", "perplexity": "perplexity"}
+
+
 def gains(jobs: Sequence[Row], digits: int = 1) -> str:
-    """The table of a comparison, and one sentence for each kind of outcome in it."""
-    heads = ["objective", "alone, %", "with the teacher, %", "paired gain, points (95 %)", "deviation of gains", "seeds better", "verdict"]
-    return f"{table(heads, [_line(job, digits) for job in jobs])}\n\n{_said(jobs, digits)}"
+    """The table of a comparison, and one sentence for each kind of outcome in it. A gain is for the better, whatever is measured."""
+    called, unit = CALLED[jobs[0].metric], "" if jobs[0].factor == 1 else ", points"
+    heads = ["objective", f"alone, {called}", f"with the teacher, {called}", f"paired gain{unit} (95 %)", "deviation of gains"]
+    return f"{table([*heads, 'seeds better', 'verdict'], [_line(job, digits) for job in jobs])}\n\n{_said(jobs, digits)}"
 
 
 def _line(job: Row, digits: int) -> list[str]:
     better = sum(value > 0 for value in job.gain["values"])
-    arms = [percent(job.accuracy(arm), digits) for arm in ("control", "student")]
-    spread = f"{100 * job.gain['std']:.{digits}f}"
-    return [job.label, *arms, interval(job.gain, digits), spread, f"{better} of {len(job.seeds)}", verdict(job.gain)]
+    arms = [percent(job.measured(arm), digits, job.factor) for arm in ("control", "student")]
+    spread = f"{job.factor * job.gain['std']:.{digits}f}"
+    return [job.label, *arms, interval(job.gain, digits, job.factor), spread, f"{better} of {len(job.seeds)}", verdict(job.gain)]
 
 
 def _said(jobs: Sequence[Row], digits: int) -> str:
     forms = {"helped": "Distillation helped: {}.", "hurt": "It hurt: {}.", NOT_SHOWN: "No difference is shown: {}."}
     said = []
     for kind, form in forms.items():
-        found = [f"{job.label} ({points(job.gain['mean'], digits)})" for job in jobs if verdict(job.gain) == kind]
+        found = [f"{job.label} ({points(job.gain['mean'], digits, job.factor)})" for job in jobs if verdict(job.gain) == kind]
         if found:
             said.append(form.format(listed(found)))
     return " ".join(said)

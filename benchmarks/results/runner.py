@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def run(*parts: Part) -> None:
     load_before = os.getloadavg()[0]
     with running(slots=store.SLOTS) as (client, _), ThreadPoolExecutor(len(plans)) as pool:
         about = {"load_before": load_before, "beside": [found.part.name for found in plans]}
-        for done in [pool.submit(_run, client, found, about) for found in plans]:
+        for done in as_completed([pool.submit(_run, client, found, about) for found in plans]):
             done.result()
 
 
@@ -62,8 +62,8 @@ def _run(client: Client, found: Plan, about: Record) -> None:
             )
 
 
-def _uploaded(client: Client, files: Mapping[str, Path]) -> tuple[dict[str, str], Record]:
-    """The id of each placeholder, and what the first dataset is."""
+def _uploaded(client: Client, files: Mapping[str, Path]) -> tuple[dict[str, str], Record | None]:
+    """The id of each placeholder, and what the first dataset is, where there is one."""
     ids, about = {}, None
     for placeholder, path in files.items():
         if placeholder.startswith("mdl_"):
@@ -73,7 +73,6 @@ def _uploaded(client: Client, files: Mapping[str, Path]) -> tuple[dict[str, str]
         ids[placeholder] = view.id
         rows = {name: split.rows for name, split in view.splits.items()}
         about = about or {"sha256": view.sha256, "rows": rows, "classes": view.classes}
-    assert about is not None
     return ids, about
 
 

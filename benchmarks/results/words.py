@@ -15,19 +15,19 @@ def verdict(gain: Statistic) -> str:
     return "helped" if low > 0 else "hurt" if high < 0 else NOT_SHOWN
 
 
-def points(share: float, digits: int = 1) -> str:
-    """A difference of shares in points of a hundred."""
-    return f"{100 * share:+.{digits}f}".replace("-", "−")
+def points(share: float, digits: int = 1, factor: float = 100) -> str:
+    """A difference of shares in points of a hundred; with factor 1 of what is no share."""
+    return f"{factor * share:+.{digits}f}".replace("-", "−")
 
 
-def interval(gain: Statistic, digits: int = 1) -> str:
-    mean, low, high = (points(share, digits) for share in (gain["mean"], *gain["ci95"]))
+def interval(gain: Statistic, digits: int = 1, factor: float = 100) -> str:
+    mean, low, high = (points(share, digits, factor) for share in (gain["mean"], *gain["ci95"]))
     return f"{mean} ({low} to {high})"
 
 
-def percent(found: Statistic, digits: int = 1) -> str:
-    spread = f" ± {100 * found['std']:.{digits}f}" if len(found["values"]) > 1 else ""
-    return f"{100 * found['mean']:.{digits}f}{spread}"
+def percent(found: Statistic, digits: int = 1, factor: float = 100) -> str:
+    spread = f" ± {factor * found['std']:.{digits}f}" if len(found["values"]) > 1 else ""
+    return f"{factor * found['mean']:.{digits}f}{spread}"
 
 
 def listed(words: Sequence[str]) -> str:
