@@ -24,7 +24,7 @@ from distill.data import Data, Rows, TextSplit, load
 from distill.data.augment import augmented
 from distill.data.tokens import Tokens, bucketed
 from distill.device import autocast, derived_seed, fingerprint, in_bf16, pick_device
-from distill.errors import CheckpointInvalidError, diverged, out_of_memory
+from distill.errors import CheckpointInvalidError, diverged, memory_needed, out_of_memory
 from distill.inputs import Inputs
 from distill.networks import LibraryNetwork, compute_again, digest, load_config, rows_for, said_of, student
 from distill.objectives import Counts, Objective
@@ -225,7 +225,10 @@ class _Loop:
         try:
             return self._gradients(index)
         except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error) or self.shrunk or self.micro == 1:
+            if not out_of_memory(error):
+                raise
+            if self.shrunk or self.micro == 1:
+                error.add_note(memory_needed(self.state.optimizer, self.micro))
                 raise
         self.shrunk, self.micro = True, max(1, self.micro // 4)
         self.emit(

@@ -74,8 +74,9 @@ def _run(order: Order, emit: Emit, stop: threading.Event) -> RunEvent:
         return Failed(error=error.body())
     except Exception as error:  # noqa: BLE001 - a bug or a broken machine: say so, count it as a crash
         if out_of_memory(error):
+            told = "; ".join([str(error)[:300], *getattr(error, "__notes__", ())])
             hint = "Use a smaller training.micro_batch_size, shorter texts (data.max_length) or a smaller student."
-            return Failed(error=ErrorBody(code=ErrorCode.OUT_OF_MEMORY, message=f"Memory ran out: {str(error)[:300]}", hint=hint))
+            return Failed(error=ErrorBody(code=ErrorCode.OUT_OF_MEMORY, message=f"Memory ran out: {told}", hint=hint))
         emit(LogLine(level="error", message=traceback.format_exc(limit=-8)))
         body = ErrorBody(code=ErrorCode.INTERNAL_ERROR, message=f"{type(error).__name__}: {error}")
         return Failed(error=body, retryable=True)

@@ -1,6 +1,7 @@
 """Masked and causal language models: what they are asked for, that no piece or part of a step changes the loss, what is refused."""
 
 import math
+import re
 
 import engine_texts
 import pytest
@@ -327,5 +328,8 @@ def test_memory_that_is_not_there_for_a_quarter_either_is_an_error(engine, file,
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(loop, "said_of", never)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(torch.OutOfMemoryError) as raised:
         engine.run(language(file, "gpt2"))
+    (note,) = raised.value.__notes__
+    said = re.fullmatch(r"weights, gradients and moments take 0 MB, and 4 rows at a time did not fit beside them", note)
+    assert said, note
