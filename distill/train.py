@@ -239,7 +239,7 @@ class _Loop:
             )
         )
         self.state.optimizer.zero_grad(set_to_none=True)
-        return self._gradients(index)
+        return self._gradients_in_memory(index)
 
     def _gradients(self, index: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Of the loss over the rows `index`, part by part where `micro_batch_size` says so; every part counts for its share of the rows
