@@ -16,8 +16,8 @@ from api.form_fields import Fields, shown
 from api.idempotency import Created
 from api.multipart import Form, Part
 from api.paging import refused
+from contract.columns import TAGS
 from contract.errors import InvalidData, InvalidSpec
-from contract.fit import TAGS
 from contract.wire import PreviewView
 from models.blobs import Blobs
 from models.dataset import Dataset

@@ -15,9 +15,9 @@ from api.multipart import Form, Part
 from api.safetensors import invalid, read_header
 from contract.document import parse_mapping
 from contract.errors import ErrorCode, InvalidData, Refused
-from contract.fit import input_shape
 from contract.model import CONFIG, INDEX, TEXTS, TOKENIZERS, WEIGHTS, ModelConfig, belongs, holds_weights
 from contract.registry import TASKS
+from contract.shapes import input_shape
 from models.ids import new_id
 from models.results import Model
 

@@ -7,10 +7,11 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from api import lookup
+from contract.columns import Column, choose_columns, test_split
 from contract.errors import ErrorCode, InvalidSpec, NotFound
-from contract.fit import Column, DataShape, builtin_shape, choose_columns, test_split
 from contract.model import ModelConfig
 from contract.registry import BUILTINS, TASKS
+from contract.shapes import DataShape, builtin_shape
 from contract.spec import Columns, JobKind, JobSpec, ModelRef, Source
 from contract.status import JobStatus
 from models.dataset import Dataset

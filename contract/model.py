@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from contract.fit import DataShape
 from contract.registry import TASKS, Architecture
 from contract.registry.losses import LANGUAGE
+from contract.shapes import DataShape
 
 _ARCHITECTURE: TypeAdapter[Architecture] = TypeAdapter(Architecture)
 OURS = "potstill"

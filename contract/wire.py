@@ -5,8 +5,8 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field, PlainSerializer
 
+from contract.columns import Column
 from contract.errors import ErrorBody, FieldError
-from contract.fit import Column
 from contract.status import JobStatus, Phase
 
 

@@ -5,8 +5,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from contract.columns import LABELS, Column
 from contract.errors import InvalidData
-from contract.fit import LABELS, Column
 from datafiles.labels import class_names, holds_lists
 from datafiles.refusal import refuse, shown
 

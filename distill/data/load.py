@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 import datafiles
+from contract.columns import choose_columns, test_split
 from contract.errors import InvalidData, InvalidSpec
-from contract.fit import DataShape, builtin_shape, choose_columns, input_shape, test_split
 from contract.model import Scaling
 from contract.registry import BUILTINS, TASKS
+from contract.shapes import DataShape, builtin_shape, input_shape
 from contract.spec import JobSpec, Source
 from distill.data import builtin, texts
 from distill.data.rows import Split, TextSplit
@@ -24,7 +25,7 @@ Array = NDArray[np.generic]
 
 
 class Found(NamedTuple):
-    """The columns of a split: what rows show, texts as a tuple of columns; the names of what is to be told; and how (contract.fit)."""
+    """The columns of a split: what rows show, texts as a tuple of columns; the names of what is to be told; and how (contract.columns)."""
 
     features: Array | tuple[Array, ...]
     names: Array

@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from contract.errors import ErrorCode, JobError
-from contract.fit import DataShape
 from contract.model import ModelConfig
+from contract.shapes import DataShape
 from distill.networks import library
 from distill.networks.build import build
 from distill.networks.reader import Reader

@@ -132,7 +132,7 @@ def _wait_for_api(client: "Client", process: "subprocess.Popen[bytes]", log: Pat
 
 def _network(job: "Job") -> str:
     from contract.check import parse_spec
-    from contract.fit import builtin_shape
+    from contract.shapes import builtin_shape
 
     spec = parse_spec(job.view.resolved_spec)
     assert spec.described is not None and spec.data.train.dataset is not None

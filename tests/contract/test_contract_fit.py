@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.check import parse_spec
+from contract.columns import Column, choose_columns
 from contract.errors import InvalidSpec
-from contract.fit import MAX_PARAMETERS, Column, DataShape, builtin_shape, check_fit, choose_columns, input_shape
+from contract.fit import MAX_PARAMETERS, check_fit
 from contract.model import ModelConfig, Scaling
 from contract.registry import BUILTINS, Cnn, Logistic, Mlp
+from contract.shapes import DataShape, builtin_shape, input_shape
 from contract.spec import Columns
 
 IMAGES, TABLES = "image-classification", "tabular-classification"

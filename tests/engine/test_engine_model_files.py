@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from contract.errors import ErrorCode, InvalidSpec, JobError, PotstillError
-from contract.fit import DataShape
 from contract.model import ModelConfig, Scaling
 from contract.registry import Cnn, Logistic, Mlp, Resnet
+from contract.shapes import DataShape
 from distill.networks import build, count_parameters, load, save
 
 share = st.sampled_from([0.0, 0.25])

@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from contract.check import parse_spec
 from contract.errors import InvalidSpec, JobError
-from contract.fit import DataShape
+from contract.shapes import DataShape
 from distill.data import load as load_rows
 from distill.data.rows import TextSplit
 from distill.data.tokens import WINDOW, bucketed
