@@ -34,7 +34,7 @@ BUILTINS: dict[str, Builtin] = {
     ),
     "arguments": Builtin(
         "arguments",
-        "1,300 docstrings of functions of the standard library, word by word: does the word name an argument of the function?",
+        "1,300 docstrings of functions of the standard library, word by word, and which words name an argument of their function.",
         (),
         ("O", "argument"),
         {"train": 1040, "test": 260},
