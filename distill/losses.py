@@ -52,6 +52,16 @@ def reverse_kl(z_s: Tensor, z_t: Tensor, temperature: float) -> Tensor:
     return kl(z_t, z_s, temperature)
 
 
+def skew_kl(z_s: Tensor, z_t: Tensor, skew: float, temperature: float) -> Tensor:
+    """T² · KL(p_t ‖ λ·p_t + (1 − λ)·p_s), λ being `skew` (Ko et al. 2024, https://arxiv.org/abs/2402.03898)."""
+    if skew == 0:
+        return kl(z_s, z_t, temperature)
+    log_p_s = F.log_softmax(z_s.float() / temperature, dim=-1)
+    log_p_t = F.log_softmax(z_t.float() / temperature, dim=-1)
+    log_m = torch.logaddexp(log_p_t + log(skew), log_p_s + log1p(-skew))
+    return temperature**2 * (log_p_t.exp() * (log_p_t - log_m)).sum(dim=-1).mean()
+
+
 def jsd(z_s: Tensor, z_t: Tensor, beta: float, temperature: float) -> Tensor:
     """β·KL(p_t ‖ m) + (1 − β)·KL(p_s ‖ m) with m = β·p_t + (1 − β)·p_s (Agarwal et al. 2023, https://arxiv.org/abs/2306.13649)."""
     log_p_s = F.log_softmax(z_s.float() / temperature, dim=-1)

@@ -82,6 +82,7 @@ TERMS: dict[type, Callable[[Any, Batch], Tensor]] = {
     registry.Kl: lambda term, b: losses.kl(b.z_s, _teacher(b), term.temperature),
     registry.ReverseKl: lambda term, b: losses.reverse_kl(b.z_s, _teacher(b), term.temperature),
     registry.Jsd: lambda term, b: losses.jsd(b.z_s, _teacher(b), term.beta, term.temperature),
+    registry.SkewKl: lambda term, b: losses.skew_kl(b.z_s, _teacher(b), term.skew, term.temperature),
     registry.SoftCrossEntropy: lambda term, b: losses.soft_cross_entropy(b.z_s, _teacher(b), term.temperature, term.t_squared),
     registry.LogitMse: lambda term, b: losses.logit_mse(b.z_s, _teacher(b)),
     registry.CrossEntropy: _labelled,
@@ -108,10 +109,6 @@ class Objective(nn.Module):
         for name, term in zip(self.names, self.terms, strict=True):
             if isinstance(term, registry.HiddenMse) and widths is not None and widths[0] != widths[1]:
                 self.projections[name] = nn.Linear(*widths, bias=False)
-
-    @property
-    def needs_teacher(self) -> bool:
-        return any(term.NEEDS_TEACHER for term in self.terms)
 
     @property
     def sees_hidden(self) -> bool:

@@ -14,12 +14,12 @@ from contract.status import Phase
 from distill import cache
 from distill.data import Rows, TextSplit
 from distill.data.batch import TokenBatch
-from distill.device import derived_seed
 from distill.networks.reading import LibraryNetwork
 from distill.teacher import Teacher
 
 BATCH = 32
 MEASURED = 2000  # rows whose texts are written at the end
+RESAMPLES = 1000
 
 
 def texts(network: nn.Module, rows: Rows, most: int | None = None) -> list[str]:
@@ -46,21 +46,10 @@ def nearness(said: list[str], targets: list[str]) -> dict[str, Statistic]:
 
     found = {}
     for name, metric in (("chrf", sacrebleu.CHRF()), ("bleu", sacrebleu.BLEU())):
-        value = metric.corpus_score(said, [targets]).score / 100
-        found[name] = statistic([value], _interval(metric, said, targets))
+        score: Any = metric.corpus_score(said, [targets], n_bootstrap=RESAMPLES)
+        value, middle, half = (float(part) / 100 for part in (score.score, score._mean, score._ci))
+        found[name] = statistic([value], (max(0.0, middle - half), middle + half))
     return found
-
-
-def _interval(metric: Any, said: list[str], targets: list[str], resamples: int = 200) -> tuple[float, float]:
-    import numpy as np
-
-    draw = np.random.default_rng(derived_seed("bootstrap"))
-    values = []
-    for _ in range(resamples):
-        rows = draw.integers(0, len(said), len(said))
-        values.append(metric.corpus_score([said[i] for i in rows], [[targets[i] for i in rows]]).score / 100)
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)
 
 
 @dataclass(frozen=True)

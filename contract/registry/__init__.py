@@ -18,6 +18,7 @@ from contract.registry.losses import (
     LogitMse,
     Mlm,
     ReverseKl,
+    SkewKl,
     SoftCrossEntropy,
     Term,
 )  # fmt: skip
@@ -61,6 +62,7 @@ __all__ = [
     "ReverseKl",
     "Roberta",
     "SeqKd",
+    "SkewKl",
     "SoftCrossEntropy",
     "TangBilstm",
     "Task",

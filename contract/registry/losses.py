@@ -99,6 +99,17 @@ class Jsd(_Term):
     temperature: Temperature = 1.0
 
 
+class SkewKl(_Term):
+    ABOUT: ClassVar = About(
+        "kl to a mixture of the student with a little of the teacher, which keeps gradients small where the student is far off.",
+        "T² · Σ_c p_t(c) · (log p_t(c) − log(λ·p_t(c) + (1 − λ)·p_s(c))), mean over rows",
+        "Ko et al. 2024 (DistiLLM), https://arxiv.org/abs/2402.03898",
+    )
+    loss: Literal["skew_kl"] = "skew_kl"
+    skew: float = Field(default=0.1, ge=0, lt=1, description="λ, the teacher's share of the mixture; at 0 it is kl.")
+    temperature: Temperature = 1.0
+
+
 LANGUAGE = ("masked-lm", "causal-lm", "seq2seq")
 
 
@@ -124,7 +135,7 @@ class HiddenMse(_Term):
     loss: Literal["hidden_mse"] = "hidden_mse"
 
 
-LOSSES: tuple[type[_Term], ...] = (Kl, ReverseKl, Jsd, SoftCrossEntropy, LogitMse, CrossEntropy, Mlm, Clm, Cosine, HiddenMse)
+LOSSES: tuple[type[_Term], ...] = (Kl, ReverseKl, Jsd, SkewKl, SoftCrossEntropy, LogitMse, CrossEntropy, Mlm, Clm, Cosine, HiddenMse)
 Term = Annotated[
-    Kl | ReverseKl | Jsd | SoftCrossEntropy | LogitMse | CrossEntropy | Mlm | Clm | Cosine | HiddenMse, Field(discriminator="loss")
+    Kl | ReverseKl | Jsd | SkewKl | SoftCrossEntropy | LogitMse | CrossEntropy | Mlm | Clm | Cosine | HiddenMse, Field(discriminator="loss")
 ]

@@ -12,7 +12,7 @@ from distill.data.rows import TextSplit
 
 
 def split(columns: tuple[list[Any], ...], names: NDArray[Any], answers: str, classes: list[str], where: str) -> TextSplit:
-    """columns: one or two of texts, or one of lists of words; names: the column with the answers; answers: see contract.shapes.DataShape."""
+    """columns: one or two of texts, or one of lists of words; names: what is to be told; answers: see DataShape."""
     nothing = torch.zeros(len(names), dtype=torch.int64)
     if answers == "tags":
         tags = datafiles.encode_lists(names, classes, where)

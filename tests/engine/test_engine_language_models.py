@@ -12,7 +12,7 @@ from engine_texts import TRANSFORMER, write_texts
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from contract.errors import InvalidSpec
-from contract.registry import Clm, Cosine, CrossEntropy, HiddenMse, Jsd, Kl, Mlm, ReverseKl
+from contract.registry import Clm, Cosine, CrossEntropy, HiddenMse, Jsd, Kl, Mlm, ReverseKl, SkewKl
 from distill import objectives
 from distill.data.batch import IGNORED
 from distill.data.rows import TextSplit
@@ -140,13 +140,15 @@ def reference(term, z_s, z_t, y):
             found.append(term.temperature**2 * (p_t * (p_t / p_s).log()).sum())
         elif isinstance(term, ReverseKl):
             found.append(term.temperature**2 * (p_s * (p_s / p_t).log()).sum())
+        elif isinstance(term, SkewKl):
+            found.append(term.temperature**2 * (p_t * (p_t / (term.skew * p_t + (1 - term.skew) * p_s)).log()).sum())
         else:
             m = term.beta * p_t + (1 - term.beta) * p_s
             found.append(term.beta * (p_t * (p_t / m).log()).sum() + (1 - term.beta) * (p_s * (p_s / m).log()).sum())
     return torch.stack(found).mean()
 
 
-TERMS = [Kl(temperature=2.0), ReverseKl(temperature=1.5), Jsd(beta=0.3, temperature=2.0), Mlm(), Clm()]
+TERMS = [Kl(temperature=2.0), ReverseKl(temperature=1.5), Jsd(beta=0.3, temperature=2.0), SkewKl(skew=0.2, temperature=2.0), Mlm(), Clm()]
 
 
 @pytest.mark.parametrize("term", TERMS, ids=[term.loss for term in TERMS])
@@ -171,6 +173,14 @@ def test_no_piece_changes_a_term_or_its_gradient(monkeypatch, term, piece):
     assert parts[0].item() == pytest.approx(expected.item(), rel=1e-5)
     for mine, right in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine.grad.double(), right.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_a_skew_of_nothing_is_kl_and_any_bounds_it():
+    z_s, z_t = 50 * torch.randn(6, 5), 50 * torch.randn(6, 5)
+    said = Said.of(z_s), torch.zeros(6, dtype=torch.int64), Said.of(z_t)
+    _, (plain, none, some) = Objective([Kl(temperature=1.0), SkewKl(skew=0.0), SkewKl(skew=0.1)])(*said)
+    assert none.item() == plain.item() > 20
+    assert 0 < some.item() <= math.log(10) + 1e-6
 
 
 def test_a_piece_in_which_nothing_is_counted_counts_nothing(monkeypatch):

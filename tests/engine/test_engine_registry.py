@@ -67,8 +67,6 @@ def test_a_loss_that_says_it_needs_a_teacher_does(loss):
     """NEEDS_TEACHER decides which specs are refused; a wrong one would train on nothing."""
     with pytest.raises(AssertionError):
         Objective([loss()])(Said.of(torch.zeros(1, 2)), torch.tensor([0]), None)
-    assert Objective([loss()]).needs_teacher
-    assert not Objective([CrossEntropy()]).needs_teacher
 
 
 def counts(architecture, shape, classes):

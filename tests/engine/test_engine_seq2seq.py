@@ -202,6 +202,11 @@ def test_texts_that_are_alike_are_near():
     found = nearness(["a red house", "two"], ["a red house", "two"])
     assert found["chrf"]["mean"] == pytest.approx(1) and found["chrf"]["ci95"] == pytest.approx([1, 1])
     assert nearness(["x"], ["a red house"])["chrf"]["mean"] < 0.1
+    some = nearness(["a red house", "two", "tree", "the sea"], ["a red horse", "two", "three", "the lake"])
+    json.dumps(some)
+    for figure in some.values():
+        assert figure["ci95"][0] <= figure["mean"] <= figure["ci95"][1]
+    assert some["chrf"]["ci95"][0] < some["chrf"]["ci95"][1] < 1
 
 
 @pytest.mark.parametrize(
