@@ -61,7 +61,7 @@ class _Found(typing.NamedTuple):
 
 def _one(details: ErrorDetails, model: type[BaseModel], value: Any) -> _Found:
     kind, context = details["type"], details.get("ctx", {})
-    place = _place(details["loc"], value)
+    place = _place(details["loc"], value, missing=kind == "missing")
     if kind == "rule":
         return _Found(place + tuple(context["at"]), context["said"], context["code"], None)
     if kind == "extra_forbidden":
@@ -82,16 +82,16 @@ def _one(details: ErrorDetails, model: type[BaseModel], value: Any) -> _Found:
     return _Found(place, f"{message} (given: {_short(details['input'])})", ErrorCode.INVALID_SPEC, None)
 
 
-def _place(loc: Place, value: Any) -> Place:
-    """pydantic's location without the names of union branches: only what stands in the document."""
+def _place(loc: Place, value: Any, missing: bool) -> Place:
+    """pydantic's location without the names of union branches: only what stands in the document, or is missing there."""
     place: list[str | int] = []
     for i, part in enumerate(loc):
         inside = isinstance(value, dict) and part in value
         if inside or (isinstance(part, int) and isinstance(value, list | tuple) and part < len(value)):
             place.append(part)
             value = value[part]
-        elif i == len(loc) - 1 and isinstance(value, dict) and part not in ("described", "trained"):
-            place.append(part)  # a missing field
+        elif missing and i == len(loc) - 1:
+            place.append(part)
     return tuple(place)
 
 

@@ -77,9 +77,9 @@ class JobSpec(Sent):
 
     @property
     def terms(self) -> list[Term]:
-        """The objective, recipes expanded; terms of weight zero do not count."""
+        """The objective, recipes expanded; terms that never weigh anything do not count."""
         if self.objective is not None:
-            return [term for term in self.objective if term.weight > 0]
+            return [term for term in self.objective if term.counts]
         if self.recipe is not None:
             return self.recipe.expand()
         return Hinton().expand() if self.kind is JobKind.DISTILL else [CrossEntropy()]
@@ -112,7 +112,7 @@ class JobSpec(Sent):
             "kind": JobKind.TRAIN,
             "teacher": None,
             "recipe": None,
-            "objective": [hard.model_copy(update={"weight": 1.0})],
+            "objective": [hard.model_copy(update={"weight": 1.0, "anneal": None})],
             "teacher_outputs": "auto",
             "teacher_top_k": None,
         }

@@ -114,8 +114,12 @@ class Objective(nn.Module):
     def sees_hidden(self) -> bool:
         return any(term.SEES == "hidden" for term in self.terms)
 
-    def forward(self, student: Said, y: Tensor, teacher: Said | None, counts: Counts | None = None) -> tuple[Tensor, list[Tensor]]:
-        """Of a part of a step: its terms' shares of the step's means, added up. counts: of the whole step, when this is not all of it."""
+    def forward(
+        self, student: Said, y: Tensor, teacher: Said | None, counts: Counts | None = None, share: float = 0.0
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Of a part of a step: its terms' shares of the step's means, added up. counts: of the whole step, when this is not all of it;
+        share: of all steps that are done, for terms that change on the way."""
+        terms = [term.at(share) for term in self.terms]
         counts = counts or Counts(len(y), int((y != IGNORED).sum()))
         rows = max(1, PIECE // student.classes)
         found = self._hidden(student, teacher, counts)
@@ -127,23 +131,23 @@ class Objective(nn.Module):
             def work(features: Tensor, labels: Tensor, of_teacher: Tensor | None) -> list[Tensor | None]:
                 with torch.no_grad():
                     known = teacher.head(of_teacher) if teacher is not None and of_teacher is not None else None
-                return self._logits(Batch(student.head(features), labels, known), counts)
+                return self._logits(terms, Batch(student.head(features), labels, known), counts)
 
             # The logits of a piece are computed again for its gradient rather than kept.
             parts = work(*given) if len(y) <= rows else checkpoint(work, *given, use_reentrant=False)
             found = [a if b is None else b if a is None else a + b for a, b in zip(found, parts, strict=True)]
         whole = [part if part is not None else student.features.sum() * 0 for part in found]
-        total = whole[0] * self.terms[0].weight
-        for term, part in zip(self.terms[1:], whole[1:], strict=True):
+        total = whole[0] * terms[0].weight
+        for term, part in zip(terms[1:], whole[1:], strict=True):
             total = total + term.weight * part
         return total, [part.detach() for part in whole]
 
-    def _logits(self, batch: Batch, counts: Counts) -> list[Tensor | None]:
+    def _logits(self, terms: Sequence[Term], batch: Batch, counts: Counts) -> list[Tensor | None]:
         """Each term's share; None for those that see hidden states, and where nothing has a label."""
         named = batch.y != IGNORED
         only = batch if counts.labelled == counts.all else Batch(batch.z_s[named], batch.y[named], None)
         found: list[Tensor | None] = []
-        for term in self.terms:
+        for term in terms:
             if term.SEES == "hidden":
                 found.append(None)
                 continue

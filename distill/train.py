@@ -246,6 +246,7 @@ class _Loop:
         or tokens of all. The loss, and each term before its weight."""
         batches = [(part, self.rows.batch(part)) for part in torch.split(index, self.micro)]
         counts = Counts.of([batch for _, batch in batches])
+        share = self.state.progress.step / max(1, self.total_steps - 1)
         sums: list[Tensor] = []
         for part, batch in batches:
             given = batch.given
@@ -254,7 +255,7 @@ class _Loop:
             with autocast(self.device, self.bf16):
                 said = said_of(self.state.network, self.config, given, self.objective.sees_hidden)
                 of_teacher = self.soft.of(part, given) if self.soft is not None else None
-                total, parts = self.objective(said, batch.labels, of_teacher, counts)
+                total, parts = self.objective(said, batch.labels, of_teacher, counts, share)
             total.backward()
             found = [total.detach(), *parts]
             sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found

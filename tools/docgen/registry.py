@@ -6,8 +6,10 @@ from typing import Any
 import datafiles
 from contract.base import Choice
 from contract.registry import ARCHITECTURES, BUILTINS, LOSSES, RECIPES, TASKS
+from contract.registry.losses import Anneal
 from docgen.text import code, in_words, table
 
+SAME = "As beside it, at the end; not said, it stays."
 INTRO = """# What can be asked for
 
 A spec names what stands here, never an import path. The service tells the same under `GET /v1/tasks`, `/v1/architectures`,
@@ -38,6 +40,7 @@ def page() -> str:
             _tasks(),
             *_choices("Architectures", "architecture", "Networks that `student` can describe.", ARCHITECTURES),
             *_choices("Losses", "loss", "Terms of an `objective`. Each is computed in float32.", LOSSES),
+            _anneal(),
             *_choices("Recipes", "recipe", "A recipe is nothing but its expansion into terms.", RECIPES),
             _builtins(),
             _formats(),
@@ -72,6 +75,21 @@ def _choice(kind: str, entry: dict[str, Any]) -> str:
     ]
     said.append(table(["parameter", "type", "default", "meaning"], rows) if rows else "No parameters.")
     return "\n\n".join(said)
+
+
+def _anneal() -> str:
+    schema = Anneal.model_json_schema()
+    rows = [
+        (f"`{name}`", in_words(part, {}), code(part.get("default")), Anneal.model_fields[name].description or SAME)
+        for name, part in schema["properties"].items()
+    ]
+    told = " ".join((Anneal.__doc__ or "").split())
+    example = """```yaml
+objective:
+  - {loss: kl, temperature: 4, weight: 1, anneal: {weight: 0}}
+  - {loss: cross_entropy, weight: 0, anneal: {weight: 1}}
+```"""
+    return "\n\n".join(["### `anneal`, of every loss", told, example, table(["field", "type", "default", "meaning"], rows)])
 
 
 def _builtins() -> str:
