@@ -21,7 +21,7 @@ UNKNOWN = [
     (put(DISTILL, "recipe", {"name": "logit_mse"}), "recipe.temperature", "Known here: alpha, name"),
     (put(DISTILL, "objective", [{"loss": "kl"}]), "objective.0.wieght", "`weight`"),
     (put(DISTILL, "objective", [{"loss": "kl"}, {"loss": "cross_entropy"}]), "objective.1.label_smothing", "`label_smoothing`"),
-    (put(DISTILL, "objective", [{"loss": "logit_mse"}]), "objective.0.temperature", "Known here: loss, weight"),
+    (put(DISTILL, "objective", [{"loss": "logit_mse"}]), "objective.0.temperature", "Known here: anneal, loss, weight"),
     (TRAIN, "training.epohcs", "`epochs`"),
     (TRAIN, "training.lr", "Known here: "),
     (TRAIN, "training.optimizer.learning_rate", "Known here: lr, momentum, name, weight_decay"),
