@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from contract.base import Metadata, Sent
 from contract.networks import FromLayers, ModelRef, NewTokenizer, Student, Tokenizer
-from contract.registry import ARCHITECTURES, TASKS, Architecture, CrossEntropy, Hinton, Recipe, TaskName, Term
+from contract.registry import ARCHITECTURES, TASKS, Architecture, CrossEntropy, Hinton, LogitMse, Recipe, TaskName, Term
 from contract.rules import SpecRule, conflicting, wrong
 from contract.sources import Columns, Data, Source
 from contract.training import Evaluation, Optimizer, Schedule, Training
@@ -251,6 +251,14 @@ def _losses_of_the_task(spec: JobSpec) -> None:
         raise wrong("masks are new in every epoch, so the teacher must see them live; leave this out", at=("teacher_outputs",))
     if spec.teacher_outputs == "cached" and any(term.SEES == "hidden" for term in spec.terms):
         raise wrong("a term compares hidden states, which are not kept; leave this out", at=("teacher_outputs",))
+    for i, term in enumerate(spec.terms):
+        if spec.teacher_outputs == "cached" and spec.task == "causal-lm" and term.NEEDS_TEACHER:
+            if isinstance(term, LogitMse):
+                raise wrong("of kept tokens only probabilities are known; use kl, or teacher_outputs: live", at=("objective", i, "loss"))
+            if term.anneal is not None and term.anneal.temperature is not None:
+                raise wrong(
+                    "outputs are kept for temperatures that stay; use teacher_outputs: live", at=("objective", i, "anneal", "temperature")
+                )
     if spec.teacher_top_k is not None and (spec.task, spec.teacher_outputs) != ("causal-lm", "cached"):
         raise wrong("this goes with causal-lm and `teacher_outputs: cached`; leave it out", at=("teacher_top_k",))
     for name, source in spec.sources().items():

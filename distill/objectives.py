@@ -23,12 +23,16 @@ PIECE = 2**24  # logits that stand in memory at once: 64 MiB in float32
 
 @dataclass(frozen=True)
 class Said:
-    """What a network says of a batch: `head` makes logits [N, C] of `features` [N, F]; hidden [N, H] are its last hidden states."""
+    """What a network says of a batch: `head` makes logits [N, C] of `features` [N, F]; hidden [N, H] are its last hidden states.
+
+    beside: of a teacher of whom only a part was kept, its logits (features, z_s, T) whose softmax at T is what is known of it, and for
+    all else what the student itself says: of what nobody knows, nothing is taught."""
 
     features: Tensor
     head: Callable[[Tensor], Tensor]
     classes: int
     hidden: Tensor | None = None
+    beside: Callable[[Tensor, Tensor, float], Tensor] | None = None
 
     @classmethod
     def of(cls, logits: Tensor, several: bool = False) -> "Said":
@@ -49,11 +53,11 @@ def pairs(logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Batch:
-    """What terms look at: student logits [N, C], labels [N], teacher logits [N, C] (None without a teacher)."""
+    """What terms look at: student logits [N, C], labels [N], and the teacher's logits [N, C] for a temperature."""
 
     z_s: Tensor
     y: Tensor
-    z_t: Tensor | None
+    teacher: Callable[[float], Tensor]
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,8 @@ class Counts:
         return cls(sum(every), sum(n if b.counted is None else b.counted for n, b in zip(every, batches, strict=True)))
 
 
-def _teacher(batch: Batch) -> Tensor:
-    assert batch.z_t is not None, "the spec checks that a term with a teacher has one"
-    return batch.z_t
+def _nobody(_temperature: float) -> Tensor:
+    raise AssertionError("the spec checks that a term with a teacher has one")
 
 
 def _labelled(term: registry.CrossEntropy, b: Batch) -> Tensor:
@@ -79,12 +82,14 @@ def _labelled(term: registry.CrossEntropy, b: Batch) -> Tensor:
 
 
 TERMS: dict[type, Callable[[Any, Batch], Tensor]] = {
-    registry.Kl: lambda term, b: losses.kl(b.z_s, _teacher(b), term.temperature),
-    registry.ReverseKl: lambda term, b: losses.reverse_kl(b.z_s, _teacher(b), term.temperature),
-    registry.Jsd: lambda term, b: losses.jsd(b.z_s, _teacher(b), term.beta, term.temperature),
-    registry.SkewKl: lambda term, b: losses.skew_kl(b.z_s, _teacher(b), term.skew, term.temperature),
-    registry.SoftCrossEntropy: lambda term, b: losses.soft_cross_entropy(b.z_s, _teacher(b), term.temperature, term.t_squared),
-    registry.LogitMse: lambda term, b: losses.logit_mse(b.z_s, _teacher(b)),
+    registry.Kl: lambda term, b: losses.kl(b.z_s, b.teacher(term.temperature), term.temperature),
+    registry.ReverseKl: lambda term, b: losses.reverse_kl(b.z_s, b.teacher(term.temperature), term.temperature),
+    registry.Jsd: lambda term, b: losses.jsd(b.z_s, b.teacher(term.temperature), term.beta, term.temperature),
+    registry.SkewKl: lambda term, b: losses.skew_kl(b.z_s, b.teacher(term.temperature), term.skew, term.temperature),
+    registry.SoftCrossEntropy: lambda term, b: losses.soft_cross_entropy(
+        b.z_s, b.teacher(term.temperature), term.temperature, term.t_squared
+    ),
+    registry.LogitMse: lambda term, b: losses.logit_mse(b.z_s, b.teacher(1.0)),
     registry.CrossEntropy: _labelled,
     registry.Mlm: _labelled,
     registry.Clm: _labelled,
@@ -129,9 +134,9 @@ class Objective(nn.Module):
             given = (student.features[piece], y[piece], z_t)
 
             def work(features: Tensor, labels: Tensor, of_teacher: Tensor | None) -> list[Tensor | None]:
-                with torch.no_grad():
-                    known = teacher.head(of_teacher) if teacher is not None and of_teacher is not None else None
-                return self._logits(terms, Batch(student.head(features), labels, known), counts)
+                z_s = student.head(features)
+                known = _nobody if teacher is None or of_teacher is None else _known(teacher, of_teacher, z_s.detach())
+                return self._logits(terms, Batch(z_s, labels, known), counts)
 
             # The logits of a piece are computed again for its gradient rather than kept.
             parts = work(*given) if len(y) <= rows else checkpoint(work, *given, use_reentrant=False)
@@ -145,7 +150,7 @@ class Objective(nn.Module):
     def _logits(self, terms: Sequence[Term], batch: Batch, counts: Counts) -> list[Tensor | None]:
         """Each term's share; None for those that see hidden states, and where nothing has a label."""
         named = batch.y != IGNORED
-        only = batch if counts.labelled == counts.all else Batch(batch.z_s[named], batch.y[named], None)
+        only = batch if counts.labelled == counts.all else Batch(batch.z_s[named], batch.y[named], _nobody)
         found: list[Tensor | None] = []
         for term in terms:
             if term.SEES == "hidden":
@@ -165,6 +170,16 @@ class Objective(nn.Module):
             mine = self.projections[name](student.hidden) if name in self.projections else student.hidden
             found.append(_share(HIDDEN[type(term)](mine, teacher.hidden), len(mine), counts.all))
         return found
+
+
+def _known(teacher: Said, features: Tensor, z_s: Tensor) -> Callable[[float], Tensor]:
+    """The teacher's logits of these tokens, for a temperature; without gradients."""
+    with torch.no_grad():
+        beside = teacher.beside
+        if beside is not None:
+            return lambda temperature: beside(features, z_s, temperature)
+        z_t = teacher.head(features)
+        return lambda _temperature: z_t
 
 
 def _share(mean: Tensor, count: int, of: int) -> Tensor:

@@ -39,8 +39,9 @@ def soft_targets(spec: JobSpec, teacher: Teacher, train: Split | TextSplit, netw
             return Live(teacher, len(train), hidden=any(term.SEES == "hidden" for term in spec.terms))
         rows, k = rows_for(network, config, train), spec.teacher_top_k or TOP_K
         assert isinstance(rows, CausalBlocks)
-        told = f"{len(rows):,} blocks of {rows.lengths.max():,} tokens, {teacher_tokens.size(rows, k) / 1e6:,.1f} MB to keep"
-        return _asked_once(told, partial(teacher_tokens.outputs, teacher, rows, k), emit)
+        heated = tuple(sorted({getattr(term, "temperature", 1.0) for term in spec.terms if term.NEEDS_TEACHER}))
+        told = f"{len(rows):,} blocks of {rows.lengths.max():,} tokens, {teacher_tokens.size(rows, k, len(heated)) / 1e6:,.1f} MB to keep"
+        return _asked_once(told, partial(teacher_tokens.outputs, teacher, rows, k, heated), emit)
     if teacher.config.made_for.answers == "span":
         _refuse_other_tokens(teacher.network, network)
         heard = rows_for(network, config, train).to(teacher.device)

@@ -1,14 +1,14 @@
 """What a language model said of every token, kept: the likeliest tokens of each answer, and of all others their mass.
 
-A whole answer is a vocabulary of numbers for every token, more than any disk has. The rest's mass is spread evenly when it is needed, so
-that every loss of logits works, and nothing is cut off (as in sparse distillation, Anshumann et al. 2025, https://arxiv.org/abs/2503.16870,
-which says why cutting biases the student). With as many tokens kept as there are, it is the whole answer.
+A whole answer is a vocabulary of numbers for every token, more than any disk has. How the rest's mass is spread over the tokens that were
+not kept nobody knows any more, and nothing is taught of it: there the teacher says what the student says, scaled to that mass, so that a
+loss and its gradient are those of the kept tokens and of one more, the rest. Cutting it off biases a student, and so does spreading it
+evenly (Anshumann et al. 2025, https://arxiv.org/abs/2503.16870). With as many tokens kept as there are, it is the whole answer.
 """
 
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
-from math import log
 from typing import Literal
 
 import torch
@@ -29,11 +29,13 @@ BATCH = 32  # blocks the teacher reads at a time
 @dataclass(frozen=True)
 class TokenOutputs:
     """For token m of all that are asked for, in the order of the blocks: ids [M, k] of the likeliest tokens; gaps [M, k], how far their
-    logits lie below the largest, in bfloat16, which is exact where it matters; rest [M], the log of the others' mass beside e^0."""
+    logits lie below the largest, in bfloat16, which is exact where it matters; rest [M, temperatures], for each of them the log of the
+    others' mass beside e^0."""
 
     ids: list[Tensor]
     gaps: list[Tensor]
     rest: list[Tensor]
+    temperatures: tuple[float, ...]
     ends: Tensor  # tokens up to the end of each shard
     first: Tensor  # [blocks + 1]: the first token of each block
     classes: int
@@ -42,20 +44,27 @@ class TokenOutputs:
     def of(self, index: Tensor, given: Given) -> Said:
         """Of the blocks `index`: places of their tokens, which the head looks up."""
         device = index.device
-        return Said(ranges(self.first, index.cpu()), lambda some: self._logits(some).to(device), self.classes)
 
-    def _logits(self, places: Tensor) -> Tensor:
-        """[N, V] of the tokens at these places."""
+        def beside(places: Tensor, z_s: Tensor, temperature: float) -> Tensor:
+            ids, gaps, rest = (part.to(device) for part in self._kept(places, temperature))
+            outside = (z_s.float() / temperature).scatter(1, ids, -torch.inf)
+            theirs = temperature * (rest[:, None] + outside.log_softmax(1))
+            return theirs.scatter(1, ids, -gaps)
+
+        return Said(ranges(self.first, index.cpu()), _cannot_be_told, self.classes, beside=beside)
+
+    def _kept(self, places: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
+        """ids [N, k], gaps [N, k] and rest [N] of the tokens at these places."""
+        column = self.temperatures.index(temperature)
         shards = torch.bucketize(places, self.ends, right=True)
-        found = torch.empty(len(places), self.classes)
+        k = self.ids[0].shape[1]
+        ids, gaps, rest = torch.empty(len(places), k, dtype=torch.int64), torch.empty(len(places), k), torch.empty(len(places))
         for shard in sorted(set(shards.tolist())):
             mine = (shards == shard).nonzero()[:, 0]
             at = places[mine] - (int(self.ends[shard - 1]) if shard else 0)
-            ids, gaps, rest = self.ids[shard][at].long(), self.gaps[shard][at].float(), self.rest[shard][at]
-            others = max(1, self.classes - ids.shape[1])
-            even = (rest - log(others))[:, None].expand(-1, self.classes)
-            found[mine] = even.scatter(1, ids, -gaps)
-        return found
+            ids[mine], gaps[mine] = self.ids[shard][at].long(), self.gaps[shard][at].float()
+            rest[mine] = self.rest[shard][at, column]
+        return ids, gaps, rest
 
     def summary(self) -> dict[str, object]:
         kept = [*self.ids, *self.gaps, *self.rest]
@@ -63,13 +72,18 @@ class TokenOutputs:
         return {"mode": "cached", "cache": self.cache, "rows": len(self.first) - 1, "bytes": size, "top_k": self.ids[0].shape[1]}
 
 
-def size(rows: CausalBlocks, k: int) -> int:
-    """Bytes it takes to keep k answers for every token."""
-    return int((rows.lengths - 1).sum()) * (k * 6 + 4)
+def _cannot_be_told(_places: Tensor) -> Tensor:
+    raise AssertionError("of kept answers nothing is known but beside a student's")
 
 
-def outputs(teacher: Teacher, rows: CausalBlocks, k: int) -> TokenOutputs:
-    """In shards that are files of their own: a build that was broken off goes on where it was, and what is old can go one by one."""
+def size(rows: CausalBlocks, k: int, temperatures: int = 1) -> int:
+    """Bytes it takes to keep k answers for every token, and the rest's mass at so many temperatures."""
+    return int((rows.lengths - 1).sum()) * (k * 6 + 4 * temperatures)
+
+
+def outputs(teacher: Teacher, rows: CausalBlocks, k: int, temperatures: tuple[float, ...] = (1.0,)) -> TokenOutputs:
+    """temperatures: those at which a student will listen. In shards that are files of their own: a build that was broken off goes on where
+    it was, and what is old can go one by one."""
     assert teacher.config.text is not None
     classes = teacher.config.text.vocabulary
     k = min(k, classes)
@@ -81,17 +95,17 @@ def outputs(teacher: Teacher, rows: CausalBlocks, k: int) -> TokenOutputs:
         tokens = int(counts[shard].sum())
         text = rows.flat[int(rows.starts[shard[0]]) : int(rows.starts[shard[-1] + 1])]
         content = sha256(text.numpy().tobytes() + (rows.starts[shard] - rows.starts[shard[0]]).numpy().tobytes()).hexdigest()
-        key = sha256(f"tokens/1/{teacher.sha256}/{content}/{k}".encode()).hexdigest()
-        shapes = {"ids": (tokens, k), "gaps": (tokens, k), "rest": (tokens,)}
-        kept, how = cache.kept(teacher.cache, key, shapes, partial(_ask, teacher, rows, shard, k), teacher.warn)
+        key = sha256(f"tokens/2/{teacher.sha256}/{content}/{k}/{temperatures}".encode()).hexdigest()
+        shapes = {"ids": (tokens, k), "gaps": (tokens, k), "rest": (tokens, len(temperatures))}
+        kept, how = cache.kept(teacher.cache, key, shapes, partial(_ask, teacher, rows, shard, k, temperatures), teacher.warn)
         found.append(kept)
         built |= how == "built"
     ends = torch.tensor([len(shard["rest"]) for shard in found]).cumsum(0)
     ids, gaps, rest = ([shard[name] for shard in found] for name in ("ids", "gaps", "rest"))
-    return TokenOutputs(ids, gaps, rest, ends, first, classes, "built" if built else "hit")
+    return TokenOutputs(ids, gaps, rest, temperatures, ends, first, classes, "built" if built else "hit")
 
 
-def _ask(teacher: Teacher, rows: CausalBlocks, shard: Tensor, k: int) -> cache.Tensors:
+def _ask(teacher: Teacher, rows: CausalBlocks, shard: Tensor, k: int, temperatures: tuple[float, ...]) -> cache.Tensors:
     ids, gaps, rest = [], [], []
     with torch.inference_mode():
         for index in torch.split(shard, BATCH):
@@ -101,11 +115,10 @@ def _ask(teacher: Teacher, rows: CausalBlocks, shard: Tensor, k: int) -> cache.T
                 z = said.head(features).float()
                 top = z.topk(k, dim=1)
                 largest = top.values[:, :1]
-                gap = (largest - top.values).bfloat16()
-                mass = (z - largest).exp().sum(1) - (top.values - largest).exp().sum(1)
+                others = (z - largest).scatter(1, top.indices, -torch.inf)
                 ids.append(top.indices.int().cpu())
-                gaps.append(gap.cpu())
-                rest.append(mass.clamp_min(1e-30).log().cpu())
+                gaps.append((largest - top.values).bfloat16().cpu())
+                rest.append(torch.stack([(others / temperature).logsumexp(1) for temperature in temperatures], 1).cpu())
     return {"ids": torch.cat(ids).clone(), "gaps": torch.cat(gaps).clone(), "rest": torch.cat(rest).clone()}
 
 

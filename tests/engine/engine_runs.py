@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 import torch
+from torch import Tensor
 
 from contract.check import parse_spec
 from contract.events import CheckpointSaved, Finished, LogLine, Outcome, PhaseChanged, RunEvent, Step
@@ -84,6 +85,14 @@ class Ran:
     def curve(self) -> list[tuple[int, dict[str, float]]]:
         """Every point of the training curves, without what a clock had a say in."""
         return [(event.step, {k: v for k, v in event.metrics.items() if k != "steps_per_second"}) for event in self.of(Step)]
+
+
+class Seen(NamedTuple):
+    """What an objective was given: logits [N, C] of student and teacher, labels [N]."""
+
+    z_s: Tensor
+    y: Tensor
+    z_t: Tensor
 
 
 class Engine:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from engine_runs import STEPS, Counted, small
+from engine_runs import STEPS, Counted, Seen, small
 
 from contract.errors import InvalidSpec
 from contract.sources import Augment
@@ -11,7 +11,7 @@ from distill import teacher as teacher_module
 from distill import train
 from distill.data.augment import augmented
 from distill.networks import load
-from distill.objectives import Batch, Objective
+from distill.objectives import Objective
 
 RESNET = {"arch": "resnet", "channels": [4], "blocks": 1}
 CHANGED = {"augment": {"crop": 2, "flip": True}}
@@ -55,9 +55,9 @@ def test_a_live_teacher_sees_the_changed_images(engine, teacher, monkeypatch):
         return network, config
 
     class Watched(Objective):
-        def forward(self, student, y, teacher, counts):
-            batches.append(Batch(student.logits, y, teacher.logits))
-            return super().forward(student, y, teacher, counts)
+        def forward(self, student, y, teacher, *more):
+            batches.append(Seen(student.logits, y, teacher.logits))
+            return super().forward(student, y, teacher, *more)
 
     monkeypatch.setattr(train, "student", student)
     monkeypatch.setattr(train, "Objective", Watched)

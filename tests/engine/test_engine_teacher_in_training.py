@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from engine_runs import STEPS, Counted, digest, small
+from engine_runs import STEPS, Counted, Seen, digest, small
 from torch import nn
 
 from distill import teacher as teacher_module
 from distill import train
 from distill.networks import load, scaled
-from distill.objectives import Batch, Objective
+from distill.objectives import Objective
 
 DROPOUT = {"arch": "mlp", "hidden": [8], "dropout": 0.5}
 
@@ -26,9 +26,9 @@ class Watch:
             return network, config
 
         class Watched(Objective):
-            def forward(self, student, y, teacher, counts):
-                watch.batches.append(Batch(student.logits, y, teacher.logits))
-                return super().forward(student, y, teacher, counts)
+            def forward(self, student, y, teacher, *more):
+                watch.batches.append(Seen(student.logits, y, teacher.logits))
+                return super().forward(student, y, teacher, *more)
 
         class Kept(teacher_module.Teacher):
             def __init__(self, *given):
