@@ -36,10 +36,16 @@ def run(*parts: Part) -> None:
     if not plans:
         return
     load_before = os.getloadavg()[0]
-    with running(slots=store.SLOTS) as (client, _), ThreadPoolExecutor(len(plans)) as pool:
+    failed = []
+    # The service ends first: who waits for its jobs then hears so, and the pool can end as well.
+    with ThreadPoolExecutor(len(plans)) as pool, running(slots=store.SLOTS) as (client, _):
         about = {"load_before": load_before, "beside": [found.part.name for found in plans]}
         for done in as_completed([pool.submit(_run, client, found, about) for found in plans]):
-            done.result()
+            if (error := done.exception()) is not None:
+                print(f"{type(error).__name__}: {error}", flush=True)
+                failed.append(error)
+    if failed:
+        raise failed[0]
 
 
 def _run(client: Client, found: Plan, about: Record) -> None:
