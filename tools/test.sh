@@ -9,8 +9,11 @@ alone=(tests/api/test_api_process.py tests/e2e/test_exits.py tests/e2e/test_kill
 computing=(tests/engine tests/contract tests/datafiles)
 together=(tests/chaos tests/e2e tests/docs tests/deploy tests/api tests/client tests/models tests/worker)
 
+# A session of its own, because Linux shares the processor between sessions first, where nobody's niceness counts but the session's.
+lowest() { setsid bash -c '{ echo 19 >/proc/self/autogroup; } 2>/dev/null; exec nice -n 19 "$@"' _ "$@"; }
+
 said=$(mktemp)
-nice -n 19 "${pytest[@]}" "${computing[@]}" >"$said" 2>&1 &
+lowest "${pytest[@]}" "${computing[@]}" >"$said" 2>&1 &
 beside=$!
 trap 'kill "$beside" 2>/dev/null; rm -f "$said"' EXIT
 trap 'exit 130' INT TERM
