@@ -10,10 +10,10 @@ computing=(tests/engine tests/contract tests/datafiles)
 together=(tests/chaos tests/e2e tests/docs tests/deploy tests/api tests/client tests/models tests/worker)
 
 # A session of its own, because Linux shares the processor between sessions first, where nobody's niceness counts but the session's.
-lowest() { setsid bash -c '{ echo 19 >/proc/self/autogroup; } 2>/dev/null; exec nice -n 19 "$@"' _ "$@"; }
+lowest='{ echo 19 >/proc/self/autogroup; } 2>/dev/null; exec nice -n 19 "$@"'
 
 said=$(mktemp)
-lowest "${pytest[@]}" "${computing[@]}" >"$said" 2>&1 &
+setsid bash -c "$lowest" _ "${pytest[@]}" "${computing[@]}" >"$said" 2>&1 &
 beside=$!
 trap 'kill "$beside" 2>/dev/null; rm -f "$said"' EXIT
 trap 'exit 130' INT TERM
