@@ -12,11 +12,8 @@ import torch.optim
 
 import distill.train
 import worker.trainer
-from distill.device import survives_bf16
 
 LOADED = (sklearn.datasets, sklearn.model_selection, torch._dynamo, torch.optim, distill.train, worker.trainer)
-
-survives_bf16()  # computed by a child of its own; every trainer knows the answer
 
 signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal tells everyone at once; trainers are asked to leave by the worker
 atexit.register(os._exit, 0)  # when its worker is gone it is to be gone too: taking torch apart properly takes seconds
