@@ -14,6 +14,7 @@ from contract.status import Phase
 from distill import cache
 from distill.data import Rows, TextSplit
 from distill.data.batch import TokenBatch
+from distill.device import derived_seed
 from distill.networks.reading import LibraryNetwork
 from distill.teacher import Teacher
 
@@ -46,10 +47,20 @@ def nearness(said: list[str], targets: list[str]) -> dict[str, Statistic]:
 
     found = {}
     for name, metric in (("chrf", sacrebleu.CHRF()), ("bleu", sacrebleu.BLEU())):
-        score: Any = metric.corpus_score(said, [targets], n_bootstrap=RESAMPLES)
-        value, middle, half = (float(part) / 100 for part in (score.score, score._mean, score._ci))
-        found[name] = statistic([value], (max(0.0, middle - half), middle + half))
+        value = float(metric.corpus_score(said, [targets]).score) / 100
+        found[name] = statistic([value], _interval(metric, said, targets))
     return found
+
+
+def _interval(metric: Any, said: list[str], targets: list[str]) -> tuple[float, float]:
+    """Of resampled sums of what sacrebleu counts of each text. Its own resampling stumbles over texts that have nothing in common."""
+    import numpy as np
+
+    counts = np.array(metric._extract_corpus_statistics(said, [targets]), dtype=np.float64)
+    draw = np.random.default_rng(derived_seed("bootstrap"))
+    sums = (counts[draw.integers(0, len(counts), len(counts))].sum(0) for _ in range(RESAMPLES))
+    low, high = np.quantile([float(metric._compute_score_from_stats(each).score) / 100 for each in sums], [0.025, 0.975])
+    return float(low), float(high)
 
 
 @dataclass(frozen=True)

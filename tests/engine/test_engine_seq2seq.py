@@ -204,6 +204,7 @@ def test_texts_that_are_alike_are_near():
     assert nearness(["x"], ["a red house"])["chrf"]["mean"] < 0.1
     some = nearness(["a red house", "two", "tree", "the sea"], ["a red horse", "two", "three", "the lake"])
     json.dumps(some)
+    json.dumps(nearness(["a red house", "", "zzz"], ["a red house", "two", "tree"]))  # also where some have nothing in common
     for figure in some.values():
         assert figure["ci95"][0] <= figure["mean"] <= figure["ci95"][1]
     assert some["chrf"]["ci95"][0] < some["chrf"]["ci95"][1] < 1
