@@ -44,7 +44,9 @@ class _Term(Choice):
     SEES: ClassVar[Literal["logits", "hidden"]] = "logits"
     weight: Weight = 1.0
     anneal: Anneal | None = Field(
-        default=None, description="What weight and temperature become during training: `{weight: 0}` lets the term fade out."
+        default=None,
+        exclude_if=lambda value: value is None,  # most terms stay as they are, and say nothing of it
+        description="What weight and temperature become during training: `{weight: 0}` lets the term fade out.",
     )
 
     @model_validator(mode="after")

@@ -21,7 +21,7 @@ class _Recipe(Choice):
 
     @classmethod
     def entry(cls) -> dict[str, Any]:
-        return {**super().entry(), "expands_to": [t.model_dump(mode="json", exclude_none=True) for t in cls().expand()]}
+        return {**super().entry(), "expands_to": [t.model_dump(mode="json") for t in cls().expand()]}
 
 
 class Hinton(_Recipe):
