@@ -227,6 +227,17 @@ def _layers_to_compute_again(spec: JobSpec) -> None:
         raise wrong(f"{spec.described.arch} has no layers to compute again; leave this out", at=("training", "gradient_checkpointing"))
 
 
+def _terms_of_kept_tokens(spec: JobSpec) -> None:
+    if spec.objective is None and any(isinstance(term, LogitMse) for term in spec.terms):
+        raise wrong("of kept tokens only probabilities are known; use kl, or teacher_outputs: live", at=("recipe", "name"))
+    for i, term in enumerate(spec.objective or []):
+        if isinstance(term, LogitMse):
+            raise wrong("of kept tokens only probabilities are known; use kl, or teacher_outputs: live", at=("objective", i, "loss"))
+        if term.anneal is not None and term.anneal.temperature is not None:
+            place = ("objective", i, "anneal", "temperature")
+            raise wrong("outputs are kept for temperatures that stay; use teacher_outputs: live", at=place)
+
+
 def _losses_of_the_task(spec: JobSpec) -> None:
     if spec.recipe is not None and spec.recipe.ONLY_FOR and spec.task not in spec.recipe.ONLY_FOR:
         raise wrong(f"{spec.recipe.name} is for {' and '.join(spec.recipe.ONLY_FOR)}, not {spec.task}", at=("recipe", "name"))
@@ -251,14 +262,8 @@ def _losses_of_the_task(spec: JobSpec) -> None:
         raise wrong("masks are new in every epoch, so the teacher must see them live; leave this out", at=("teacher_outputs",))
     if spec.teacher_outputs == "cached" and any(term.SEES == "hidden" for term in spec.terms):
         raise wrong("a term compares hidden states, which are not kept; leave this out", at=("teacher_outputs",))
-    for i, term in enumerate(spec.terms):
-        if spec.teacher_outputs == "cached" and spec.task == "causal-lm" and term.NEEDS_TEACHER:
-            if isinstance(term, LogitMse):
-                raise wrong("of kept tokens only probabilities are known; use kl, or teacher_outputs: live", at=("objective", i, "loss"))
-            if term.anneal is not None and term.anneal.temperature is not None:
-                raise wrong(
-                    "outputs are kept for temperatures that stay; use teacher_outputs: live", at=("objective", i, "anneal", "temperature")
-                )
+    if spec.teacher_outputs == "cached" and spec.task == "causal-lm":
+        _terms_of_kept_tokens(spec)
     if spec.teacher_top_k is not None and (spec.task, spec.teacher_outputs) != ("causal-lm", "cached"):
         raise wrong("this goes with causal-lm and `teacher_outputs: cached`; leave it out", at=("teacher_top_k",))
     for name, source in spec.sources().items():

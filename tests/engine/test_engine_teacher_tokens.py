@@ -158,6 +158,8 @@ def test_a_student_learns_the_same_from_kept_answers_as_from_live_ones(engine, f
         ({"task": "masked-lm", "student": {"arch": "bert"}}, "masks are new in every epoch"),
         ({"objective": [{"loss": "kl"}, {"loss": "hidden_mse"}]}, "hidden states, which are not kept"),
         ({"teacher_outputs": "live", "teacher_top_k": 8}, "goes with causal-lm and"),
+        ({"recipe": "logit_mse"}, r"recipe\.name: of kept tokens only probabilities are known"),
+        ({"objective": [{"loss": "kl", "weight": 0}, {"loss": "clm"}, {"loss": "logit_mse"}]}, r"objective\.2\.loss: of kept tokens"),
         ({"objective": [{"loss": "logit_mse"}]}, r"objective\.0\.loss: of kept tokens only probabilities are known"),
         (
             {"objective": [{"loss": "kl", "anneal": {"temperature": 1.0}}]},
