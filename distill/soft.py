@@ -39,7 +39,7 @@ def soft_targets(spec: JobSpec, teacher: Teacher, train: Split | TextSplit, netw
             return Live(teacher, len(train), hidden=any(term.SEES == "hidden" for term in spec.terms))
         rows, k = rows_for(network, config, train), spec.teacher_top_k or TOP_K
         assert isinstance(rows, CausalBlocks)
-        heated = tuple(sorted({getattr(term, "temperature", 1.0) for term in spec.terms if term.NEEDS_TEACHER}))
+        heated = tuple(sorted({getattr(term, "temperature", 1.0) for term in spec.terms if term.NEEDS_TEACHER})) or (1.0,)
         told = f"{len(rows):,} blocks of {rows.lengths.max():,} tokens, {teacher_tokens.size(rows, k, len(heated)) / 1e6:,.1f} MB to keep"
         return _asked_once(told, partial(teacher_tokens.outputs, teacher, rows, k, heated), emit)
     if teacher.config.made_for.answers == "span":

@@ -21,10 +21,10 @@ LONGEST = 200  # characters
 
 def pairs(language: str) -> dict[str, str]:
     """English → `language`, as the catalogues have it, capitals and all."""
+    import polib  # of the bench extra; other parts do without
+
     found: dict[str, str] = {}
     for catalogue in sorted(_catalogues(language)):
-        import polib
-
         for entry in polib.mofile(str(catalogue)):
             source, target = entry.msgid.strip(), entry.msgstr.strip()
             if not MARKUP & {*source, *target} and 2 <= len(source) <= LONGEST and 2 <= len(target) <= LONGEST and source != target:
@@ -36,9 +36,10 @@ def pairs(language: str) -> dict[str, str]:
 
 def write(language: str, train: Path, test: Path) -> None:
     """Two files of {"source", "target"} rows."""
-    held_out = {source for source in pairs(language) if sha256(source.lower().encode()).digest()[0] < 256 // 10}
+    found = pairs(language)
+    held_out = {source for source in found if sha256(source.lower().encode()).digest()[0] < 256 // 10}
     for path, wanted in ((train, False), (test, True)):
-        chosen = [{"source": a, "target": b} for a, b in pairs(language).items() if (a in held_out) is wanted]
+        chosen = [{"source": a, "target": b} for a, b in found.items() if (a in held_out) is wanted]
         path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in chosen))
 
 

@@ -152,6 +152,11 @@ def test_a_student_learns_the_same_from_kept_answers_as_from_live_ones(engine, f
     assert again.report["teacher_outputs"]["cache"] == "hit" and again.weights == read.weights
 
 
+def test_kept_answers_that_nobody_asks_for_are_no_fault(engine, file, folder):
+    silent = causal(file, folder, recipe={"name": "hinton", "alpha": 0.0}, teacher_outputs="cached", training={"epochs": 1})
+    assert engine.run(silent).report["teacher_outputs"]["mode"] == "cached"
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
