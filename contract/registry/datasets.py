@@ -40,4 +40,12 @@ BUILTINS: dict[str, Builtin] = {
         {"train": 1040, "test": 260},
         ("token-classification",),
     ),
+    "messages": Builtin(
+        "messages",
+        "560 messages of Django in English and French, where it is installed with the worker (`pip install 'potstill[messages]'`).",
+        (),
+        (),
+        {"train": 500, "test": 60},
+        ("seq2seq",),
+    ),
 }
