@@ -54,6 +54,11 @@ class Training(Sent):
         default="auto",
         description="auto: bf16 autocast on CUDA, and for transformers of width 128 and more on CPUs that multiply in it; else fp32.",
     )
+    compile: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Compile the network to fused kernels first, which takes up to a minute. auto: transformers on CUDA that are trained "
+        "for 1,000 steps or more. A compiled run that is broken off goes on, but not bit for bit as if nothing had happened.",
+    )
     clip_norm: Annotated[float, Field(gt=0, le=1e6)] | None = Field(default=None, description="Largest norm of the whole gradient.")
     checkpoint_every_seconds: float = Field(default=300, ge=0, le=86_400, description="0: after every step.")
     keep: Keep = Keep()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from contract.registry import TASKS
 from contract.spec import JobKind, JobSpec
 from contract.status import Phase
 from distill import checkpoint, evaluate, finish, hub, optim
+from distill.compiling import as_written, compiled, compiles
 from distill.curves import Curves, refuse_infinite
 from distill.data import Data, Rows, TextSplit, load
 from distill.data.augment import augmented
@@ -142,6 +144,9 @@ class _Loop:
             compute_again(network)
         self.bf16 = in_bf16(device, self.training.precision, network.width if isinstance(network, LibraryNetwork) else 0)
         self.identity = Identity(job, fingerprint(device, self.bf16))
+        if compiles(device, self.training.compile, network, self.total_steps):
+            compiled(network, device, workdir / "compiled")
+            self.identity.fingerprint["compiled"] = uuid4().hex[:8]  # other shapes first, other kernels: no two are known to be alike
         self.curves = Curves(self.state, emit, self.steps_per_epoch)
 
     def restore(self, candidates: Sequence[Path]) -> None:
@@ -185,6 +190,7 @@ class _Loop:
         """The network to hand out: the last weights, or with early stopping the best ones."""
         if self.training.early_stopping is not None and self.state.best_weights is not None:
             put_weights(self.state.network, self.state.best_weights)
+        as_written(self.state.network)
         return self.state.network
 
     def last_validation(self) -> dict[str, float]:
