@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from contract.registry import TASKS, Architecture
-from contract.registry.losses import LANGUAGE
+from contract.registry.tasks import LANGUAGE
 from contract.shapes import DataShape
 
 _ARCHITECTURE: TypeAdapter[Architecture] = TypeAdapter(Architecture)

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from contract.errors import ErrorCode, InvalidSpec
 from contract.registry import BUILTINS, TASKS
-from contract.registry.losses import LANGUAGE
+from contract.registry.tasks import LANGUAGE
 
 
 class DataShape(BaseModel):

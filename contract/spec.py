@@ -260,8 +260,8 @@ def _losses_of_the_task(spec: JobSpec) -> None:
             raise wrong("there is no place to spread to outside the text; leave this out", at=("objective", i, "label_smoothing"))
     if spec.teacher_outputs == "cached" and spec.task == "masked-lm":
         raise wrong("masks are new in every epoch, so the teacher must see them live; leave this out", at=("teacher_outputs",))
-    if spec.teacher_outputs == "cached" and any(term.SEES == "hidden" for term in spec.terms):
-        raise wrong("a term compares hidden states, which are not kept; leave this out", at=("teacher_outputs",))
+    if spec.teacher_outputs == "cached" and any(term.SEES != "logits" for term in spec.terms):
+        raise wrong("a term looks inside the teacher, of which nothing is kept; leave this out", at=("teacher_outputs",))
     if spec.teacher_outputs == "cached" and spec.task == "causal-lm":
         _terms_of_kept_tokens(spec)
     if spec.teacher_top_k is not None and (spec.task, spec.teacher_outputs) != ("causal-lm", "cached"):

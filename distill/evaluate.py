@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from contract.evidence import pack_bits, statistic
 from contract.model import ModelConfig
-from contract.registry.losses import LANGUAGE
+from contract.registry.tasks import LANGUAGE
 from distill import scores
 from distill.data import Rows, Split, TextSplit
 from distill.data.batch import IGNORED, Given, TokenBatch

@@ -1,8 +1,7 @@
 """Losses as pure functions of logits. Every one is computed in float32, whatever the network ran in: softmax in bf16 loses
 the small probabilities that carry a teacher's knowledge.
 
-z_s, z_t: student and teacher logits [N, C]; y: class indices [N]; T: temperature. All return a scalar, the mean over the N rows. h_s,
-h_t: hidden states [N, H].
+z_s, z_t: student and teacher logits [N, C]; y: class indices [N]; T: temperature. All return a scalar, the mean over the N rows.
 """
 
 from math import log, log1p
@@ -70,13 +69,3 @@ def jsd(z_s: Tensor, z_t: Tensor, beta: float, temperature: float) -> Tensor:
     from_t = (log_p_t.exp() * (log_p_t - log_m)).sum(dim=-1)
     from_s = (log_p_s.exp() * (log_p_s - log_m)).sum(dim=-1)
     return (beta * from_t + (1 - beta) * from_s).mean()
-
-
-def cosine(h_s: Tensor, h_t: Tensor) -> Tensor:
-    """1 − cos(h_s, h_t), mean over tokens (Sanh et al. 2019, https://arxiv.org/abs/1910.01108)."""
-    return (1 - F.cosine_similarity(h_s.float(), h_t.float(), dim=-1)).mean()
-
-
-def hidden_mse(h_s: Tensor, h_t: Tensor) -> Tensor:
-    """Mean over tokens and units of (h_s − h_t)² (Jiao et al. 2019, https://arxiv.org/abs/1909.10351)."""
-    return F.mse_loss(h_s.float(), h_t.float())

@@ -4,7 +4,7 @@ Terms are means over what they count: rows, or tokens. Large vocabularies are wo
 piece counts for its share of the whole, so that neither changes the loss or its gradient.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +15,18 @@ from torch.utils.checkpoint import checkpoint
 from contract import registry
 from contract.registry import Term
 from distill import losses
-from distill.data.batch import IGNORED
+from distill.data.batch import IGNORED, TokenBatch
 from distill.data.batch import Batch as Asked
+from distill.inner import INNER, Comparison
+from distill.inner_losses import adversarial
+from distill.inside import Inside
 
 PIECE = 2**24  # logits that stand in memory at once: 64 MiB in float32
 
 
 @dataclass(frozen=True)
 class Said:
-    """What a network says of a batch: `head` makes logits [N, C] of `features` [N, F]; hidden [N, H] are its last hidden states.
+    """What a network says of a batch: `head` makes logits [N, C] of `features` [N, F]; inside: what went on in it, where that was asked.
 
     beside: of a teacher of whom only a part was kept, its logits (features, z_s, T) whose softmax at T is what is known of it, and for
     all else what the student itself says: of what nobody knows, nothing is taught."""
@@ -31,7 +34,7 @@ class Said:
     features: Tensor
     head: Callable[[Tensor], Tensor]
     classes: int
-    hidden: Tensor | None = None
+    inside: Inside | None = None
     beside: Callable[[Tensor, Tensor, float], Tensor] | None = None
 
     @classmethod
@@ -62,15 +65,20 @@ class Batch:
 
 @dataclass(frozen=True)
 class Counts:
-    """Rows or tokens of a whole step: all of them, and those that have a label."""
+    """Rows or tokens of a whole step: all that are asked for, those of them that have a label, and all rows and tokens there are."""
 
     all: int
     labelled: int
+    rows: int = 0
+    tokens: int = 0
 
     @classmethod
     def of(cls, batches: Sequence[Asked]) -> "Counts":
         every = [len(batch.labels) for batch in batches]
-        return cls(sum(every), sum(n if b.counted is None else b.counted for n, b in zip(every, batches, strict=True)))
+        labelled = sum(n if b.counted is None else b.counted for n, b in zip(every, batches, strict=True))
+        given = [batch.given for batch in batches]
+        rows = sum(len(g.ids if isinstance(g, TokenBatch) else g) for g in given)
+        return cls(sum(every), labelled, rows, sum(len(g.places) for g in given if isinstance(g, TokenBatch)))
 
 
 def _nobody(_temperature: float) -> Tensor:
@@ -94,15 +102,33 @@ TERMS: dict[type, Callable[[Any, Batch], Tensor]] = {
     registry.Mlm: _labelled,
     registry.Clm: _labelled,
 }
-HIDDEN: dict[type, Callable[[Tensor, Tensor], Tensor]] = {registry.Cosine: losses.cosine, registry.HiddenMse: losses.hidden_mse}
+OWN = {registry.Adversarial}  # terms with a network of their own
+
+
+class _Turned(torch.autograd.Function):
+    """As it is; its gradient with the sign turned (Ganin, Lempitsky 2015, https://arxiv.org/abs/1409.7495)."""
+
+    @staticmethod
+    def forward(_context: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(_context: Any, gradient: Tensor) -> Tensor:
+        return -gradient
+
+
+def _judge(classes: int, hidden: int) -> nn.Sequential:
+    """Logits [N, C] → how much they look like the teacher's, [N, 1]."""
+    between = [nn.Linear(classes, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, hidden), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*between, nn.Linear(hidden, 1))
 
 
 class Objective(nn.Module):
-    """The weighted sum of the terms, in their order; calling it gives the total and each term before its weight. Its own weights are the
-    projections of hidden_mse, which are not handed out."""
+    """The weighted sum of the terms, in their order; calling it gives the total and each term before its weight. What terms learn along,
+    projections and judges, are its own weights, which are not handed out."""
 
-    def __init__(self, terms: Sequence[Term], widths: tuple[int, int] | None = None) -> None:
-        """widths: of the student's and the teacher's hidden states, where a term looks at them."""
+    def __init__(self, terms: Sequence[Term], comparisons: Mapping[int, Comparison] | None = None, classes: int = 0) -> None:
+        """comparisons: of the terms that look inside, by their places; classes: how many logits a row has."""
         super().__init__()
         self.terms = list(terms)
         seen: dict[str, int] = {}
@@ -110,14 +136,11 @@ class Objective(nn.Module):
         for term in self.terms:
             seen[term.loss] = seen.get(term.loss, 0) + 1
             self.names.append(term.loss if seen[term.loss] == 1 else f"{term.loss}_{seen[term.loss]}")
-        self.projections = nn.ModuleDict()
+        self.comparisons = nn.ModuleDict({self.names[place]: one for place, one in (comparisons or {}).items()})
+        self.judges = nn.ModuleDict()
         for name, term in zip(self.names, self.terms, strict=True):
-            if isinstance(term, registry.HiddenMse) and widths is not None and widths[0] != widths[1]:
-                self.projections[name] = nn.Linear(*widths, bias=False)
-
-    @property
-    def sees_hidden(self) -> bool:
-        return any(term.SEES == "hidden" for term in self.terms)
+            if isinstance(term, registry.Adversarial):
+                self.judges[name] = _judge(classes, term.hidden)
 
     def forward(
         self, student: Said, y: Tensor, teacher: Said | None, counts: Counts | None = None, share: float = 0.0
@@ -125,9 +148,9 @@ class Objective(nn.Module):
         """Of a part of a step: its terms' shares of the step's means, added up. counts: of the whole step, when this is not all of it;
         share: of all steps that are done, for terms that change on the way."""
         terms = [term.at(share) for term in self.terms]
-        counts = counts or Counts(len(y), int((y != IGNORED).sum()))
+        counts = counts or Counts(len(y), int((y != IGNORED).sum()), *_size(student))
         rows = max(1, PIECE // student.classes)
-        found = self._hidden(student, teacher, counts)
+        found = self._inside(terms, student, teacher, counts)
         for start in range(0, len(y), rows):
             piece = slice(start, start + rows)
             z_t = teacher.features[piece] if teacher is not None else None
@@ -152,24 +175,40 @@ class Objective(nn.Module):
         named = batch.y != IGNORED
         only = batch if counts.labelled == counts.all else Batch(batch.z_s[named], batch.y[named], _nobody)
         found: list[Tensor | None] = []
-        for term in terms:
-            if term.SEES == "hidden":
+        for name, term in zip(self.names, terms, strict=True):
+            seen, of = (batch, counts.all) if term.NEEDS_TEACHER else (only, counts.labelled)
+            if term.SEES != "logits" or not len(seen.y):
                 found.append(None)
                 continue
-            seen, of = (batch, counts.all) if term.NEEDS_TEACHER else (only, counts.labelled)
-            found.append(_share(TERMS[type(term)](term, seen), len(seen.y), of) if len(seen.y) else None)
+            mean = self._judged(name, seen) if name in self.judges else TERMS[type(term)](term, seen)
+            found.append(_share(mean, len(seen.y), of))
         return found
 
-    def _hidden(self, student: Said, teacher: Said | None, counts: Counts) -> list[Tensor | None]:
+    def _judged(self, name: str, batch: Batch) -> Tensor:
+        judge = self.judges[name]
+        of_teacher, turned = batch.teacher(1.0).float(), _Turned.apply(batch.z_s.float())  # type: ignore[no-untyped-call]
+        return adversarial(judge(turned), judge(of_teacher))
+
+    def _inside(self, terms: Sequence[Term], student: Said, teacher: Said | None, counts: Counts) -> list[Tensor | None]:
         found: list[Tensor | None] = []
-        for name, term in zip(self.names, self.terms, strict=True):
-            if term.SEES != "hidden":
+        for name, term in zip(self.names, terms, strict=True):
+            if term.SEES == "logits":
                 found.append(None)
                 continue
-            assert student.hidden is not None and teacher is not None and teacher.hidden is not None
-            mine = self.projections[name](student.hidden) if name in self.projections else student.hidden
-            found.append(_share(HIDDEN[type(term)](mine, teacher.hidden), len(mine), counts.all))
+            if teacher is None:
+                _nobody(1.0)
+            assert student.inside is not None and teacher is not None and teacher.inside is not None
+            rows, tokens = _size(student)
+            mine, of = (tokens, counts.tokens) if INNER[type(term)].unit == "tokens" else (rows, counts.rows)
+            found.append(_share(self.comparisons[name](term, student.inside, teacher.inside), mine, of))
         return found
+
+
+def _size(said: Said) -> tuple[int, int]:
+    """Rows and tokens, where what goes on inside was asked for."""
+    if said.inside is None:
+        return len(said.features), 0
+    return len(said.inside.states[0]), 0 if said.inside.tokens is None else len(said.inside.tokens)
 
 
 def _known(teacher: Said, features: Tensor, z_s: Tensor) -> Callable[[float], Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from contract.errors import InvalidSpec
 from contract.model import ModelConfig
 from contract.registry import BUILTINS, TASKS
-from contract.registry.losses import LANGUAGE
+from contract.registry.tasks import LANGUAGE
 from contract.spec import Columns, Source
 from distill import answers
 from distill.data.load import Reader

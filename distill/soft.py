@@ -9,8 +9,7 @@ from torch import nn
 from contract.errors import ErrorCode, InvalidSpec
 from contract.events import LogLine, PhaseChanged, RunEvent
 from contract.model import ModelConfig
-from contract.registry import Cosine
-from contract.registry.losses import LANGUAGE
+from contract.registry.tasks import LANGUAGE
 from contract.spec import JobSpec
 from contract.status import Phase
 from distill import teacher_places, teacher_tokens
@@ -19,6 +18,7 @@ from distill.data.blocks import CausalBlocks
 from distill.data.spans import SpanTokens
 from distill.data.tokens import TaggedTokens
 from distill.networks import TextNetwork, rows_for
+from distill.sights import looks, same_tokens
 from distill.teacher import Live, Outputs, Teacher
 from distill.written import Written
 
@@ -31,17 +31,21 @@ TOP_K = 64
 
 def soft_targets(spec: JobSpec, teacher: Teacher, train: Split | TextSplit, network: nn.Module, config: ModelConfig, emit: Emit) -> Soft:
     """The teacher's outputs for all rows, once; or the teacher itself, where every epoch shows it something else."""
+    seen = looks(spec)
     if spec.data.augment is not None:
-        return Live(teacher, len(train))
+        return Live(teacher, len(train), looks=seen)
     if spec.task in LANGUAGE:
         _refuse_other_tokens(teacher.network, network)
         if spec.teacher_outputs != "cached":
-            return Live(teacher, len(train), hidden=any(term.SEES == "hidden" for term in spec.terms))
+            return Live(teacher, len(train), looks=seen)
         rows, k = rows_for(network, config, train), spec.teacher_top_k or TOP_K
         assert isinstance(rows, CausalBlocks)
         heated = tuple(sorted({getattr(term, "temperature", 1.0) for term in spec.terms if term.NEEDS_TEACHER})) or (1.0,)
         told = f"{len(rows):,} blocks of {rows.lengths.max():,} tokens, {teacher_tokens.size(rows, k, len(heated)) / 1e6:,.1f} MB to keep"
         return _asked_once(told, partial(teacher_tokens.outputs, teacher, rows, k, heated), emit)
+    if same_tokens(spec):  # both are shown the same
+        _refuse_other_tokens(teacher.network, network)
+        return Live(teacher, len(train), looks=seen)
     if teacher.config.made_for.answers == "span":
         _refuse_other_tokens(teacher.network, network)
         heard = rows_for(network, config, train).to(teacher.device)
@@ -49,8 +53,8 @@ def soft_targets(spec: JobSpec, teacher: Teacher, train: Split | TextSplit, netw
         heard = teacher.rows(train)
     if isinstance(heard, TaggedTokens):
         _refuse_other_words(heard, rows_for(network, config, train))
-    if spec.teacher_outputs == "live":
-        return Live(teacher, len(train), heard)
+    if seen or spec.teacher_outputs == "live":
+        return Live(teacher, len(train), heard, seen)
     if isinstance(heard, (SpanTokens, TaggedTokens)):
         size = 4 * prod(teacher_places.shape(teacher, heard))
         return _asked_once(f"{len(train):,} rows, {size / 1e6:,.1f} MB to keep", partial(teacher_places.outputs, teacher, heard), emit)
@@ -103,22 +107,3 @@ def _refuse_longer_blocks(teacher: nn.Module, student: nn.Module) -> None:
             param="data.max_length",
             hint=f"Set it to {teacher.positions} or less.",
         )
-
-
-def widths(spec: JobSpec, student: nn.Module, teacher: Teacher | None) -> tuple[int, int] | None:
-    """Of hidden states, where a term compares them. InvalidSpec where it needs them equal and they are not."""
-    looks = [i for i, term in enumerate(spec.terms) if term.SEES == "hidden"]
-    if not looks or teacher is None:
-        return None
-    assert isinstance(student, TextNetwork) and isinstance(teacher.network, TextNetwork)
-    found = student.width, teacher.network.width
-    for i in looks:
-        if isinstance(spec.terms[i], Cosine) and found[0] != found[1]:
-            param = f"objective.{i}" if spec.objective is not None else "recipe"
-            raise InvalidSpec(
-                f"{param}: cosine compares hidden states of equal width; the student's have {found[0]} values, the teacher's {found[1]}.",
-                code=ErrorCode.DOES_NOT_FIT,
-                param=param,
-                hint="Use hidden_mse, which learns a projection, or a student as wide as its teacher.",
-            )
-    return found

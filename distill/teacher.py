@@ -17,6 +17,7 @@ from contract.model import ModelConfig
 from distill import cache
 from distill.data import Rows, Split, TextSplit
 from distill.data.batch import Given
+from distill.inside import NOTHING, Looks
 from distill.networks import digest, load, logits_of, rows_for, said_of, weight_bytes
 from distill.objectives import Said
 
@@ -44,14 +45,17 @@ class Live:
     rows: as the teacher reads them; None where it sees what the student sees, augmentation included.
     """
 
-    def __init__(self, teacher: "Teacher", count: int, rows: Rows | None = None, hidden: bool = False) -> None:
-        self.teacher, self.count, self.rows, self.hidden = teacher, count, rows, hidden
+    def __init__(self, teacher: "Teacher", count: int, rows: Rows | None = None, looks: Looks = NOTHING) -> None:
+        self.teacher, self.count, self.rows, self.looks = teacher, count, rows, looks
 
     def of(self, index: Tensor, given: Given) -> Said:
         """What the teacher says of the rows `index`, which the student sees as `given`."""
         with torch.no_grad():
-            seen = given if self.rows is None else self.rows.batch(index).given
-            return said_of(self.teacher.network, self.teacher.config, seen, self.hidden)
+            return said_of(self.teacher.network, self.teacher.config, self.shown(index, given), self.looks)
+
+    def shown(self, index: Tensor, given: Given) -> Given:
+        """The rows `index` as the teacher sees them."""
+        return given if self.rows is None else self.rows.batch(index).given
 
     def summary(self) -> dict[str, object]:
         return {"mode": "live", "cache": None, "rows": self.count, "bytes": 0}

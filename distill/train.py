@@ -30,9 +30,10 @@ from distill.errors import CheckpointInvalidError, diverged, memory_needed, out_
 from distill.inputs import Inputs
 from distill.networks import LibraryNetwork, compute_again, digest, load_config, rows_for, said_of, student
 from distill.objectives import Counts, Objective
-from distill.soft import Heard, Soft, soft_targets, widths
+from distill.sights import comparisons, looks
+from distill.soft import Heard, Soft, soft_targets
 from distill.state import Identity, Progress, State, put_weights, retain, weights
-from distill.teacher import Teacher
+from distill.teacher import Live, Teacher
 from distill.written import by_teacher
 
 Emit = Callable[[RunEvent], None]
@@ -77,7 +78,8 @@ def run(
     rows = rows_for(network, config, train, masked).to(device)
     _tell_of_cut_texts(rows, config, emit)
     validation = rows_for(network, config, data.validation, masked, measured=True).to(device) if data.validation else None
-    objective = Objective(spec.terms, widths(spec, network, teacher)).to(device)
+    compared = comparisons(spec, network, config, rows, soft) if looks(spec) and isinstance(soft, Live) else {}
+    objective = Objective(spec.terms, compared, len(config.classes)).to(device)
     loop = _Loop(spec, workdir, emit, network, objective, config, rows, validation, soft, device, _inputs_digest(data, inputs))
     loop.restore(resume_from)
     emit(PhaseChanged(phase=Phase.TRAINING))
@@ -131,7 +133,7 @@ class _Loop:
     ) -> None:
         self.spec, self.training, self.workdir, self.emit = spec, spec.training, workdir, emit
         self.config, self.rows, self.validation, self.soft, self.device = config, rows, validation, soft, device
-        self.objective = objective
+        self.objective, self.looks = objective, looks(spec)
         stopping = self.training.early_stopping
         self.watched = "accuracy" if TASKS[spec.task].labelled and (stopping is None or stopping.metric == "accuracy") else "loss"
         self.micro, self.shrunk = self.training.micro_batch_size or self.training.batch_size, False
@@ -259,7 +261,7 @@ class _Loop:
             if self.spec.data.augment is not None and isinstance(given, Tensor):
                 given = augmented(given, self.spec.data.augment)
             with autocast(self.device, self.bf16):
-                said = said_of(self.state.network, self.config, given, self.objective.sees_hidden)
+                said = said_of(self.state.network, self.config, given, self.looks)
                 of_teacher = self.soft.of(part, given) if self.soft is not None else None
                 total, parts = self.objective(said, batch.labels, of_teacher, counts, share)
             total.backward()

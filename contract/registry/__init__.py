@@ -7,12 +7,22 @@ code behind each; a test matches the two lists.
 from contract.registry.architectures import Cnn, Logistic, Mlp, Resnet
 from contract.registry.choices import ARCHITECTURES, Architecture
 from contract.registry.datasets import BUILTINS, Builtin
-from contract.registry.losses import (
-    LOSSES,
-    Clm,
+from contract.registry.inner import (
+    AttentionKl,
+    AttentionMse,
+    AttentionTransfer,
     Cosine,
-    CrossEntropy,
+    EmbeddingMse,
+    FeatureHint,
     HiddenMse,
+    Pkd,
+    Rkd,
+    ValueRelation,
+)  # fmt: skip
+from contract.registry.losses import (
+    Adversarial,
+    Clm,
+    CrossEntropy,
     Jsd,
     Kl,
     LogitMse,
@@ -20,8 +30,8 @@ from contract.registry.losses import (
     ReverseKl,
     SkewKl,
     SoftCrossEntropy,
-    Term,
 )  # fmt: skip
+from contract.registry.objective import LOSSES, Term
 from contract.registry.recipes import RECIPES, DistilBert, Hinton, LogitMseRecipe, Recipe, SeqKd, TangBilstm
 from contract.registry.tasks import TASKS, Task, TaskName
 from contract.registry.texts import T5, Bert, Bilstm, Distilbert, Gpt2, Gru, Llama, Lstm, Qwen2, Roberta, Textcnn
@@ -33,7 +43,11 @@ __all__ = [
     "RECIPES",
     "T5",
     "TASKS",
+    "Adversarial",
     "Architecture",
+    "AttentionKl",
+    "AttentionMse",
+    "AttentionTransfer",
     "Bert",
     "Bilstm",
     "Builtin",
@@ -43,6 +57,8 @@ __all__ = [
     "CrossEntropy",
     "DistilBert",
     "Distilbert",
+    "EmbeddingMse",
+    "FeatureHint",
     "Gpt2",
     "Gru",
     "HiddenMse",
@@ -56,10 +72,12 @@ __all__ = [
     "Lstm",
     "Mlm",
     "Mlp",
+    "Pkd",
     "Qwen2",
     "Recipe",
     "Resnet",
     "ReverseKl",
+    "Rkd",
     "Roberta",
     "SeqKd",
     "SkewKl",
@@ -69,4 +87,5 @@ __all__ = [
     "TaskName",
     "Term",
     "Textcnn",
+    "ValueRelation",
 ]  # fmt: skip

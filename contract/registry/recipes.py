@@ -5,7 +5,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from contract.base import About, Choice
-from contract.registry.losses import Cosine, CrossEntropy, Kl, LogitMse, Mlm, Temperature, Term, Weight
+from contract.registry.inner import Cosine
+from contract.registry.losses import CrossEntropy, Kl, LogitMse, Mlm
+from contract.registry.objective import Term
+from contract.registry.terms import Temperature, Weight
 
 Alpha = Annotated[float, Field(ge=0, le=1, description="Weight of the soft (teacher) term; the labels weigh 1 − alpha.")]
 

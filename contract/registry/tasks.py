@@ -114,3 +114,8 @@ TASKS: dict[str, Task] = {
         ),
     )
 }
+LANGUAGE = tuple(name for name, task in TASKS.items() if task.answers in ("text", "tokens"))
+CLASSES = tuple(name for name, task in TASKS.items() if task.answers == "class")
+NUMBERS = tuple(name for name, task in TASKS.items() if task.reads == "numbers")
+TEXTS = tuple(name for name, task in TASKS.items() if task.reads == "text")
+ONE_STACK = tuple(name for name in TEXTS if name != "seq2seq")  # whose transformers are one stack of layers, not an encoder and a decoder

@@ -19,6 +19,11 @@ class TokenBatch(NamedTuple):
     where: Tensor | None = None
     decoder: Tensor | None = None
 
+    @property
+    def places(self) -> Tensor:
+        """[N]: places in the flattened batch of the tokens asked for; of all tokens where rows are asked for as a whole."""
+        return self.asked if self.asked is not None else self.mask.flatten().nonzero()[:, 0]
+
 
 IGNORED = -100  # the label of a token that is not to be predicted
 Given = Tensor | TokenBatch  # features [B, *shape], or tokens

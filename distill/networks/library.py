@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from contract.errors import ErrorCode, InvalidSpec, JobError
 from contract.model import OURS, ModelConfig, Reading, of_transformers
 from contract.registry import T5, Bert, Distilbert, Gpt2, Llama, Qwen2, Roberta
-from contract.registry.losses import LANGUAGE
+from contract.registry.tasks import LANGUAGE
 from contract.shapes import DataShape
 from distill.networks import distilbert
 from distill.networks.reader import Reader

@@ -12,9 +12,12 @@ from contract.model import ModelConfig, Reading, longest
 from distill.data.batch import Given, TokenBatch
 from distill.data.blocks import MaskedBlocks
 from distill.data.rows import Rows, Split, TextSplit
+from distill.inside import NOTHING, Inside, Looks
+from distill.networks import heads
 from distill.networks.build import scaled
 from distill.networks.reader import Reader
-from distill.networks.texts import RecurrentLm, RecurrentTagger
+from distill.networks.residual import Residual
+from distill.networks.texts import Recurrent, RecurrentLm, RecurrentTagger, TextCnn
 from distill.objectives import Said
 
 IMPOSSIBLE = -1e4  # as a logit: finite, so that nothing times its log is nothing
@@ -42,11 +45,19 @@ class TextNetwork(nn.Module):
         assert isinstance(self.inner, (RecurrentLm, RecurrentTagger))
         return self.inner.head.in_features
 
-    def told(self, given: TokenBatch, hidden: bool = False) -> Said:
-        """What it says of the tokens asked for."""
-        assert isinstance(self.inner, (RecurrentLm, RecurrentTagger)) and given.asked is not None
-        states = self.inner.states(given.ids, given.mask).flatten(0, 1)[given.asked]
-        return Said(states, self.inner.head, self.inner.head.out_features, states)
+    def told(self, given: TokenBatch, looks: Looks = NOTHING) -> Said:
+        """What it says of the tokens asked for, or of each row."""
+        inner = self.inner
+        if given.asked is None:
+            if not looks:
+                return Said.of(self(given))
+            logits, states = _looked_into(inner, given)
+            return replace(Said.of(logits), inside=Inside(states, tokens=given.places, mask=given.mask, row="largest"))
+        assert isinstance(inner, (RecurrentLm, RecurrentTagger))
+        last = inner.states(given.ids, given.mask)
+        asked = last.flatten(0, 1)[given.asked]
+        seen = Inside([inner.embedding(given.ids), last], tokens=given.places, mask=given.mask, row="largest") if looks else None
+        return Said(asked, inner.head, inner.head.out_features, seen)
 
 
 class LibraryNetwork(TextNetwork):
@@ -58,15 +69,27 @@ class LibraryNetwork(TextNetwork):
         self._config: Any = inner.config
         self.takes_segments = "token_type_ids" in takes and getattr(self._config, "type_vocab_size", 0) > 1
 
-    def _call(self, given: TokenBatch, **more: Any) -> Any:
+    def _call(self, given: TokenBatch, looks: Looks = NOTHING) -> tuple[Any, Inside | None]:
+        """The library's answer, and what was looked at."""
+        more: dict[str, Any] = {"output_hidden_states": True} if looks else {}
         if self.takes_segments:
             more["token_type_ids"] = given.segments
         if given.decoder is not None:
             more["decoder_input_ids"] = given.decoder
-        return self.inner(input_ids=given.ids, attention_mask=given.mask.long(), **more)
+        with heads.watched() as seen:
+            answer = self.inner(input_ids=given.ids, attention_mask=given.mask.long(), **more)
+        if not looks:
+            return answer, None
+        states = answer["hidden_states" if given.decoder is None else "decoder_hidden_states"]
+        return answer, Inside(states, seen, given.places, given.mask, "first" if self._reads_both_ways else "last")
+
+    @property
+    def _reads_both_ways(self) -> bool:
+        """So that its first token may stand for the whole text; otherwise the last one does."""
+        return hasattr(self._config, "type_vocab_size") or self._config.model_type == "distilbert"
 
     def forward(self, given: TokenBatch) -> Tensor:
-        logits: Tensor = self._call(given).logits
+        logits: Tensor = self._call(given)[0].logits
         return logits
 
     @property
@@ -91,12 +114,13 @@ class LibraryNetwork(TextNetwork):
         )
         return [self.reader.text(row) for row in ids.tolist()]
 
-    def pointed(self, given: TokenBatch) -> Tensor:
-        """[2·B, L]: of each row how likely each token is the first of the answer, and the last; those outside are as good as impossible."""
+    def pointed(self, given: TokenBatch, looks: Looks = NOTHING) -> Said:
+        """Logits [2·B, L]: of each row how likely each token is the first of the answer, and the last; those outside are as good as
+        impossible."""
         assert given.where is not None
-        answer = self._call(given)
+        answer, seen = self._call(given, looks)
         z = torch.stack([answer.start_logits, answer.end_logits], dim=1)
-        return z.float().masked_fill(~given.where[:, None], IMPOSSIBLE).flatten(0, 1)
+        return replace(Said.of(z.float().masked_fill(~given.where[:, None], IMPOSSIBLE).flatten(0, 1)), inside=seen)
 
     @property
     def positions(self) -> int | None:
@@ -106,16 +130,16 @@ class LibraryNetwork(TextNetwork):
     def width(self) -> int:
         return int(self._config.hidden_size)
 
-    def told(self, given: TokenBatch, hidden: bool = False) -> Said:
+    def told(self, given: TokenBatch, looks: Looks = NOTHING) -> Said:
         """The logits of a whole vocabulary are made from the head's input where and when they are needed, never for all tokens at once:
         the head itself is given nothing. Ids beyond the tokenizer's, with which vocabularies are padded, are cut off."""
-        assert given.asked is not None
-        more = {"output_hidden_states": True} if hidden else {}
+        if given.asked is None:
+            answer, inside = self._call(given, looks)
+            return replace(Said.of(answer.logits), inside=inside)
         head: nn.Linear | None = self.inner.get_output_embeddings()  # type: ignore[operator]
         if head is None:  # it tags tokens: its outputs are few
-            answer = self._call(given, **more)
-            states = answer.hidden_states[-1].flatten(0, 1)[given.asked] if hidden else None
-            return replace(Said.of(answer.logits.flatten(0, 1)[given.asked]), hidden=states)
+            answer, inside = self._call(given, looks)
+            return replace(Said.of(answer.logits.flatten(0, 1)[given.asked]), inside=inside)
         seen: list[Tensor] = []
 
         def take(_head: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -124,12 +148,10 @@ class LibraryNetwork(TextNetwork):
 
         hook = head.register_forward_pre_hook(take)
         try:
-            answer = self._call(given, **more)
+            _, inside = self._call(given, looks)
         finally:
             hook.remove()
         features = seen[0].flatten(0, 1)[given.asked]
-        hidden_states = "hidden_states" if given.decoder is None else "decoder_hidden_states"
-        states = answer[hidden_states][-1].flatten(0, 1)[given.asked] if hidden else None
         real, bias = self.reader.vocabulary, head.bias
         if bias is None and getattr(self.inner, "final_logits_bias", None) is not None:  # BART and its kin add it after the head
             bias = self.inner.final_logits_bias[0]
@@ -137,7 +159,7 @@ class LibraryNetwork(TextNetwork):
         def logits(x: Tensor) -> Tensor:
             return torch.nn.functional.linear(x, head.weight[:real], bias[:real] if bias is not None else None)
 
-        return Said(features, logits, real, states)
+        return Said(features, logits, real, inside)
 
 
 def compute_again(network: nn.Module) -> None:
@@ -160,15 +182,51 @@ def logits_of(network: nn.Module, config: ModelConfig, given: Given) -> Tensor:
     return found
 
 
-def said_of(network: nn.Module, config: ModelConfig, given: Given, hidden: bool = False) -> Said:
-    """What the network says of all that is asked for: of rows, or of tokens."""
-    if isinstance(given, TokenBatch) and given.asked is not None:
-        assert isinstance(network, TextNetwork)
-        return network.told(given, hidden)
+def said_of(network: nn.Module, config: ModelConfig, given: Given, looks: Looks = NOTHING) -> Said:
+    """What the network says of all that is asked for, of rows or of tokens; and what went on inside, where terms look at that."""
     if isinstance(given, TokenBatch) and given.where is not None:
         assert isinstance(network, LibraryNetwork)
-        return Said.of(network.pointed(given))
-    return Said.of(logits_of(network, config, given), config.multi_label)
+        return network.pointed(given, looks)
+    if isinstance(given, TokenBatch):
+        assert isinstance(network, TextNetwork)
+        said = network.told(given, looks)
+    elif looks:
+        logits, states = _layer_by_layer(network, scaled(given, config.input))
+        said = replace(Said.of(logits), inside=Inside(states))
+    else:
+        said = Said.of(logits_of(network, config, given))
+    return replace(Said.of(said.logits, several=True), inside=said.inside) if config.multi_label else said
+
+
+def _looked_into(inner: nn.Module, given: TokenBatch) -> tuple[Tensor, list[Tensor]]:
+    """Logits of each row, and the states on the way, of our own networks that read text."""
+    embedded: list[Tensor] = []
+    assert isinstance(inner, (Recurrent, TextCnn))
+    hook = inner.embedding.register_forward_hook(lambda _module, _given, found: embedded.append(found))
+    try:
+        if isinstance(inner, TextCnn):
+            found = inner.largest(given.ids, given.mask)
+            return inner.classifier(inner.dropout(found)), [embedded[0], found]
+        states = inner.run(given.ids, given.mask)
+        return inner.read_off(states, given.mask), [embedded[0], states]
+    finally:
+        hook.remove()
+
+
+def _layer_by_layer(network: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Logits, and what each layer gives: a dense layer or convolution with what is done to it before the next, or a residual block; after
+    such blocks what is left of each channel. The first is what goes in."""
+    assert isinstance(network, nn.Sequential)
+    states = [x]
+    for module in network:
+        x = module(x)
+        if isinstance(module, (nn.ReLU, Residual)):
+            states.append(x)
+        elif isinstance(module, nn.MaxPool2d):
+            states[-1] = x
+        elif isinstance(module, nn.AdaptiveAvgPool2d):
+            states.append(x.flatten(1))
+    return x, states
 
 
 def rows_for(network: nn.Module, config: ModelConfig, split: Split | TextSplit, share: float | None = None, measured: bool = False) -> Rows:

@@ -25,11 +25,15 @@ class Recurrent(torch.nn.Module):
         states: torch.Tensor = rnn.pad_packed_sequence(self.layers(packed)[0], batch_first=True, total_length=ids.shape[1])[0]
         return states
 
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Token ids [B, L] and which of them are there [B, L] → logits [B, classes]."""
-        largest = self.run(ids, mask).masked_fill(~mask[:, :, None], -torch.inf).amax(1)
+    def read_off(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """States [B, L, H] and which of them count [B, L] → logits [B, classes]."""
+        largest = states.masked_fill(~mask[:, :, None], -torch.inf).amax(1)
         logits: torch.Tensor = self.classifier(self.dropout(largest))
         return logits
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Token ids [B, L] and which of them are there [B, L] → logits [B, classes]."""
+        return self.read_off(self.run(ids, mask), mask)
 
 
 class RecurrentTagger(Recurrent):
@@ -64,13 +68,17 @@ class TextCnn(torch.nn.Module):
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Token ids [B, L] and which of them are there [B, L] → logits [B, classes]. Windows over the end see zeros."""
+        logits: torch.Tensor = self.classifier(self.dropout(self.largest(ids, mask)))
+        return logits
+
+    def largest(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """What each channel finds at most [B, channels of all widths]."""
         vectors = (self.dropout(self.embedding(ids)) * mask[:, :, None]).transpose(1, 2)
         found = []
         for width, convolution in zip(self.widths, self.convolutions, strict=True):
             values = torch.relu(convolution(torch.nn.functional.pad(vectors, (0, width - 1))))
             found.append(values.masked_fill(~mask[:, None, :], 0.0).amax(2))
-        logits: torch.Tensor = self.classifier(self.dropout(torch.cat(found, 1)))
-        return logits
+        return torch.cat(found, 1)
 
 
 class RecurrentLm(torch.nn.Module):

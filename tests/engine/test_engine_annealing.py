@@ -8,7 +8,7 @@ from engine_runs import small
 
 from contract.errors import InvalidSpec
 from contract.registry import CrossEntropy, Kl
-from contract.registry.losses import Anneal
+from contract.registry.terms import Anneal
 from distill.objectives import Objective, Said
 
 FADING = [

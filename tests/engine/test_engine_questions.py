@@ -86,7 +86,7 @@ def test_figures_are_means_over_rows(engine, ran, file, name):
         one = rows_for(network, config, TextSplit(([row["question"]], [row["context"]]), torch.zeros(1, dtype=torch.int64), spans=[span]))
         batch = one.batch(torch.tensor([0]))
         with torch.inference_mode():
-            answer = network._call(batch.given)
+            answer = network._call(batch.given)[0]
         z = torch.stack([answer.start_logits[0], answer.end_logits[0]]).double()
         z[:, ~batch.given.where[0]] = -torch.inf
         losses += [float(-F.log_softmax(z[i], 0)[label]) for i, label in enumerate(batch.labels)]

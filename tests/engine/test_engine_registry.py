@@ -12,9 +12,11 @@ from contract import registry
 from contract.registry import ARCHITECTURES, BUILTINS, LOSSES, RECIPES, Cnn, CrossEntropy, Hinton, Kl, Logistic, LogitMse, Mlp, Resnet
 from contract.registry.recipes import LogitMseRecipe
 from distill.data import builtin
+from distill.inner import INNER, comparison
+from distill.inside import Heads, Inside
 from distill.networks import library
 from distill.networks.build import BUILDERS, build, count_parameters
-from distill.objectives import HIDDEN, TERMS, Objective, Said
+from distill.objectives import OWN, TERMS, Objective, Said
 
 widths = st.integers(1, 40)
 dropout = st.sampled_from([0.0, 0.5])
@@ -24,7 +26,7 @@ some = settings(max_examples=60, deadline=None)
 @pytest.mark.parametrize(
     ("listed", "union", "code"),
     [
-        (LOSSES, registry.Term, [*TERMS, *HIDDEN]),
+        (LOSSES, registry.Term, [*TERMS, *OWN, *INNER]),
         (ARCHITECTURES, registry.Architecture, [*BUILDERS, *get_args(library.Transformer)]),
         (RECIPES, registry.Recipe, None),
     ],
@@ -48,14 +50,29 @@ def test_builtin_data_is_what_the_contract_says_of_it():
         for features, labels in found.values():
             assert (1, *features.shape[1:]) == said.shape or (said.shape, features.ndim) == ((), 1)
             each = (word for label in labels.tolist() for word in (label if isinstance(label, tuple) else (label,)))
-            assert sorted({str(word) for word in each}) == list(said.classes)
+            assert said.tasks == ("seq2seq",) or sorted({str(word) for word in each}) == list(said.classes)
+
+
+def seen(z, term):
+    """Eight rows, or four texts of two tokens, with two layers inside that depend on z [8, 3]."""
+    if term.ONLY_FOR and "image-classification" in term.ONLY_FOR and "text-classification" not in term.ONLY_FOR:
+        states = [z, z[:, :, None, None].expand(8, 3, 2, 2) * torch.rand(8, 3, 2, 2), z * 2]
+        return replace(Said.of(z), inside=Inside(states))
+    states = [z.reshape(4, 2, 3), z.reshape(4, 2, 3) * 2, z.reshape(4, 2, 3) ** 2]
+    tall = states[0][:, None]
+    heads = Heads(tall, tall * 2, tall + 1, 0.5, torch.ones(4, 1, 2, 2, dtype=torch.bool))
+    inside = Inside(states, [heads] * 2, torch.arange(8), torch.ones(4, 2, dtype=torch.bool))
+    return replace(Said.of(z), inside=inside)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.key())
 def test_every_loss_with_its_defaults_can_be_learned_from(loss):
-    z = torch.randn(4, 3, requires_grad=True)
-    teacher = torch.randn(4, 3)
-    total, _ = Objective([loss()])(replace(Said.of(z), hidden=z), torch.tensor([0, 1, 2, 0]), replace(Said.of(teacher), hidden=teacher))
+    z = torch.randn(8, 3, requires_grad=True)
+    teacher = torch.randn(8, 3)
+    term = loss()
+    mine, theirs = seen(z, term), seen(teacher, term)
+    compared = {0: comparison(term, "objective.0", mine.inside, theirs.inside)} if term.SEES != "logits" else {}
+    total, _ = Objective([term], compared, classes=3)(mine, torch.tensor([0, 1, 2, 0] * 2), theirs)
     total.backward()
     assert total.isfinite()
     assert z.grad is not None

@@ -17,6 +17,7 @@ from contract.registry import Cosine, Kl
 from contract.spec import Columns
 from distill.data.rows import TextSplit
 from distill.device import threads
+from distill.inner import comparison
 from distill.networks import load, rows_for, said_of
 from distill.objectives import Objective
 from distill.predict import probabilities, read_row
@@ -25,6 +26,7 @@ from distill.written import by_teacher, nearness, texts
 
 WORDS = {"one": "eins", "two": "zwei", "three": "drei", "red": "rot", "blue": "blau", "house": "haus"}
 T5 = {"arch": "t5", "layers": 2, "hidden": 16, "heads": 2, "dropout": 0.1}
+LOOKS = frozenset({"states"})
 
 
 def write_pairs(path, rows=130, seed=0):
@@ -98,11 +100,13 @@ def test_soft_targets_and_hidden_states_are_compared_token_by_token(engine, ran,
     (student, config), (teacher, _) = load(found.student), load(ran.student)
     given = rows_for(student, config, split()).batch(torch.arange(3)).given
     with torch.inference_mode():
-        mine, theirs = said_of(student, config, given, hidden=True), said_of(teacher, config, given, hidden=True)
-        _, (kl, cosine) = Objective([Kl(temperature=2), Cosine()])(mine, torch.zeros(len(given.asked), dtype=torch.int64), theirs)
+        mine, theirs = said_of(student, config, given, LOOKS), said_of(teacher, config, given, LOOKS)
+        compared = {1: comparison(Cosine(), "objective.1", mine.inside, theirs.inside)}
+        _, (kl, cosine) = Objective([Kl(temperature=2), Cosine()], compared)(mine, torch.zeros(len(given.asked), dtype=torch.int64), theirs)
         p, q = F.softmax(theirs.logits.double() / 2, 1), F.softmax(mine.logits.double() / 2, 1)
     assert kl.item() == pytest.approx(float(4 * (p * (p / q).log()).sum(1).mean()), rel=1e-4, abs=1e-7)
-    assert cosine.item() == pytest.approx(float(1 - F.cosine_similarity(mine.hidden.double(), theirs.hidden.double()).mean()), abs=1e-5)
+    h_s, h_t = (said.inside.states[-1].flatten(0, 1)[given.asked].double() for said in (mine, theirs))
+    assert cosine.item() == pytest.approx(float(1 - F.cosine_similarity(h_s, h_t).mean()), abs=1e-5)
 
 
 def test_parts_of_a_step_add_up(engine, ran, file):

@@ -161,7 +161,7 @@ def test_kept_answers_that_nobody_asks_for_are_no_fault(engine, file, folder):
     ("changes", "said"),
     [
         ({"task": "masked-lm", "student": {"arch": "bert"}}, "masks are new in every epoch"),
-        ({"objective": [{"loss": "kl"}, {"loss": "hidden_mse"}]}, "hidden states, which are not kept"),
+        ({"objective": [{"loss": "kl"}, {"loss": "hidden_mse"}]}, "looks inside the teacher, of which nothing is kept"),
         ({"teacher_outputs": "live", "teacher_top_k": 8}, "goes with causal-lm and"),
         ({"recipe": "logit_mse"}, r"recipe\.name: of kept tokens only probabilities are known"),
         ({"objective": [{"loss": "kl", "weight": 0}, {"loss": "clm"}, {"loss": "logit_mse"}]}, r"objective\.2\.loss: of kept tokens"),

@@ -6,7 +6,7 @@ from typing import Any
 import datafiles
 from contract.base import Choice
 from contract.registry import ARCHITECTURES, BUILTINS, LOSSES, RECIPES, TASKS
-from contract.registry.losses import Anneal
+from contract.registry.terms import Anneal
 from docgen.text import code, in_words, table
 
 SAME = "As beside it, at the end; not said, it stays."
