@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from api.errors import field_errors
 from api.references import Lookup, Rows, described_parameters
+from contract.chains import links
 from contract.errors import FieldError, InvalidSpec
 from contract.fit import check_fit
 from contract.registry import TASKS
@@ -55,10 +56,6 @@ def check(look: Lookup, spec: JobSpec) -> Checked:
     )
 
 
-def submit(session: Session, project_id: str, sent: dict[str, Any], spec: JobSpec, traceparent: str | None) -> Job:
-    return store(session, project_id, sent, check(Lookup(session, project_id, lock=True), spec), traceparent)
-
-
 def store(
     session: Session, project_id: str, sent: dict[str, Any], checked: Checked, traceparent: str | None, id_: str | None = None
 ) -> Job:
@@ -104,11 +101,15 @@ def _runs(job: Job, spec: JobSpec) -> list[Job]:
 def verdict(session: Session, project_id: str, spec: JobSpec) -> ValidateView:
     """What submitting would say, without submitting."""
     try:
+        chain = links(spec)
         checked = check(Lookup(session, project_id, lock=False), spec)
     except InvalidSpec as error:
         return invalid(error)
+    before = [link.resolved().model_dump(mode="json") for link in chain[:-1]] or None
     resolved = checked.spec.resolved().model_dump(mode="json")
-    return ValidateView(valid=True, errors=[], warnings=checked.warnings, resolved_spec=resolved, estimate=checked.estimate)
+    return ValidateView(
+        valid=True, errors=[], warnings=checked.warnings, resolved_spec=resolved, jobs_before=before, estimate=checked.estimate
+    )
 
 
 def invalid(error: InvalidSpec) -> ValidateView:

@@ -60,7 +60,7 @@ class Source(Sent):
         return self.dataset or self.path or f"{self.hub} {self.subset or ''} {self.revision or ''}"
 
 
-def _source(value: Any) -> Any:
+def as_source(value: Any) -> Any:
     return {"dataset": value} if isinstance(value, str) else value
 
 
@@ -92,4 +92,4 @@ class Data(Sent):
         description="masked-lm: share of tokens to predict, 0.15 when not said: 80 % of them masked, 10 % replaced, 10 % kept.",
     )
 
-    _short = field_validator("train", "test", mode="before")(_source)
+    _short = field_validator("train", "test", mode="before")(as_source)

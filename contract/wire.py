@@ -178,6 +178,7 @@ class ValidateView(BaseModel):
     errors: list[FieldError]
     warnings: list[str]
     resolved_spec: dict[str, Any] | None
+    jobs_before: list[dict[str, Any]] | None = None  # that the recipe puts before this one, where it is a chain
     estimate: dict[str, Any] | None
 
 

@@ -1,6 +1,6 @@
 """Jobs: submit, find, change, steer, delete."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from sqlalchemy.orm import Session
@@ -27,17 +27,15 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known
 
 @router.post("", status_code=202, response_model=JobView, openapi_extra=document(JobSpec), responses=problems(400, 409, 413, 415, 503))
 def submit(services: In, caller: By, sending: Sent, body: Document, traceparent: Traceparent) -> Response:
-    """Submit a job. The answer comes once it is stored; nothing that was answered is ever lost."""
+    """Submit a job. The answer comes once it is stored; nothing that was answered is ever lost. A recipe of several jobs (`takd`) puts
+    those before it; the answer is the last one."""
 
-    def prepare() -> tuple[dict[str, Any], JobSpec]:
-        sent = body.mapping()
-        return sent, parse_spec(sent)
+    def store(session: Session, members: list[batch.Member]) -> Created:
+        *before, job = batch.submit(session, caller.project_id, members, traceparent)
+        due = [id_ for each in (*before, job) for id_ in lookup.due(session, each)]
+        return Created(202, job.view(), f"/v1/jobs/{job.id}", jobs=due)
 
-    def store(session: Session, parsed: tuple[dict[str, Any], JobSpec]) -> Created:
-        job = admission.submit(session, caller.project_id, *parsed, traceparent)
-        return Created(202, job.view(), f"/v1/jobs/{job.id}", jobs=lookup.due(session, job))
-
-    return services.idempotency.once(sending, body.sha256, prepare, store, services.ring)
+    return services.idempotency.once(sending, body.sha256, lambda: batch.parse_one(body.mapping()), store, services.ring)
 
 
 @router.post(
@@ -50,9 +48,10 @@ def submit(services: In, caller: By, sending: Sent, body: Document, traceparent:
 def submit_batch(services: In, caller: By, sending: Sent, body: Document, traceparent: Traceparent) -> Response:
     """Submit several jobs, all or none. Members refer to each other by name: `teacher: {job: "@assistant"}`."""
 
-    def store(session: Session, members: list[tuple[dict[str, Any], JobSpec]]) -> Created:
+    def store(session: Session, members: list[batch.Member]) -> Created:
         jobs = batch.submit(session, caller.project_id, members, traceparent)
-        page = Page[JobView](data=[job.view() for job in jobs], first_id=jobs[0].id, last_id=jobs[-1].id)
+        asked = [job for job, member in zip(jobs, members, strict=True) if member.asked]
+        page = Page[JobView](data=[job.view() for job in asked], first_id=asked[0].id, last_id=asked[-1].id)
         return Created(202, page, jobs=[id_ for job in jobs for id_ in lookup.due(session, job)])
 
     return services.idempotency.once(sending, body.sha256, lambda: batch.parse(body.mapping()), store, services.ring)

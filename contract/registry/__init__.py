@@ -5,6 +5,7 @@ code behind each; a test matches the two lists.
 """
 
 from contract.registry.architectures import Cnn, Logistic, Mlp, Resnet
+from contract.registry.chain_recipes import BornAgain, Takd, WellRead
 from contract.registry.choices import ARCHITECTURES, Architecture
 from contract.registry.datasets import BUILTINS, Builtin
 from contract.registry.inner import (
@@ -31,8 +32,9 @@ from contract.registry.losses import (
     SkewKl,
     SoftCrossEntropy,
 )  # fmt: skip
+from contract.registry.methods import RECIPES, Recipe
 from contract.registry.objective import LOSSES, Term
-from contract.registry.recipes import RECIPES, DistilBert, Hinton, LogitMseRecipe, Recipe, SeqKd, TangBilstm
+from contract.registry.recipes import DistilBert, Hinton, LogitMseRecipe, SeqKd, TangBilstm
 from contract.registry.tasks import TASKS, Task, TaskName
 from contract.registry.texts import T5, Bert, Bilstm, Distilbert, Gpt2, Gru, Llama, Lstm, Qwen2, Roberta, Textcnn
 
@@ -50,6 +52,7 @@ __all__ = [
     "AttentionTransfer",
     "Bert",
     "Bilstm",
+    "BornAgain",
     "Builtin",
     "Clm",
     "Cnn",
@@ -82,10 +85,12 @@ __all__ = [
     "SeqKd",
     "SkewKl",
     "SoftCrossEntropy",
+    "Takd",
     "TangBilstm",
     "Task",
     "TaskName",
     "Term",
     "Textcnn",
     "ValueRelation",
+    "WellRead",
 ]  # fmt: skip

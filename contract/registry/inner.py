@@ -6,7 +6,7 @@ h_s, h_t: states of student and teacher; W: a matrix that is learned along, wher
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator
 
 from contract.base import About
 from contract.registry.tasks import CLASSES, NUMBERS, ONE_STACK, TEXTS
@@ -16,6 +16,10 @@ from contract.rules import wrong
 Number = Annotated[int, Field(ge=0, le=1000)]
 Pair = Annotated[list[Number], Field(min_length=2, max_length=2)]
 Named = Literal["final", "uniform", "skip", "last"]
+Layers = Annotated[
+    Annotated[Named, Tag("named")] | Annotated[list[Pair], Field(min_length=1, max_length=1000), Tag("pairs")],
+    Discriminator(lambda value: "pairs" if isinstance(value, list) else "named"),
+]
 MAPS = (
     "Which layers are compared, of M and N: `final`: M with N; `uniform`: each m with ⌈m·N/M⌉ (TinyBERT); `skip`: the same without "
     "the final ones (PKD-Skip); `last`: each m < M with N − M + m (PKD-Last); or pairs [student's, teacher's]."
@@ -27,7 +31,7 @@ MINILM = "Wang et al. 2020 (MiniLM), https://arxiv.org/abs/2002.10957"
 class _Layered(BaseTerm):
     SEES: ClassVar[Literal["states", "heads"]] = "states"
     SAME_TOKENS: ClassVar[bool] = True  # whether both must read the same tokens
-    layers: Named | Annotated[list[Pair], Field(min_length=1, max_length=1000)] = Field(default="final", description=MAPS)
+    layers: Layers = Field(default="final", description=MAPS)
 
     @field_validator("layers")
     @classmethod
@@ -117,7 +121,7 @@ class Pkd(_Layered):
     ONLY_FOR: ClassVar = ("text-classification",)
     SAME_TOKENS: ClassVar = False
     loss: Literal["pkd"] = "pkd"
-    layers: Named | Annotated[list[Pair], Field(min_length=1, max_length=1000)] = Field(default="skip", description=MAPS)
+    layers: Layers = Field(default="skip", description=MAPS)
 
 
 class Rkd(_Layered):
@@ -143,9 +147,7 @@ class AttentionTransfer(_Layered):
     ONLY_FOR: ClassVar = ("image-classification",)
     SAME_TOKENS: ClassVar = False
     loss: Literal["attention_transfer"] = "attention_transfer"
-    layers: Named | Annotated[list[Pair], Field(min_length=1, max_length=1000)] = Field(
-        default="uniform", description=MAPS + " Only layers with maps count."
-    )
+    layers: Layers = Field(default="uniform", description=MAPS + " Only layers with maps count.")
 
 
 class FeatureHint(_Layered):

@@ -1,33 +1,16 @@
-"""Named, published combinations of losses. A recipe is nothing but its expansion into terms."""
+"""Named, published combinations of losses that compare outputs. A recipe is nothing but its expansion into terms."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field
-
-from contract.base import About, Choice
+from contract.base import About
 from contract.registry.inner import Cosine
 from contract.registry.losses import CrossEntropy, Kl, LogitMse, Mlm
 from contract.registry.objective import Term
+from contract.registry.recipe import Alpha, BaseRecipe, counted
 from contract.registry.terms import Temperature, Weight
 
-Alpha = Annotated[float, Field(ge=0, le=1, description="Weight of the soft (teacher) term; the labels weigh 1 − alpha.")]
 
-
-class _Recipe(Choice):
-    KEY: ClassVar = "name"
-    ONLY_FOR: ClassVar[tuple[str, ...]] = ()  # tasks; all when empty
-    TEACHER_OUTPUTS: ClassVar[str | None] = None  # what `teacher_outputs` must then be
-
-    def expand(self) -> list[Term]:
-        """The terms this recipe stands for; terms of weight zero are left out."""
-        raise TypeError(f"{type(self).__name__} has no expansion")
-
-    @classmethod
-    def entry(cls) -> dict[str, Any]:
-        return {**super().entry(), "expands_to": [t.model_dump(mode="json") for t in cls().expand()]}
-
-
-class Hinton(_Recipe):
+class Hinton(BaseRecipe):
     ABOUT: ClassVar = About(
         "Soft targets of the teacher beside the labels: the classic.",
         "(1 − α) · cross_entropy + α · kl(T)",
@@ -40,10 +23,10 @@ class Hinton(_Recipe):
     def expand(self) -> list[Term]:
         soft = Kl(temperature=self.temperature, weight=self.alpha)
         hard = CrossEntropy(weight=1 - self.alpha)
-        return [term for term in (soft, hard) if term.weight > 0]
+        return counted(soft, hard)
 
 
-class LogitMseRecipe(_Recipe):
+class LogitMseRecipe(BaseRecipe):
     ABOUT: ClassVar = About(
         "Regression on the teacher's logits, labels optional.",
         "(1 − α) · cross_entropy + α · logit_mse",
@@ -53,11 +36,10 @@ class LogitMseRecipe(_Recipe):
     alpha: Alpha = 1.0
 
     def expand(self) -> list[Term]:
-        terms: list[Term] = [LogitMse(weight=self.alpha), CrossEntropy(weight=1 - self.alpha)]
-        return [term for term in terms if term.weight > 0]
+        return counted(LogitMse(weight=self.alpha), CrossEntropy(weight=1 - self.alpha))
 
 
-class DistilBert(_Recipe):
+class DistilBert(BaseRecipe):
     ABOUT: ClassVar = About(
         "The triple loss that made DistilBERT: the teacher's distribution over every token, the masked tokens, the angle of hidden states.",
         "5 · kl(T=2) + 2 · mlm + 1 · cosine",
@@ -71,11 +53,10 @@ class DistilBert(_Recipe):
     cosine: Weight = 1.0
 
     def expand(self) -> list[Term]:
-        terms: list[Term] = [Kl(temperature=self.temperature, weight=self.kl), Mlm(weight=self.mlm), Cosine(weight=self.cosine)]
-        return [term for term in terms if term.weight > 0]
+        return counted(Kl(temperature=self.temperature, weight=self.kl), Mlm(weight=self.mlm), Cosine(weight=self.cosine))
 
 
-class TangBilstm(_Recipe):
+class TangBilstm(BaseRecipe):
     ABOUT: ClassVar = About(
         "A BERT's knowledge for a small BiLSTM: regression on its logits; with labels, both in equal parts or as alpha says.",
         "(1 − α) · cross_entropy + α · logit_mse",
@@ -89,7 +70,7 @@ class TangBilstm(_Recipe):
         return LogitMseRecipe(alpha=self.alpha).expand()
 
 
-class SeqKd(_Recipe):
+class SeqKd(BaseRecipe):
     ABOUT: ClassVar = About(
         "The teacher writes, the student learns to write the same: its texts take the place of the targets.",
         "cross_entropy with ŷ_t, the likeliest token after ŷ_1 … ŷ_t−1 and the source, by the teacher",
@@ -101,7 +82,3 @@ class SeqKd(_Recipe):
 
     def expand(self) -> list[Term]:
         return [CrossEntropy()]
-
-
-RECIPES: tuple[type[_Recipe], ...] = (Hinton, LogitMseRecipe, DistilBert, TangBilstm, SeqKd)
-Recipe = Annotated[Hinton | LogitMseRecipe | DistilBert | TangBilstm | SeqKd, Field(discriminator="name")]

@@ -20,7 +20,9 @@ class Anneal(Sent):
 
     weight: Weight | None = None
     temperature: Temperature | None = None
-    shape: Literal["linear", "cosine"] = Field(default="linear", description="cosine is slow at both ends.")
+    shape: Literal["linear", "cosine", "step"] = Field(
+        default="linear", description="cosine is slow at both ends; step jumps there at `until`."
+    )
     until: float = Field(default=1.0, gt=0, le=1, description="Share of all steps after which they stay.")
 
     @model_validator(mode="after")
@@ -32,6 +34,8 @@ class Anneal(Sent):
     def gone(self, share: float) -> float:
         """How much of the way is done, 0 to 1, when this share of all steps is."""
         way = min(1.0, share / self.until)
+        if self.shape == "step":
+            return float(way >= 1)
         return way if self.shape == "linear" else (1 - cos(pi * way)) / 2
 
 

@@ -32,17 +32,25 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a spec here. Ctrl-C leaves a checkpoint in FOLDER; the same command goes on from it."""
+    from contract.chains import links
     from contract.check import parse_spec
     from contract.errors import PotstillError
     from contract.evidence import RunResult
-    from distill.inputs import Inputs
 
-    job = parse_spec(load(spec))
+    *before, job = links(parse_spec(load(spec)))
     if (out / "report.json").exists():
         raise PotstillError(f"{out} holds a finished run already.", hint="Choose another folder for --out.")
-    inputs = Inputs.local(job, settings.home() / "cache" / "teacher-outputs")
     stop = threading.Event()
     signal.signal(signal.SIGINT, lambda _number, _frame: _leave(stop, _frame))
+    made: dict[str, Path] = {}
+    for link in before:
+        made[f"@{link.name}"] = out / "before" / str(link.name) / "student"
+        if not made[f"@{link.name}"].with_name("report.json").exists():
+            if not as_json:
+                line("·", "run", f"{link.name} ({len(made)} of {len(before)} before the one asked for)")
+            _one(_found(link, made), made[f"@{link.name}"].parent, _inputs(_found(link, made)), stop, as_json)
+    job = _found(job, made)
+    inputs = _inputs(job)
     results: list[RunResult] = []
     runs = job.runs()
     for run_ in runs:
@@ -53,6 +61,19 @@ def run(
             _one(run_.spec, folder, inputs, stop, as_json)
         results.append(RunResult(run_.arm, run_.seed, json.loads((folder / "report.json").read_text())))
     _conclude(out, results, as_json)
+
+
+def _found(job: "JobSpec", made: dict[str, Path]) -> "JobSpec":
+    """With the networks of the jobs before it where they lie."""
+    from contract.networks import ModelRef
+
+    return job.with_refs({field: ModelRef(path=str(made[ref.job])) for field, ref in job.refs().items() if ref.job in made})
+
+
+def _inputs(job: "JobSpec") -> "Inputs":
+    from distill.inputs import Inputs
+
+    return Inputs.local(job, settings.home() / "cache" / "teacher-outputs")
 
 
 def _one(job: "JobSpec", folder: Path, inputs: "Inputs", stop: threading.Event, as_json: bool) -> None:

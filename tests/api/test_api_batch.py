@@ -81,3 +81,44 @@ def test_a_hundred_members(api: Api, train: dict[str, Any], distill: dict[str, A
     students = [{**distill, "name": f"student {i}", "teacher": {"job": "@teacher"}} for i in range(99)]
     answer = api.post("/v1/jobs/batch", {"jobs": [train, *students]})
     assert answer.status_code == 202 and len(answer.json()["data"]) == 100
+
+
+ASSISTED = {"name": "takd", "assistants": [{"arch": "mlp", "hidden": [16]}, {"arch": "mlp", "hidden": [8]}]}
+
+
+def test_a_recipe_of_several_jobs_puts_them_before_the_one_sent(api: Api, train: dict[str, Any], distill: dict[str, Any]) -> None:
+    teacher = api.submit(train)
+    sent = {**distill, "name": "small", "teacher": {"job": teacher["id"]}, "recipe": ASSISTED}
+    told = api.post("/v1/jobs/validate", sent).json()
+    assert told["valid"], told
+    assert [spec["name"] for spec in told["jobs_before"]] == ["small-assistant-1", "small-assistant-2"]
+    last = api.submit(sent)
+    assert last["spec"]["recipe"] == ASSISTED and last["name"] == "small"
+    second = api.get(f"/v1/jobs/{last['depends_on'][0]}").json()
+    first = api.get(f"/v1/jobs/{second['depends_on'][0]}").json()
+    assert [job["name"] for job in (first, second)] == ["small-assistant-1", "small-assistant-2"]
+    assert first["depends_on"] == [teacher["id"]] and first["resolved_spec"]["student"]["hidden"] == [16]
+    assert second["resolved_spec"]["teacher"]["job"] == first["id"] and last["resolved_spec"]["recipe"] is None
+    assert [job["status"] for job in (first, second, last)] == ["waiting"] * 3
+    for job in (teacher, first, second):
+        api.hand.done(job["id"])
+    assert api.get(f"/v1/jobs/{last['id']}").json()["status"] == "queued"
+
+
+def test_chains_in_a_batch_and_what_is_wrong_with_them(api: Api, train: dict[str, Any], distill: dict[str, Any]) -> None:
+    teacher = {**train, "name": "teacher"}
+    chained = {**distill, "name": "small", "teacher": {"job": "@teacher"}, "recipe": ASSISTED}
+    answer = api.post("/v1/jobs/batch", {"jobs": [chained, teacher]})
+    assert answer.status_code == 202, answer.text
+    assert [job["name"] for job in answer.json()["data"]] == ["small", "teacher"]
+    assert len(api.get("/v1/jobs").json()["data"]) == 4
+    wrong = {**chained, "recipe": {**ASSISTED, "assistants": [{"arch": "bilstm"}]}}
+    for path, body, param in (
+        ("/v1/jobs/batch", {"jobs": [teacher, wrong]}, "jobs.1.recipe.assistants.0.arch"),
+        ("/v1/jobs", {**wrong, "teacher": {"job": "job_" + "0" * 32}}, "recipe.assistants.0.arch"),
+        ("/v1/jobs", chained, "teacher.job"),
+    ):
+        refused = api.post(path, body)
+        assert refused.status_code == 422 and refused.json()["param"] == param, refused.text
+    clash = api.post("/v1/jobs/batch", {"jobs": [chained, teacher, {**train, "name": "small-assistant-1"}]})
+    assert clash.status_code == 422 and clash.json()["param"] == "jobs.2.name"

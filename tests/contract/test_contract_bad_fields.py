@@ -59,7 +59,7 @@ def test_a_misspelt_field_is_named_before_the_one_it_leaves_missing():
         ("student.arch", "mpl", "`mlp`"),
         ("student.arch", "transformer-xl-9000", "Known here: "),
         ("recipe.name", "hintn", "`hinton`"),
-        ("recipe.name", "born-again", "Known here: "),
+        ("recipe.name", "quiz-show", "Known here: "),
         ("objective.0.loss", "cross_entrpy", "`cross_entropy`"),
         ("objective.0.loss", "triplet-margin", "Known here: "),
         ("training.optimizer.name", "addam", "`adam`"),

@@ -156,9 +156,12 @@ def test_every_recipe_can_be_named_and_is_worth_a_whole(recipe):
         "text-classification": ("text-classification", {"arch": "bilstm"}),
         "seq2seq": ("seq2seq", {"arch": "t5"}),
     }.get(recipe.ONLY_FOR[0] if recipe.ONLY_FOR else "", (DISTILL["task"], DISTILL["student"]))
-    by_name = parse_spec({**DISTILL, "task": task, "student": student, "recipe": recipe.key()})
-    assert by_name.recipe == recipe()
-    assert by_name.resolved().objective == recipe().expand()
+    example = recipe.example()
+    needed = any(field.is_required() for field in recipe.model_fields.values())
+    asked = example.model_dump(mode="json", exclude_none=True) if needed else recipe.key()
+    by_name = parse_spec({**DISTILL, "task": task, "student": student, "recipe": asked})
+    assert by_name.recipe == example
+    assert by_name.resolved().objective == example.expand()
 
 
 @pytest.mark.parametrize("alpha", [0, 1])

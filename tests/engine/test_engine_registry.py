@@ -83,7 +83,7 @@ def test_every_loss_with_its_defaults_can_be_learned_from(loss):
 def test_a_loss_that_says_it_needs_a_teacher_does(loss):
     """NEEDS_TEACHER decides which specs are refused; a wrong one would train on nothing."""
     with pytest.raises(AssertionError):
-        Objective([loss()])(Said.of(torch.zeros(1, 2)), torch.tensor([0]), None)
+        Objective([loss()], classes=2)(Said.of(torch.zeros(1, 2)), torch.tensor([0]), None)
 
 
 def counts(architecture, shape, classes):
@@ -169,4 +169,4 @@ def test_every_recipe_names_its_paper_and_shows_its_terms(recipe):
     entry = recipe.entry()
     assert entry["paper"].startswith(tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
     assert "https://" in entry["paper"]
-    assert [term["loss"] for term in entry["expands_to"]] == [term.loss for term in recipe().expand()]
+    assert [term["loss"] for term in entry["expands_to"]] == [term.loss for term in recipe.example().expand()]

@@ -1,0 +1,28 @@
+"""All recipes, and the union a spec chooses from."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from contract.registry.chain_recipes import BornAgain, Takd, WellRead
+from contract.registry.layer_recipes import (
+    AdversarialRecipe,
+    AttentionTransferRecipe,
+    FitNets,
+    MiniLm,
+    PatientKd,
+    RelationalKd,
+    TinyBert,
+)  # fmt: skip
+from contract.registry.recipe import BaseRecipe
+from contract.registry.recipes import DistilBert, Hinton, LogitMseRecipe, SeqKd, TangBilstm
+
+RECIPES: tuple[type[BaseRecipe], ...] = (
+    Hinton, LogitMseRecipe, DistilBert, TangBilstm, SeqKd, PatientKd, TinyBert, MiniLm, RelationalKd, AttentionTransferRecipe, FitNets,
+    AdversarialRecipe, Takd, BornAgain, WellRead,
+)  # fmt: skip
+Recipe = Annotated[
+    Hinton | LogitMseRecipe | DistilBert | TangBilstm | SeqKd | PatientKd | TinyBert | MiniLm | RelationalKd | AttentionTransferRecipe
+    | FitNets | AdversarialRecipe | Takd | BornAgain | WellRead,
+    Field(discriminator="name"),
+]  # fmt: skip
