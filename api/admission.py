@@ -41,7 +41,9 @@ def check(look: Lookup, spec: JobSpec) -> Checked:
         check_fit(spec, train.shape, test.shape if test else None, made_for)
     described = described_parameters(spec, train.shape) if train is not None else None
     student = networks["student"].parameters if "student" in networks else described
-    parameters = {"student": student, "teacher": networks["teacher"].parameters if spec.teacher else None}
+    of_teachers = [network.parameters for field, network in networks.items() if field.startswith("teacher")]
+    known = [count for count in of_teachers if count is not None]
+    parameters = {"student": student, "teacher": sum(known) if known and len(known) == len(of_teachers) else None}
     return Checked(
         spec=spec,
         needs=[network.job_id for network in networks.values() if network.job_id is not None],

@@ -53,10 +53,10 @@ def refuse_if_deleted(session: Session, job: Job) -> None:
 
 def named(spec: dict[str, Any]) -> set[str]:
     """Ids of datasets and models that a stored spec refers to."""
-    data = spec.get("data") or {}
-    student = spec.get("student") or {}
-    places = (data.get("train"), data.get("test"), spec.get("teacher"), student, student.get("init"), spec.get("tokenizer"))
-    return {place[key] for place in places if isinstance(place, dict) for key in ("dataset", "model") if place.get(key)}
+    data, student, teacher = (spec.get(part) or {} for part in ("data", "student", "teacher"))
+    places = (data.get("train"), data.get("test"), teacher, *(teacher.get("ensemble") or ()), student, student.get("init"))
+    named = (place for place in (*places, spec.get("tokenizer")) if isinstance(place, dict))
+    return {place[key] for place in named for key in ("dataset", "model") if place.get(key)}
 
 
 def in_use(what: str, by: str) -> Conflict:

@@ -59,7 +59,7 @@ def _reading(spec: JobSpec, recipe: WellRead) -> list[JobSpec]:
         task="masked-lm",
         data=data,
         teacher=None,
-        tokenizer=spec.tokenizer or spec.teacher,
+        tokenizer=spec.tokenizer or spec.first_teacher,
         objective=[Mlm()],
         training=spec.training.model_copy(update={"epochs": recipe.epochs, "early_stopping": None}),
     )

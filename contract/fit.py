@@ -34,17 +34,17 @@ def _check_made_for(field: str, made_for: DataShape, train: DataShape) -> None:
     if (made_for.shape, made_for.texts > 0) != (train.shape, train.texts > 0):
         raise unfit(field, f"it was made for rows {_of(made_for)}; data.train has {_of(train).removeprefix('of shape ')}")
     if train.speaks:
-        if field == "teacher" and made_for.answers != train.answers:
+        if field.startswith("teacher") and made_for.answers != train.answers:
             raise unfit(field, f"it is no network for {train.answers}", "Train one first: kind: train.")
         return
     if (made_for.classes or "span" in (made_for.answers, train.answers)) and made_for.answers != train.answers:
-        if field != "teacher" and made_for.texts:
+        if not field.startswith("teacher") and made_for.texts:
             return  # it gets a new head
         raise unfit(field, f"it tells {TOLD[made_for.answers]}; data.train has {TOLD[train.answers]}", "Train it first: kind: train.")
     if train.answers == "span":
         return
     if made_for.texts and not made_for.classes:
-        if field != "teacher":
+        if not field.startswith("teacher"):
             return  # it gets a new head
         raise unfit(field, "it was taught no classes and has none to tell", "Train it first: kind: train, student: {model: …}.")
     if made_for.classes != train.classes:

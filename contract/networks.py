@@ -35,6 +35,30 @@ class ModelRef(Sent):
         return self
 
 
+class Ensemble(Sent):
+    """Several teachers that speak as one."""
+
+    ensemble: list[ModelRef] = Field(min_length=2, max_length=16, description="Trained networks that know the same classes.")
+    combine: Literal["probabilities", "logits"] = Field(
+        default="probabilities",
+        description="What is averaged: softened probabilities, or logits before they are softened. They differ: the mean of logits lets "
+        "one sure member decide.",
+    )
+    weights: list[Annotated[float, Field(gt=0, le=1e6)]] | Literal["entropy", "learned"] | None = Field(
+        default=None,
+        description="Of each member; equal when not said. `entropy`: by how sure a member is of the row at hand. `learned`: those under "
+        "which the training labels are likeliest.",
+    )
+
+    @model_validator(mode="after")
+    def _weights_of_members(self) -> "Ensemble":
+        if isinstance(self.weights, list) and len(self.weights) != len(self.ensemble):
+            raise wrong(f"{len(self.ensemble)} members and {len(self.weights)} weights; give each its own", at=("weights",))
+        if self.weights == "learned" and self.combine != "probabilities":
+            raise wrong("they are those of a mixture of probabilities; use combine: probabilities", at=("weights",))
+        return self
+
+
 class FromLayers(Sent):
     """A student made of another network's layers: embeddings and head as they are, and of the blocks those listed."""
 
@@ -63,6 +87,13 @@ class NewTokenizer(Sent):
         default=8192, ge=300, le=1_000_000, description="Tokens it knows at most: 256 bytes, 5 special ones, and pieces of words."
     )
     lowercase: bool = Field(default=True, description="Read capitals as small letters, and letters without their accents.")
+
+
+def _teacher_form(value: Any) -> str:
+    return "several" if isinstance(value, Ensemble) or (isinstance(value, dict) and "ensemble" in value) else "one"
+
+
+Teacher = Annotated[Annotated[ModelRef, Tag("one")] | Annotated[Ensemble, Tag("several")], Discriminator(_teacher_form)]
 
 
 def _student_form(value: Any) -> str:

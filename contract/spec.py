@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, field_validator, model_validator
 
 from contract.base import Metadata, Sent
-from contract.networks import FromLayers, ModelRef, NewTokenizer, Student, Tokenizer
+from contract.networks import Ensemble, FromLayers, ModelRef, NewTokenizer, Student, Teacher, Tokenizer
 from contract.registry import ARCHITECTURES, TASKS, Architecture, CrossEntropy, Hinton, LogitMse, Recipe, TaskName, Term
+from contract.registry.tasks import CLASSES
 from contract.rules import SpecRule, conflicting, wrong
 from contract.sources import Columns, Data, Source
 from contract.training import Evaluation, Optimizer, Schedule, Training
@@ -29,7 +30,7 @@ class JobSpec(Sent):
     name: Name | None = None
     task: TaskName
     data: Data
-    teacher: ModelRef | None = None
+    teacher: Teacher | None = None
     student: Student
     tokenizer: Tokenizer | None = Field(
         default=None,
@@ -64,6 +65,7 @@ class JobSpec(Sent):
         for rule in (
             _one_objective,
             _teacher_where_needed,
+            _teachers_that_can_be_one,
             _student_to_train,
             _validation_for_early_stopping,
             _runs_that_make_sense,
@@ -123,7 +125,7 @@ class JobSpec(Sent):
         if isinstance(self.student, FromLayers) and self.student.init == "teacher":
             return {"student": self.student.model_copy(update={"init": self.teacher})}
         if TASKS[self.task].reads == "text" and self.described is not None and self.tokenizer is None:
-            return {"tokenizer": self.teacher}
+            return {"tokenizer": self.first_teacher}
         return {}
 
     @property
@@ -134,12 +136,22 @@ class JobSpec(Sent):
     def refs(self) -> dict[str, ModelRef]:
         """Every trained network this spec mentions, by the dotted name of the field that mentions it."""
         init = self.student.init if isinstance(self.student, FromLayers) else None
-        named = {"teacher": self.teacher, "student": self.student, "student.init": init, "tokenizer": self.tokenizer}
+        several = self.teacher.ensemble if isinstance(self.teacher, Ensemble) else []
+        named: dict[str, Any] = {f"teacher.ensemble.{i}": member for i, member in enumerate(several)} or {"teacher": self.teacher}
+        named |= {"student": self.student, "student.init": init, "tokenizer": self.tokenizer}
         return {field: value for field, value in named.items() if isinstance(value, ModelRef)}
+
+    @property
+    def first_teacher(self) -> ModelRef | None:
+        """The teacher, or of several the first: they read by one tokenizer."""
+        return self.teacher.ensemble[0] if isinstance(self.teacher, Ensemble) else self.teacher
 
     def with_refs(self, found: dict[str, ModelRef]) -> "JobSpec":
         """The same spec with some of its `refs` replaced."""
-        update: dict[str, Any] = {field: ref for field, ref in found.items() if field != "student.init"}
+        update: dict[str, Any] = {field: ref for field, ref in found.items() if "." not in field}
+        if isinstance(self.teacher, Ensemble):
+            members = [found.get(f"teacher.ensemble.{i}", member) for i, member in enumerate(self.teacher.ensemble)]
+            update["teacher"] = self.teacher.model_copy(update={"ensemble": members})
         if "student.init" in found:
             update["student"] = self.student.model_copy(update={"init": found["student.init"]})
         return self.model_copy(update=update)
@@ -173,6 +185,19 @@ def _teacher_where_needed(spec: JobSpec) -> None:
     for i, term in enumerate(spec.objective or []):
         if term.NEEDS_TEACHER:
             raise wrong(f"{term.loss} needs a teacher; use kind: distill, or another loss", at=("objective", i, "loss"))
+
+
+def _teachers_that_can_be_one(spec: JobSpec) -> None:
+    if not isinstance(spec.teacher, Ensemble):
+        return
+    if spec.task not in CLASSES:
+        raise wrong(f"several teachers are heard of classes of rows, not of {spec.task}; name one", at=("teacher", "ensemble"))
+    if isinstance(spec.student, FromLayers) and spec.student.init == "teacher":
+        raise wrong("there are several teachers; name the network: {job: job_…} or {model: mdl_…}", at=("student", "init"))
+    for i, term in enumerate(spec.terms):
+        if term.SEES != "logits":
+            place = ("objective", i, "loss") if spec.objective is not None else ("recipe", "name")
+            raise wrong(f"{term.loss} looks inside the teacher, and there are several; name one", at=place)
 
 
 def _student_to_train(spec: JobSpec) -> None:
@@ -284,6 +309,6 @@ class Run(NamedTuple):
 
 
 __all__ = [
-    "TASKS", "Architecture", "Columns", "Data", "FromLayers", "JobKind", "JobSpec", "ModelRef", "NewTokenizer", "Optimizer", "Run",
-    "Schedule", "Source", "SpecRule", "Training",
+    "TASKS", "Architecture", "Columns", "Data", "Ensemble", "FromLayers", "JobKind", "JobSpec", "ModelRef", "NewTokenizer", "Optimizer",
+    "Run", "Schedule", "Source", "SpecRule", "Training",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from distill.data import Rows, Split, TextSplit
 from distill.data.blocks import CausalBlocks
 from distill.data.spans import SpanTokens
 from distill.data.tokens import TaggedTokens
+from distill.ensemble import JointTeacher
 from distill.networks import TextNetwork, rows_for
 from distill.sights import looks, same_tokens
 from distill.teacher import Live, Outputs, Teacher
@@ -32,6 +33,8 @@ TOP_K = 64
 def soft_targets(spec: JobSpec, teacher: Teacher, train: Split | TextSplit, network: nn.Module, config: ModelConfig, emit: Emit) -> Soft:
     """The teacher's outputs for all rows, once; or the teacher itself, where every epoch shows it something else."""
     seen = looks(spec)
+    if isinstance(teacher, JointTeacher) and teacher.learns and (spec.data.augment is not None or spec.teacher_outputs == "live"):
+        teacher.outputs(train)
     if spec.data.augment is not None:
         return Live(teacher, len(train), looks=seen)
     if spec.task in LANGUAGE:

@@ -17,7 +17,7 @@ from contract.events import CheckpointSaved, LogLine, Outcome, PhaseChanged, Res
 from contract.fit import check_fit
 from contract.model import ModelConfig
 from contract.registry import TASKS
-from contract.spec import JobKind, JobSpec
+from contract.spec import Ensemble, JobKind, JobSpec
 from contract.status import Phase
 from distill import checkpoint, evaluate, finish, hub, optim
 from distill.compiling import as_written, compiled, compiles
@@ -26,6 +26,7 @@ from distill.data import Data, Rows, TextSplit, load
 from distill.data.augment import augmented
 from distill.data.tokens import Tokens, bucketed
 from distill.device import autocast, derived_seed, fingerprint, in_bf16, pick_device
+from distill.ensemble import JointTeacher
 from distill.errors import CheckpointInvalidError, diverged, memory_needed, out_of_memory
 from distill.inputs import Inputs
 from distill.networks import LibraryNetwork, compute_again, digest, load_config, rows_for, said_of, student
@@ -59,7 +60,7 @@ def run(
     inputs = hub.with_fetched(spec, inputs, lambda message: emit(LogLine(message=message)))
     data = load(spec, inputs)
     check_fit(spec, data.shape, data.test_shape, _made_for(inputs))
-    teacher = _teacher(inputs, device, emit) if spec.kind is JobKind.DISTILL else None
+    teacher = _teacher(spec, inputs, device, emit) if spec.kind is JobKind.DISTILL else None
 
     torch.manual_seed(derived_seed("weights", spec.training.seed))
     network, config = student(spec, data, inputs)
@@ -88,11 +89,14 @@ def run(
     return finish.trained(spec, workdir, emit, loop.chosen(), config, data, teacher, heard, loop.last_validation())
 
 
-def _teacher(inputs: Inputs, device: torch.device, emit: Emit) -> Teacher:
+def _teacher(spec: JobSpec, inputs: Inputs, device: torch.device, emit: Emit) -> Teacher:
     def warn(message: str) -> None:
         emit(LogLine(level="warning", message=message))
 
-    return Teacher(inputs.models["teacher"], inputs.cache, device, warn)
+    if not isinstance(spec.teacher, Ensemble):
+        return Teacher(inputs.models["teacher"], inputs.cache, device, warn)
+    fields = [f"teacher.ensemble.{i}" for i in range(len(spec.teacher.ensemble))]
+    return JointTeacher([Teacher(inputs.models[field], inputs.cache, device, warn) for field in fields], spec.teacher)
 
 
 def _tell_of_cut_texts(rows: Rows, config: ModelConfig, emit: Emit) -> None:

@@ -15,6 +15,7 @@ from distill.data.rows import Rows, Split, TextSplit
 from distill.inside import NOTHING, Inside, Looks
 from distill.networks import heads
 from distill.networks.build import scaled
+from distill.networks.joint import Joint
 from distill.networks.reader import Reader
 from distill.networks.residual import Residual
 from distill.networks.texts import Recurrent, RecurrentLm, RecurrentTagger, TextCnn
@@ -184,6 +185,8 @@ def logits_of(network: nn.Module, config: ModelConfig, given: Given) -> Tensor:
 
 def said_of(network: nn.Module, config: ModelConfig, given: Given, looks: Looks = NOTHING) -> Said:
     """What the network says of all that is asked for, of rows or of tokens; and what went on inside, where terms look at that."""
+    if isinstance(network, Joint):
+        return network.told(given)
     if isinstance(given, TokenBatch) and given.where is not None:
         assert isinstance(network, LibraryNetwork)
         return network.pointed(given, looks)

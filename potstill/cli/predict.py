@@ -43,6 +43,8 @@ def _networks(client: "Client", job: "Job", folder: Path) -> dict[str, Path]:
     found = {"student": job.pull(folder / "student")}
     teacher: dict[str, Any] = job.view.resolved_spec.get("teacher") or {}
     source = teacher.get("job")
+    if teacher.get("ensemble"):
+        line("!", "warning", f"the teacher is {len(teacher['ensemble'])} networks, so the student stands alone")
     if teacher.get("model"):
         source = client.models.get(teacher["model"]).job
         if source is None:

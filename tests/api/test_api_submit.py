@@ -195,3 +195,15 @@ def test_changes_of_a_job(api: Api, train: dict[str, Any]) -> None:
     api.post(f"{path}/cancel")
     assert api.http.patch(path, json={"name": "ended", "metadata": {}}).json()["name"] == "ended"
     api.refused(api.http.patch(path, json={"priority": 1}), 409, "invalid_transition", "priority")
+
+
+def test_several_teachers_are_waited_for_and_kept(api: Api, train: dict[str, Any], distill: dict[str, Any]) -> None:
+    first, second = (api.submit({**train, "name": name}) for name in ("first", "second"))
+    job = api.submit({**distill, "teacher": {"ensemble": [{"job": first["id"]}, {"job": second["id"]}], "weights": "entropy"}})
+    assert sorted(job["depends_on"]) == sorted([first["id"], second["id"]]) and job["status"] == "waiting"
+    api.hand.done(first["id"])
+    assert api.get(f"/v1/jobs/{job['id']}").json()["status"] == "waiting"
+    api.hand.done(second["id"])
+    assert api.get(f"/v1/jobs/{job['id']}").json()["status"] == "queued"
+    wrong = api.post("/v1/jobs", {**distill, "teacher": {"ensemble": [{"job": first["id"]}, {"job": "job_" + "0" * 32}]}})
+    assert wrong.status_code == 422 and wrong.json()["param"] == "teacher.ensemble.1.job", wrong.text

@@ -31,11 +31,11 @@ SMALL: dict[str, Any] = {
 STEPS = 18
 
 
-def small(teacher: Path | None = None, **changes: Any) -> JobSpec:
+def small(teacher: Path | dict[str, Any] | None = None, **changes: Any) -> JobSpec:
     """SMALL with the given parts: `data` and `training` are added to, others replaced. With a teacher it distils."""
     document: dict[str, Any] = dict(SMALL)
     if teacher is not None:
-        document |= {"kind": "distill", "teacher": {"path": str(teacher)}}
+        document |= {"kind": "distill", "teacher": {"path": str(teacher)} if isinstance(teacher, Path) else teacher}
     for part, value in changes.items():
         document[part] = document[part] | value if part in ("data", "training") else value
     return parse_spec(document)

@@ -58,7 +58,7 @@ def write_texts(path: Path, rows: int = 130, pairs: bool = False, seed: int = 0)
     return path
 
 
-def texts(path: Path, teacher: Path | None = None, **changes: Any) -> JobSpec:
+def texts(path: Path, teacher: Path | dict[str, Any] | None = None, **changes: Any) -> JobSpec:
     """4 epochs of 3 steps on 90 rows, 40 to validate. With a teacher it distils."""
     document: dict[str, Any] = {
         "kind": "train",
@@ -70,7 +70,7 @@ def texts(path: Path, teacher: Path | None = None, **changes: Any) -> JobSpec:
     return changed(document, teacher, changes)
 
 
-def language(path: Path, task: str, student: dict[str, Any], teacher: Path | None = None, **changes: Any) -> JobSpec:
+def language(path: Path, task: str, student: dict[str, Any], teacher: Path | dict[str, Any] | None = None, **changes: Any) -> JobSpec:
     """A language model on the same sentences in blocks of 16 tokens; with a teacher it distils."""
     document: dict[str, Any] = {
         "kind": "train",
@@ -82,10 +82,10 @@ def language(path: Path, task: str, student: dict[str, Any], teacher: Path | Non
     return changed(document, teacher, changes)
 
 
-def changed(document: dict[str, Any], teacher: Path | None, changes: dict[str, Any]) -> JobSpec:
+def changed(document: dict[str, Any], teacher: Path | dict[str, Any] | None, changes: dict[str, Any]) -> JobSpec:
     """`data` and `training` are added to, other parts replaced."""
     if teacher is not None:
-        document |= {"kind": "distill", "teacher": {"path": str(teacher)}}
+        document |= {"kind": "distill", "teacher": {"path": str(teacher)} if isinstance(teacher, Path) else teacher}
     for part, value in changes.items():
         document[part] = document[part] | value if part in ("data", "training") else value
     return parse_spec(document)
