@@ -53,6 +53,7 @@ def combine(runs: Sequence[RunResult]) -> Report | None:
     missing = [{"arm": run.arm, "seed": run.seed, "reason": run.failure} for run in runs if run.report is None]
     if by_arm["student"]:
         found = _distilled(by_arm["student"], by_arm["control"])
+        found |= _beside(found, runs, by_arm["student"], by_arm["control"])
     elif by_arm["model"] or by_arm["control"]:
         found = _trained(by_arm["model"] or by_arm["control"])
     else:
@@ -117,14 +118,8 @@ def _distilled(students: dict[int, Report], controls: dict[int, Report]) -> Repo
 
 def _against_control(students: list[Report], controls: list[Report]) -> Report:
     """Gain, paired by seed, and the share of the teacher's lead that it recovers, where that lead is certain."""
-    metric, sign = students[0]["metric"], 1.0 if students[0]["higher_is_better"] else -1.0
-    of_teacher = students[0]["arms"]["teacher"]["metrics"][metric]["mean"]
-    pairs = [
-        (s["arms"]["student"]["metrics"][metric]["mean"], c["arms"]["model"]["metrics"][metric]["mean"])
-        for s, c in zip(students, controls, strict=True)
-    ]
-    gain = statistic([sign * (s - c) for s, c in pairs], _over_rows(students[0], controls[0], "student"))
-    lead = statistic([sign * (of_teacher - c) for _, c in pairs], _over_rows(students[0], controls[0], "teacher"))
+    gain = _paired(students, controls, ("student", "model"))
+    lead = _paired([students[0]] * len(students), controls, ("teacher", "model"))
     found: Report = {"gain": gain, "gap": lead, "gap_recovered": None}
     if lead["ci95"] is None or lead["ci95"][0] <= 0.0:
         behind = lead["ci95"] is not None and lead["ci95"][1] < 0.0
@@ -137,9 +132,44 @@ def _against_control(students: list[Report], controls: list[Report]) -> Report:
     return {**found, "gap_recovered": statistic([gain["mean"] / lead["mean"]]), "gap_recovered_reason": None}
 
 
-def _over_rows(student: Report, control: Report, arm: str) -> list[float] | None:
+def _beside(found: Report, runs: Sequence[RunResult], students: dict[int, Report], controls: dict[int, Report]) -> Report:
+    """What `evaluation.compare` shows: each recipe's arm, against the student alone and against the job's own objective."""
+    names = dict.fromkeys(run.arm for run in runs if run.arm not in ("student", "control"))
+    compared: dict[str, Report] = {}
+    arms, said = dict(found["arms"]), found["verdict"]
+    for name in names:
+        reports = {run.seed: run.report for run in runs if run.arm == name and run.report}
+        if not reports:
+            continue
+        arms[name] = _arm([report["arms"]["student"] for report in reports.values()])
+        alone, both = sorted(set(reports) & set(controls)), sorted(set(reports) & set(students))
+        of = [students[seed] for seed in both], [reports[seed] for seed in both]
+        compared[name] = {
+            "gain": _paired([reports[seed] for seed in alone], [controls[seed] for seed in alone], ("student", "model")) if alone else None,
+            "against_objective": _paired(of[1], of[0], ("student", "student")) if both else None,
+            "agreement": statistic([report["agreement"]["mean"] for report in reports.values()]),
+        }
+        against = compared[name]["against_objective"]
+        if against is not None:
+            low, high = against["ci95"] or (-1.0, 1.0)
+            word = "better" if low > 0 else "worse" if high < 0 else "no difference shown"
+            said += f" Against it {name}: {_difference(against, found['metric'])}, {word}."
+    return {"arms": arms, "compared": compared, "verdict": said} if compared else {}
+
+
+def _paired(mine: Sequence[Report], theirs: Sequence[Report], arms: tuple[str, str]) -> Statistic:
+    """How much better `mine` are, seed by seed; arms: which of each one's arms is meant."""
+    metric, sign = mine[0]["metric"], 1.0 if mine[0]["higher_is_better"] else -1.0
+    differences = [
+        sign * (a["arms"][arms[0]]["metrics"][metric]["mean"] - b["arms"][arms[1]]["metrics"][metric]["mean"])
+        for a, b in zip(mine, theirs, strict=True)
+    ]
+    return statistic(differences, _over_rows(mine[0], theirs[0], *arms))
+
+
+def _over_rows(student: Report, control: Report, arm: str, other: str) -> list[float] | None:
     """95 % interval of the paired difference in accuracy over rows, from which rows each got right."""
-    mine, theirs = _right(student, arm), _right(control, "model")
+    mine, theirs = _right(student, arm), _right(control, other)
     if mine is None or theirs is None or len(mine) != len(theirs) or student["rows_sha256"] != control["rows_sha256"]:
         return None
     differences = [a - b for a, b in zip(mine, theirs, strict=True)]

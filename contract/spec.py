@@ -62,19 +62,10 @@ class JobSpec(Sent):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> "JobSpec":
-        for rule in (
-            _one_objective,
-            _teacher_where_needed,
-            _teachers_that_can_be_one,
-            _student_to_train,
-            _validation_for_early_stopping,
-            _runs_that_make_sense,
-            _images_to_augment,
-            _text_where_read,
-            _layers_to_compute_again,
-            _losses_of_the_task,
-        ):
+        for rule in RULES:
             rule(self)
+        for i, recipe in enumerate(self.evaluation.compare):
+            _arm_beside(self, recipe, i)
         return self
 
     @property
@@ -105,7 +96,12 @@ class JobSpec(Sent):
             found.append(Run("student" if self.kind is JobKind.DISTILL else "model", seed, alone))
             if self.evaluation.control:
                 found.append(Run("control", seed, alone._without_teacher()))
+            found += [Run(arm, seed, alone._by(recipe)) for arm, recipe in self.evaluation.arms.items()]
         return found
+
+    def _by(self, recipe: Recipe) -> "JobSpec":
+        """The same student, teacher and budget by another recipe."""
+        return self.model_copy(update={"recipe": recipe, "objective": None, "teacher_outputs": "auto", "teacher_top_k": None})
 
     def _without_teacher(self) -> "JobSpec":
         """The same student trained on the labels alone, whose term then weighs 1 as in any ordinary training."""
@@ -205,6 +201,19 @@ def _student_to_train(spec: JobSpec) -> None:
         raise wrong("an evaluate job measures a trained model: {job: job_…} or {model: mdl_…}", at=("student",))
 
 
+def _arm_beside(spec: JobSpec, recipe: Recipe, i: int) -> None:
+    place = ("evaluation", "compare", i)
+    if spec.kind is not JobKind.DISTILL:
+        raise wrong(f"a {spec.kind} job has no teacher to follow; recipes are compared by kind: distill", at=place)
+    if recipe.SEVERAL_JOBS:
+        raise wrong(f"{recipe.name} is several jobs and no arm of one; submit it beside this job", at=place)
+    try:
+        for rule in RULES:
+            rule(spec._by(recipe))
+    except SpecRule as error:
+        raise wrong(f"{recipe.name}: {(error.context or {})['said']}", at=place) from None
+
+
 def _validation_for_early_stopping(spec: JobSpec) -> None:
     if spec.training.early_stopping is not None and not spec.data.validation:
         raise wrong("early stopping watches validation rows: set data.validation, for example 0.1", at=("data", "validation"))
@@ -298,6 +307,12 @@ def _losses_of_the_task(spec: JobSpec) -> None:
     early = spec.training.early_stopping
     if early is not None and early.metric == "accuracy" and "metric" in early.model_fields_set and not TASKS[spec.task].labelled:
         raise wrong(f"{spec.task} is judged by its loss; say metric: loss", at=("training", "early_stopping", "metric"))
+
+
+RULES = (
+    _one_objective, _teacher_where_needed, _teachers_that_can_be_one, _student_to_train, _validation_for_early_stopping,
+    _runs_that_make_sense, _images_to_augment, _text_where_read, _layers_to_compute_again, _losses_of_the_task,
+)  # fmt: skip
 
 
 class Run(NamedTuple):

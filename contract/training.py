@@ -1,10 +1,11 @@
 """The parts of a spec that say how a student is trained, and how often."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from contract.base import Sent
+from contract.registry.methods import Recipe
 from contract.rules import wrong
 
 
@@ -68,3 +69,22 @@ class Training(Sent):
 class Evaluation(Sent):
     control: bool = Field(default=False, description="Train the same student alone beside it: same weights, order and budget, no teacher.")
     seeds: int = Field(default=1, ge=1, le=100, description="Repeats with training.seed … + N − 1.")
+    compare: Annotated[list[Recipe], Field(max_length=20)] = Field(
+        default=[],
+        description="Other recipes for the same student, each an arm beside it: same teacher, weights, order and budget. Names, or recipes "
+        "with parameters.",
+    )
+
+    @field_validator("compare", mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        return [{"name": one} if isinstance(one, str) else one for one in value] if isinstance(value, list) else value
+
+    @property
+    def arms(self) -> dict[str, Recipe]:
+        """The recipes of `compare` by the names of their arms: their own, numbered where one is there twice."""
+        found: dict[str, Recipe] = {}
+        for recipe in self.compare:
+            number = sum(other.name == recipe.name for other in found.values()) + 1
+            found[recipe.name if number == 1 else f"{recipe.name}_{number}"] = recipe
+        return found

@@ -30,7 +30,7 @@ class Job(Base):
     spec: Mapped[dict[str, Any]]  # as sent
     resolved_spec: Mapped[dict[str, Any]]
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"), index=True)
-    arm: Mapped[str | None] = mapped_column(String(16))  # of a run of the parent
+    arm: Mapped[str | None] = mapped_column(String(32))  # of a run of the parent
     seed: Mapped[int | None] = mapped_column(BigInteger)
     retry_of: Mapped[str | None] = mapped_column(String(40))
     retry_fresh: Mapped[bool] = mapped_column(default=False)

@@ -16,7 +16,7 @@ class MetricPoint(Base):
     __tablename__ = "metric_points"
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
-    arm: Mapped[str] = mapped_column(String(16), primary_key=True)
+    arm: Mapped[str] = mapped_column(String(32), primary_key=True)
     seed: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
     step: Mapped[int] = mapped_column(BigInteger, primary_key=True)
@@ -48,7 +48,7 @@ class Checkpoint(Base):
     __tablename__ = "checkpoints"
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
-    arm: Mapped[str] = mapped_column(String(16), primary_key=True)
+    arm: Mapped[str] = mapped_column(String(32), primary_key=True)
     seed: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     step: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     metrics: Mapped[dict[str, Any]] = mapped_column(Json)

@@ -17,6 +17,7 @@ from contract.sources import Source, as_source
 class _Chain(BaseRecipe):
     """The classic, at the end of a chain."""
 
+    SEVERAL_JOBS: ClassVar = True
     temperature: Temperature = 4.0
     alpha: Alpha = 0.7
 

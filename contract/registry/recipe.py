@@ -13,6 +13,7 @@ Alpha = Annotated[float, Field(ge=0, le=1, description="Weight of the soft (teac
 class BaseRecipe(Choice):
     KEY: ClassVar = "name"
     ONLY_FOR: ClassVar[tuple[str, ...]] = ()  # tasks; all when empty
+    SEVERAL_JOBS: ClassVar[bool] = False  # whether it is a chain (contract.chains)
     TEACHER_OUTPUTS: ClassVar[str | None] = None  # what `teacher_outputs` must then be
 
     @classmethod

@@ -81,7 +81,7 @@ def upgrade() -> None:
         sa.Column("spec", Json, nullable=False),
         sa.Column("resolved_spec", Json, nullable=False),
         sa.Column("parent_id", sa.String(length=40), nullable=True),
-        sa.Column("arm", sa.String(length=16), nullable=True),
+        sa.Column("arm", sa.String(length=32), nullable=True),
         sa.Column("seed", sa.BigInteger(), nullable=True),
         sa.Column("retry_of", sa.String(length=40), nullable=True),
         sa.Column("retry_fresh", sa.Boolean(), nullable=False),
@@ -156,7 +156,7 @@ def upgrade() -> None:
     op.create_table(
         "checkpoints",
         sa.Column("job_id", sa.String(length=40), nullable=False),
-        sa.Column("arm", sa.String(length=16), nullable=False),
+        sa.Column("arm", sa.String(length=32), nullable=False),
         sa.Column("seed", sa.BigInteger(), nullable=False),
         sa.Column("step", sa.BigInteger(), nullable=False),
         sa.Column("metrics", Json, nullable=False),
@@ -194,7 +194,7 @@ def upgrade() -> None:
     op.create_table(
         "metric_points",
         sa.Column("job_id", sa.String(length=40), nullable=False),
-        sa.Column("arm", sa.String(length=16), nullable=False),
+        sa.Column("arm", sa.String(length=32), nullable=False),
         sa.Column("seed", sa.BigInteger(), nullable=False),
         sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("step", sa.BigInteger(), nullable=False),
