@@ -112,4 +112,10 @@ PARTS = (
         {"ds_MESSAGES": _made(False, _messages), "ds_MESSAGES_TEST": _made(True, _messages)},
     ),
     Part("arguments", ("teacher", "student"), {}),
+    Part("methods", ("teacher", "cnn", "mlp"), {"ds_MNIST": _data("mnist/mnist.npz")}),
+    Part(
+        "reviews",
+        ("teacher", "student"),
+        {"ds_SST2": _data("sst2/train.jsonl"), "ds_SST2_TEST": _data("sst2/test.jsonl"), "mdl_MINILM": _encoder},
+    ),
 )
