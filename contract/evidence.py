@@ -62,10 +62,20 @@ def combine(runs: Sequence[RunResult]) -> Report | None:
     found["handed_out_seed"] = seed
     if seed is not None and seed in by_arm["student"]:
         found["disagreements"] = by_arm["student"][seed].get("disagreements")
+        found["diagnosis"] = _diagnosis(found, list(by_arm["student"].values()), by_arm["student"][seed])
     if missing:
         found["missing_runs"] = missing
         found["verdict"] += f" {len(missing)} of {len(runs)} runs have no result."
     return found
+
+
+def _diagnosis(found: Report, students: Sequence[Report], chosen: Report) -> Report:
+    """That of the student handed out, with the warnings of all runs and what only they together show."""
+    told = [warning for report in students for warning in (report.get("diagnosis") or {}).get("warnings", [])]
+    gap = found.get("gap")
+    if gap is not None and gap["ci95"] is not None and gap["ci95"][0] <= 0:
+        told.append(f"{found['gap_recovered_reason']}: there is little it could teach")
+    return {**(chosen.get("diagnosis") or {}), "warnings": list(dict.fromkeys(told))}
 
 
 def best_seed(runs: Sequence[RunResult]) -> int | None:

@@ -3,7 +3,7 @@ since the last point, so thinning loses nothing; validation is measured every ep
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -44,12 +44,13 @@ class Curves:
         self.state.progress.sums = {name: value.item() for name, value in self.sums.items()}
         refuse_infinite(self.state.progress.step, self.state.progress.sums, "loss")
 
-    def speak(self, norm: Tensor | None, learning_rate: float) -> None:
+    def speak(self, norm: Tensor | None, learning_rate: float, shares: Mapping[str, float]) -> None:
         """A point of the training curves. JobError when they say that nothing will come of it."""
         progress, now = self.state.progress, time.monotonic()
         metrics = {name: value.item() / progress.summed_steps for name, value in self.sums.items()}
         if norm is not None:
             metrics["gradient_norm"] = norm.item()
+        metrics |= {f"gradient_share/{name}": share for name, share in shares.items()}
         refuse_infinite(progress.step, metrics, "loss or its gradient")
         if progress.first_loss is None:
             progress.first_loss = metrics["train/loss"]

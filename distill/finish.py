@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from contract.events import Finished, PhaseChanged, RunEvent
+from contract.events import Finished, LogLine, PhaseChanged, RunEvent
 from contract.model import ModelConfig
 from contract.spec import JobSpec
 from contract.status import Phase
@@ -16,6 +16,7 @@ from distill import answers, card, disk, evaluate, networks, report, written
 from distill.data import Data, Rows
 from distill.data.spans import SpanTokens
 from distill.data.targets import TargetTokens
+from distill.diagnosis import diagnose
 from distill.errors import diverged
 from distill.losses import kl
 from distill.networks.files import CARD
@@ -36,6 +37,7 @@ def trained(
     teacher: Teacher | None,
     outputs: Heard | None,
     validation: dict[str, float],
+    felt: dict[str, float],
 ) -> Finished:
     emit(PhaseChanged(phase=Phase.EVALUATING, message=f"{len(data.test):,} {data.test_name} rows"))
     folder = workdir / "result"
@@ -51,7 +53,10 @@ def trained(
             teachers_cost = evaluate.cost(teacher.network, teacher.config, teacher.rows(data.test), teacher.size_bytes)
             both = _compared(network, config, teacher, test, data)
             arms = (both.teacher, teachers_cost), (both.student, cost)
-            found = report.distilled(*about, *arms, validation, outputs.summary(), both.mean_kl, both.disagreements)
+            diagnosis = diagnose(spec, outputs, data.train.labels, felt)
+            for warning in diagnosis["warnings"]:
+                emit(LogLine(level="warning", message=warning))
+            found = report.distilled(*about, *arms, validation, outputs.summary(), both.mean_kl, both.disagreements, diagnosis)
         emit(PhaseChanged(phase=Phase.SAVING))
         (folder / "student" / CARD).write_text(card.write(network, config, found))
         return _finished(folder, found, config)

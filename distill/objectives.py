@@ -124,7 +124,8 @@ def _judge(classes: int, hidden: int) -> nn.Sequential:
 
 
 class Objective(nn.Module):
-    """The weighted sum of the terms, in their order; calling it gives the total and each term before its weight. What terms learn along,
+    """The weighted sum of the terms, in their order; calling it gives the total and each term before its weight, both with
+    their graphs. What terms learn along,
     projections and judges, are its own weights, which are not handed out."""
 
     def __init__(self, terms: Sequence[Term], comparisons: Mapping[int, Comparison] | None = None, classes: int = 0) -> None:
@@ -168,7 +169,7 @@ class Objective(nn.Module):
         total = whole[0] * terms[0].weight
         for term, part in zip(terms[1:], whole[1:], strict=True):
             total = total + term.weight * part
-        return total, [part.detach() for part in whole]
+        return total, whole
 
     def _logits(self, terms: Sequence[Term], batch: Batch, counts: Counts) -> list[Tensor | None]:
         """Each term's share; None for those that see hidden states, and where nothing has a label."""

@@ -28,6 +28,7 @@ def distilled(
     outputs: dict[str, Any],
     mean_kl: float | None,
     disagreements: list[dict[str, Any]] | None,
+    diagnosis: dict[str, Any],
 ) -> dict[str, Any]:
     """The report of one distilled student."""
     same = agreement(student[0].top, teacher[0].top)
@@ -37,6 +38,7 @@ def distilled(
         "agreement": {"mean": same, "ci95": list(wilson(same, len(student[0].top)))},
         "mean_kl": mean_kl,
         "disagreements": disagreements,
+        "diagnosis": diagnosis,
         "compression": teacher[1]["parameters"] / max(1, student[1]["parameters"]),
         "teacher_outputs": outputs,
     }

@@ -30,6 +30,7 @@ class Progress:
     sums: dict[str, Finite] = field(default_factory=dict)  # metrics since the last point
     summed_steps: Count = 0
     validation: dict[str, Finite] = field(default_factory=dict)  # the latest validation's metrics
+    felt: dict[str, Finite] = field(default_factory=dict)  # of each term the largest share of the gradient so far
     saved: dict[StepName, Finite | None] = field(default_factory=dict)  # kept checkpoints: step → validation metric
 
 

@@ -26,6 +26,7 @@ from distill.data import Data, Rows, TextSplit, load
 from distill.data.augment import augmented
 from distill.data.tokens import Tokens, bucketed
 from distill.device import autocast, derived_seed, fingerprint, in_bf16, pick_device
+from distill.diagnosis import gradient_shares, looks_at
 from distill.ensemble import JointTeacher
 from distill.errors import CheckpointInvalidError, diverged, memory_needed, out_of_memory
 from distill.inputs import Inputs
@@ -86,7 +87,9 @@ def run(
     emit(PhaseChanged(phase=Phase.TRAINING))
     if not loop.train(should_stop):
         return Stopped(step=loop.state.progress.step)
-    return finish.trained(spec, workdir, emit, loop.chosen(), config, data, teacher, heard, loop.last_validation())
+    return finish.trained(
+        spec, workdir, emit, loop.chosen(), config, data, teacher, heard, loop.last_validation(), loop.state.progress.felt
+    )
 
 
 def _teacher(spec: JobSpec, inputs: Inputs, device: torch.device, emit: Emit) -> Teacher:
@@ -154,6 +157,7 @@ class _Loop:
             compiled(network, device, workdir / "compiled")
             self.identity.fingerprint["compiled"] = uuid4().hex[:8]  # other shapes first, other kernels: no two are known to be alike
         self.curves = Curves(self.state, emit, self.steps_per_epoch)
+        self.shares: dict[str, float] = {}  # of the gradient, at a step where they are measured
 
     def restore(self, candidates: Sequence[Path]) -> None:
         """Goes to the newest checkpoint that is whole; one that is not is named and left aside."""
@@ -230,7 +234,8 @@ class _Loop:
         self.curves.add({"train/loss": loss, **{f"train/loss/{name}": part for name, part in named}})
         progress.step += 1
         if speaks:
-            self.curves.speak(norm, rate)
+            self.curves.speak(norm, rate, self.shares)
+            self.shares = {}
 
     def _gradients_in_memory(self, index: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Where they do not fit, once more with a quarter of the rows at a time, and so from then on."""
@@ -268,10 +273,21 @@ class _Loop:
                 said = said_of(self.state.network, self.config, given, self.looks)
                 of_teacher = self.soft.of(part, given) if self.soft is not None else None
                 total, parts = self.objective(said, batch.labels, of_teacher, counts, share)
+            if not sums:
+                self._feel(parts, share)
             total.backward()
-            found = [total.detach(), *parts]
+            found = [each.detach() for each in (total, *parts)]
             sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
         return sums[0], sums[1:]
+
+    def _feel(self, parts: list[Tensor], share: float) -> None:
+        """At a few steps: how much of the gradient is each term's; of the first part, where a step comes in several."""
+        progress = self.state.progress
+        if len(parts) < 2 or not looks_at(progress.step + 1, self.total_steps, self.curves.every_steps):
+            return
+        weights = [term.at(share).weight for term in self.objective.terms]
+        self.shares = gradient_shares(self.objective, parts, weights, [p for p in self.state.network.parameters() if p.requires_grad])
+        progress.felt = {name: max(found, progress.felt.get(name, 0.0)) for name, found in self.shares.items()}
 
     def _validate(self) -> None:
         """Measures on the held-out rows, remembers the best weights, decides on early stopping."""

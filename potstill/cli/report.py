@@ -24,6 +24,8 @@ def report_table(report: dict[str, Any]) -> None:
         ["ARM", f"{metric} {arrow}".upper(), "95 %", "PARAMETERS", "SIZE", "1 ROW"],
         [_arm_row(name, arm, metric) for name, arm in _arms(report)],
     )
+    for warning in (report.get("diagnosis") or {}).get("warnings", []):
+        line("!", "warning", clean(warning), stderr=False)
 
 
 def _arms(report: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
