@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.results import plot, texts
+from benchmarks.results import methods, plot, texts
 from benchmarks.results.rows import Row, gains, hidden, needed, rows, training
 from benchmarks.results.store import Record
 from benchmarks.results.words import NOT_SHOWN, interval, listed, percent, table, verdict, wrapped
@@ -24,12 +24,13 @@ def write() -> None:
     twenty, hundred, features = rows(TWENTY), rows(HUNDRED), rows(FEATURES)
     lines = [plot.Line(f"{len(row.seeds)} seeds", row.label.replace(", ", ",\n"), row.gain) for row in [*twenty, *hundred]]
     plot.gains("What the teacher added, seed by seed (MNIST, α 0.8)", lines, DOCS / "assets" / "primer.png")
-    several = [*twenty, *hundred, *features, *texts.found()]
+    several = [*twenty, *hundred, *features, *methods.found(), *texts.found()]
     alpha_zero, alone = needed("primer-alpha-zero"), needed("primer-alone")
     parts = [_head([*(row.record for row in several), alpha_zero, alone]), _primer(twenty), _hundred(twenty, hundred)]
     parts += [
         _reduction(*twenty[:2]),
         _features(features),
+        *methods.section(),
         *texts.sections(),
         _alpha_zero(alpha_zero, alone),
         _cost(several),

@@ -77,8 +77,7 @@ def _news() -> str:
     called = {"teacher": "the teacher itself", "student": "distilled", "alone": "masked words alone"}
     lines = [(called[name], percent(found), f"{100 * found['mean'] / whole:.1f} %") for name, found in accuracy.items()]
     first = records["teacher"] or {}
-    return f"""
-Then each was fine-tuned on {first["spec"]["data"]["max_train_samples"]:,} rows of AG News without a teacher, by
+    return f"""Then each was fine-tuned on {first["spec"]["data"]["max_train_samples"]:,} rows of AG News without a teacher, by
 {len(first["runs"])} seeds of fine-tuning each, and measured on {first["report"]["rows"]:,}:
 
 {table(["network", "accuracy, %", "of the teacher's"], lines)}"""
