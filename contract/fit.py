@@ -18,7 +18,7 @@ def check_fit(spec: JobSpec, train: DataShape, test: DataShape | None, models: d
         unseen = [name for name in test.classes if name not in train.classes]
         if unseen:
             raise unfit("data.test", f"it has classes that data.train lacks: {', '.join(unseen[:5])}")
-    if spec.data.augment is not None and len(train.shape) != 3:
+    if spec.data.augment is not None and (spec.data.augment.crop or spec.data.augment.flip) and len(train.shape) != 3:
         raise unfit("data.augment", f"crops and flips need images with height and width; these rows have shape {list(train.shape)}")
     if spec.described is not None:
         _check_architecture(spec.described, train)

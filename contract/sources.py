@@ -65,10 +65,15 @@ def as_source(value: Any) -> Any:
 
 
 class Augment(Sent):
-    """Random changes to each training image each time it is seen. The teacher then sees the changed images too, live."""
+    """Random changes to each training row each time it is seen. The teacher then sees the changed rows too, live."""
 
-    crop: int = Field(default=0, ge=0, le=64, description="Shift by up to this many pixels in each direction, zeros moving in.")
-    flip: bool = Field(default=False, description="Mirror left and right, one time in two.")
+    crop: int = Field(default=0, ge=0, le=64, description="Shift images by up to this many pixels in each direction, zeros moving in.")
+    flip: bool = Field(default=False, description="Mirror images left and right, one time in two.")
+    mixup: Annotated[float, Field(gt=0, le=100)] | None = Field(
+        default=None,
+        description="Mix every row with another of its batch, and the loss as well, in a share drawn from Beta(mixup, mixup); of texts "
+        "what tokens are embedded as (Zhang et al. 2017, https://arxiv.org/abs/1710.09412).",
+    )
 
 
 class Data(Sent):
@@ -83,7 +88,7 @@ class Data(Sent):
         description="Like train; of data with one split that one. When not said: the train source's test split, else the validation rows.",
     )
     max_train_samples: Annotated[int, Field(ge=1, le=10**9)] | None = Field(default=None, description="Take only the first N rows.")
-    augment: Augment | None = Field(default=None, description="Random crops and flips of the training images.")
+    augment: Augment | None = Field(default=None, description="Random changes of the training rows: crops and flips of images, mixtures.")
     max_length: Annotated[int, Field(ge=4, le=131_072)] | None = Field(
         default=None, description="Texts are cut after so many tokens; 512, or what the network can read, when not said."
     )

@@ -10,7 +10,7 @@ from contract.networks import Ensemble, FromLayers, ModelRef, NewTokenizer, Stud
 from contract.registry import ARCHITECTURES, TASKS, Architecture, CrossEntropy, Hinton, LogitMse, Recipe, TaskName, Term
 from contract.registry.tasks import CLASSES
 from contract.rules import SpecRule, conflicting, wrong
-from contract.sources import Columns, Data, Source
+from contract.sources import Augment, Columns, Data, Source
 from contract.training import Evaluation, Optimizer, Schedule, Training
 
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -80,7 +80,16 @@ class JobSpec(Sent):
     def resolved(self) -> "JobSpec":
         """The same spec with every default written out and the recipe expanded to plain terms."""
         update = {"recipe": None, "objective": None if self.kind is JobKind.EVALUATE else self.terms, "teacher_outputs": self.hears}
-        return self.model_copy(update=update)
+        return self.model_copy(update={**update, "data": self.shown})
+
+    @property
+    def shown(self) -> Data:
+        """`data`, with the changes of rows that the recipe makes."""
+        mixup = self.recipe.MIXES if self.recipe is not None else None
+        before = self.data.augment or Augment()
+        if mixup is None or before.mixup is not None:
+            return self.data
+        return self.data.model_copy(update={"augment": before.model_copy(update={"mixup": getattr(self.recipe, mixup)})})
 
     @property
     def hears(self) -> str:
@@ -108,6 +117,7 @@ class JobSpec(Sent):
         hard: Term = next((term for term in self.terms if isinstance(term, CrossEntropy)), CrossEntropy())
         update = {
             "kind": JobKind.TRAIN,
+            "data": self.shown,
             "teacher": None,
             "recipe": None,
             "objective": [hard.model_copy(update={"weight": 1.0, "anneal": None})],
@@ -228,11 +238,16 @@ def _runs_that_make_sense(spec: JobSpec) -> None:
         raise wrong("training.seed + evaluation.seeds goes past the largest seed, 2147483647", at=("training", "seed"))
 
 
-def _images_to_augment(spec: JobSpec) -> None:
-    if spec.data.augment is not None and spec.teacher_outputs == "cached":
-        raise wrong("augmented images differ every time, so the teacher must see them live; leave this out", at=("teacher_outputs",))
-    if spec.data.augment is not None and spec.task != "image-classification":
+def _rows_to_change(spec: JobSpec) -> None:
+    changes = spec.shown.augment
+    if changes is None:
+        return
+    if spec.teacher_outputs == "cached":
+        raise wrong("changed rows differ every time, so the teacher must see them live; leave this out", at=("teacher_outputs",))
+    if (changes.crop or changes.flip) and spec.task != "image-classification":
         raise wrong("crops and flips are for images; leave this out", at=("data", "augment"))
+    if changes.mixup is not None and spec.task not in CLASSES:
+        raise wrong(f"rows with one class can be mixed, not those of {spec.task}; leave this out", at=("data", "augment", "mixup"))
 
 
 def _text_where_read(spec: JobSpec) -> None:
@@ -311,7 +326,7 @@ def _losses_of_the_task(spec: JobSpec) -> None:
 
 RULES = (
     _one_objective, _teacher_where_needed, _teachers_that_can_be_one, _student_to_train, _validation_for_early_stopping,
-    _runs_that_make_sense, _images_to_augment, _text_where_read, _layers_to_compute_again, _losses_of_the_task,
+    _runs_that_make_sense, _rows_to_change, _text_where_read, _layers_to_compute_again, _losses_of_the_task,
 )  # fmt: skip
 
 

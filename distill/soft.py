@@ -33,9 +33,11 @@ TOP_K = 64
 def soft_targets(spec: JobSpec, teacher: Teacher, train: Split | TextSplit, network: nn.Module, config: ModelConfig, emit: Emit) -> Soft:
     """The teacher's outputs for all rows, once; or the teacher itself, where every epoch shows it something else."""
     seen = looks(spec)
-    if isinstance(teacher, JointTeacher) and teacher.learns and (spec.data.augment is not None or spec.teacher_outputs == "live"):
+    if isinstance(teacher, JointTeacher) and teacher.learns and (spec.shown.augment is not None or spec.teacher_outputs == "live"):
         teacher.outputs(train)
-    if spec.data.augment is not None:
+    if spec.shown.augment is not None:
+        if isinstance(train, TextSplit):
+            _refuse_other_tokens(teacher.parts[0].network if isinstance(teacher, JointTeacher) else teacher.network, network)
         return Live(teacher, len(train), looks=seen)
     if spec.task in LANGUAGE:
         _refuse_other_tokens(teacher.network, network)
@@ -84,7 +86,8 @@ def _refuse_other_vocabulary(teacher: nn.Module, student: nn.Module) -> None:
             f"tokenizer: teacher and student have different vocabularies: {odd}. Token by token they cannot be compared.",
             code=ErrorCode.DOES_NOT_FIT,
             param="tokenizer",
-            hint="Leave `tokenizer` out, so that the student reads by the teacher's; or train the student on its own: kind: train.",
+            hint="Leave `tokenizer` out, so that the student reads by the teacher's. With tokens of its own it can learn by losses without "
+            "a teacher (mlm, clm, cross_entropy), or in seq2seq from the texts its teacher writes (seq_kd).",
         )
 
 

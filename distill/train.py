@@ -4,6 +4,7 @@ at every step boundary, and goes on from a checkpoint as if nothing had happened
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from distill.compiling import as_written, compiled, compiles
 from distill.curves import Curves, refuse_infinite
 from distill.data import Data, Rows, TextSplit, load
 from distill.data.augment import augmented
+from distill.data.batch import Given, TokenBatch
+from distill.data.mixup import Mix, refuse_several
 from distill.data.tokens import Tokens, bucketed
 from distill.device import autocast, derived_seed, fingerprint, in_bf16, pick_device
 from distill.diagnosis import gradient_shares, looks_at
@@ -31,7 +34,7 @@ from distill.ensemble import JointTeacher
 from distill.errors import CheckpointInvalidError, diverged, memory_needed, out_of_memory
 from distill.inputs import Inputs
 from distill.networks import LibraryNetwork, compute_again, digest, load_config, rows_for, said_of, student
-from distill.objectives import Counts, Objective
+from distill.objectives import Counts, Objective, Said
 from distill.sights import comparisons, looks
 from distill.soft import Heard, Soft, soft_targets
 from distill.state import Identity, Progress, State, put_weights, retain, weights
@@ -157,6 +160,9 @@ class _Loop:
             compiled(network, device, workdir / "compiled")
             self.identity.fingerprint["compiled"] = uuid4().hex[:8]  # other shapes first, other kernels: no two are known to be alike
         self.curves = Curves(self.state, emit, self.steps_per_epoch)
+        self.changes = spec.shown.augment
+        if self.changes is not None and self.changes.mixup is not None:
+            refuse_several(config)
         self.shares: dict[str, float] = {}  # of the gradient, at a step where they are measured
 
     def restore(self, candidates: Sequence[Path]) -> None:
@@ -266,19 +272,43 @@ class _Loop:
         share = self.state.progress.step / max(1, self.total_steps - 1)
         sums: list[Tensor] = []
         for part, batch in batches:
-            given = batch.given
-            if self.spec.data.augment is not None and isinstance(given, Tensor):
-                given = augmented(given, self.spec.data.augment)
-            with autocast(self.device, self.bf16):
+            given, mix = self._changed(batch.given)
+            with autocast(self.device, self.bf16), mix.embedded(self.state.network) if mix else nullcontext():
                 said = said_of(self.state.network, self.config, given, self.looks)
-                of_teacher = self.soft.of(part, given) if self.soft is not None else None
+            with autocast(self.device, self.bf16):
+                of_teacher = self._heard(part, given, mix)
                 total, parts = self.objective(said, batch.labels, of_teacher, counts, share)
+                if mix is not None:
+                    other = self.objective(said, batch.labels[mix.other], of_teacher, counts, share)
+                    total, *parts = (
+                        mix.share * a + (1 - mix.share) * b for a, b in zip((total, *parts), (other[0], *other[1]), strict=True)
+                    )
             if not sums:
                 self._feel(parts, share)
             total.backward()
             found = [each.detach() for each in (total, *parts)]
             sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
         return sums[0], sums[1:]
+
+    def _changed(self, given: Given) -> tuple[Given, Mix | None]:
+        """The rows as they are shown this time."""
+        changes = self.changes
+        if changes is None:
+            return given, None
+        if isinstance(given, Tensor) and (changes.crop or changes.flip):
+            given = augmented(given, changes)
+        if changes.mixup is None:
+            return given, None
+        mix = Mix.drawn(changes.mixup, len(given.ids if isinstance(given, TokenBatch) else given), self.device)
+        return mix.shown(given), mix
+
+    def _heard(self, part: Tensor, given: Given, mix: Mix | None) -> Said | None:
+        if self.soft is None:
+            return None
+        if mix is None or not isinstance(self.soft, Live):
+            return self.soft.of(part, given)
+        with mix.embedded(self.soft.teacher.network):
+            return self.soft.of(part, given)
 
     def _feel(self, parts: list[Tensor], share: float) -> None:
         """At a few steps: how much of the gradient is each term's; of the first part, where a step comes in several."""

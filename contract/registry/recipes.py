@@ -2,11 +2,14 @@
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from contract.base import About
 from contract.registry.inner import Cosine
 from contract.registry.losses import CrossEntropy, Kl, LogitMse, Mlm
 from contract.registry.objective import Term
 from contract.registry.recipe import Alpha, BaseRecipe, counted
+from contract.registry.tasks import CLASSES
 from contract.registry.terms import Temperature, Weight
 
 
@@ -68,6 +71,23 @@ class TangBilstm(BaseRecipe):
 
     def expand(self) -> list[Term]:
         return LogitMseRecipe(alpha=self.alpha).expand()
+
+
+class MixKd(BaseRecipe):
+    ABOUT: ClassVar = About(
+        "The classic, on rows mixed of two: teacher and student are asked of what lies between the rows there are.",
+        "(1 − α) · cross_entropy + α · kl(T), of λ·x_i + (1 − λ)·x_j and both labels in these shares, λ ~ Beta(m, m)",
+        "Liang et al. 2020, https://arxiv.org/abs/2011.00593",
+    )
+    ONLY_FOR: ClassVar = CLASSES
+    MIXES: ClassVar = "mixup"
+    name: Literal["mixkd"] = "mixkd"
+    temperature: Temperature = 4.0
+    alpha: Alpha = 0.7
+    mixup: float = Field(default=0.4, gt=0, le=100, description="m: below 1 most mixtures are nearly one of the two.")
+
+    def expand(self) -> list[Term]:
+        return Hinton(temperature=self.temperature, alpha=self.alpha).expand()
 
 
 class SeqKd(BaseRecipe):

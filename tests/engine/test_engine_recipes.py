@@ -70,10 +70,12 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         ("language", "minilm"),
         ("texts", "rkd"),
         ("texts", "adversarial"),
+        ("texts", "mixkd"),
         ("images", "rkd"),
         ("images", "attention_transfer"),
         ("images", {"name": "fitnets", "layers": [[1, 1]]}),
         ("images", "adversarial"),
+        ("images", "mixkd"),
     ],
     ids=str,
 )
@@ -93,7 +95,7 @@ def test_each_recipe_runs_as_a_job(engine: Engine, taught: dict[str, Any], kind:
 def test_every_recipe_is_run_by_some_test() -> None:
     elsewhere = {"hinton", "logit_mse", "distilbert", "tang_bilstm", "seq_kd"}
     chains = {"takd", "born_again", "well_read"}
-    here = {"pkd", "tinybert", "minilm", "rkd", "attention_transfer", "fitnets", "adversarial"}
+    here = {"pkd", "tinybert", "minilm", "rkd", "attention_transfer", "fitnets", "adversarial", "mixkd"}
     assert {recipe.key() for recipe in RECIPES} == elsewhere | chains | here
 
 
