@@ -97,4 +97,11 @@ class Data(Sent):
         description="masked-lm: share of tokens to predict, 0.15 when not said: 80 % of them masked, 10 % replaced, 10 % kept.",
     )
 
+    on_policy: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0,
+        exclude_if=lambda value: value == 0,
+        description="causal-lm: share of steps in which the student writes the second half of each block itself and hears its teacher on "
+        "that (Agarwal et al. 2023, https://arxiv.org/abs/2306.13649).",
+    )
+
     _short = field_validator("train", "test", mode="before")(as_source)

@@ -85,11 +85,12 @@ class JobSpec(Sent):
     @property
     def shown(self) -> Data:
         """`data`, with the changes of rows that the recipe makes."""
-        mixup = self.recipe.MIXES if self.recipe is not None else None
-        before = self.data.augment or Augment()
-        if mixup is None or before.mixup is not None:
-            return self.data
-        return self.data.model_copy(update={"augment": before.model_copy(update={"mixup": getattr(self.recipe, mixup)})})
+        asked, before = self.recipe.SHOWS if self.recipe is not None else None, self.data.augment or Augment()
+        if asked == "mixup" and before.mixup is None:
+            return self.data.model_copy(update={"augment": before.model_copy(update={"mixup": getattr(self.recipe, asked)})})
+        if asked == "on_policy" and not self.data.on_policy:
+            return self.data.model_copy(update={"on_policy": getattr(self.recipe, asked)})
+        return self.data
 
     @property
     def hears(self) -> str:
@@ -117,7 +118,7 @@ class JobSpec(Sent):
         hard: Term = next((term for term in self.terms if isinstance(term, CrossEntropy)), CrossEntropy())
         update = {
             "kind": JobKind.TRAIN,
-            "data": self.shown,
+            "data": self.shown.model_copy(update={"on_policy": 0.0}),
             "teacher": None,
             "recipe": None,
             "objective": [hard.model_copy(update={"weight": 1.0, "anneal": None})],
@@ -238,7 +239,21 @@ def _runs_that_make_sense(spec: JobSpec) -> None:
         raise wrong("training.seed + evaluation.seeds goes past the largest seed, 2147483647", at=("training", "seed"))
 
 
+def _texts_of_its_own(spec: JobSpec) -> None:
+    place = ("data", "on_policy") if spec.data.on_policy else ("recipe", "name")
+    if spec.task != "causal-lm":
+        raise wrong(f"students of causal-lm write texts of their own, not those of {spec.task}; leave this out", at=place)
+    if spec.kind is not JobKind.DISTILL:
+        raise wrong(f"a {spec.kind} job has no teacher to hear on them; leave this out", at=place)
+    if spec.teacher_outputs == "cached":
+        raise wrong("what the student writes is new every time, so the teacher must see it live; leave this out", at=("teacher_outputs",))
+    if not any(term.NEEDS_TEACHER for term in spec.terms):
+        raise wrong("no term hears the teacher, and what the student writes has no labels; leave this out", at=place)
+
+
 def _rows_to_change(spec: JobSpec) -> None:
+    if spec.shown.on_policy:
+        _texts_of_its_own(spec)
     changes = spec.shown.augment
     if changes is None:
         return

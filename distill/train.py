@@ -25,8 +25,9 @@ from distill.compiling import as_written, compiled, compiles
 from distill.curves import Curves, refuse_infinite
 from distill.data import Data, Rows, TextSplit, load
 from distill.data.augment import augmented
-from distill.data.batch import Given, TokenBatch
+from distill.data.batch import Batch, Given, TokenBatch
 from distill.data.mixup import Mix, refuse_several
+from distill.data.on_policy import refuse_unable, written
 from distill.data.tokens import Tokens, bucketed
 from distill.device import autocast, derived_seed, fingerprint, in_bf16, pick_device
 from distill.diagnosis import gradient_shares, looks_at
@@ -160,7 +161,9 @@ class _Loop:
             compiled(network, device, workdir / "compiled")
             self.identity.fingerprint["compiled"] = uuid4().hex[:8]  # other shapes first, other kernels: no two are known to be alike
         self.curves = Curves(self.state, emit, self.steps_per_epoch)
-        self.changes = spec.shown.augment
+        self.changes, self.own_texts = spec.shown.augment, spec.shown.on_policy
+        if self.own_texts:
+            refuse_unable(network)
         if self.changes is not None and self.changes.mixup is not None:
             refuse_several(config)
         self.shares: dict[str, float] = {}  # of the gradient, at a step where they are measured
@@ -267,7 +270,8 @@ class _Loop:
     def _gradients(self, index: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Of the loss over the rows `index`, part by part where `micro_batch_size` says so; every part counts for its share of the rows
         or tokens of all. The loss, and each term before its weight."""
-        batches = [(part, self.rows.batch(part)) for part in torch.split(index, self.micro)]
+        own = self.own_texts > 0 and torch.rand(()).item() < self.own_texts
+        batches = [(part, self._batch(part, own)) for part in torch.split(index, self.micro)]
         counts = Counts.of([batch for _, batch in batches])
         share = self.state.progress.step / max(1, self.total_steps - 1)
         sums: list[Tensor] = []
@@ -289,6 +293,11 @@ class _Loop:
             found = [each.detach() for each in (total, *parts)]
             sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
         return sums[0], sums[1:]
+
+    def _batch(self, part: Tensor, own: bool) -> Batch:
+        """own: whether the student goes on with these rows by itself."""
+        batch = self.rows.batch(part)
+        return written(self.state.network, batch) if own else batch
 
     def _changed(self, given: Given) -> tuple[Given, Mix | None]:
         """The rows as they are shown this time."""

@@ -15,14 +15,14 @@ from contract.registry.layer_recipes import (
     TinyBert,
 )  # fmt: skip
 from contract.registry.recipe import BaseRecipe
-from contract.registry.recipes import DistilBert, Hinton, LogitMseRecipe, MixKd, SeqKd, TangBilstm
+from contract.registry.recipes import DistilBert, Gkd, Hinton, LogitMseRecipe, MixKd, SeqKd, TangBilstm
 
 RECIPES: tuple[type[BaseRecipe], ...] = (
-    Hinton, LogitMseRecipe, DistilBert, TangBilstm, SeqKd, MixKd, PatientKd, TinyBert, MiniLm, RelationalKd, AttentionTransferRecipe,
+    Hinton, LogitMseRecipe, DistilBert, TangBilstm, SeqKd, MixKd, Gkd, PatientKd, TinyBert, MiniLm, RelationalKd, AttentionTransferRecipe,
     FitNets, AdversarialRecipe, Takd, BornAgain, WellRead,
 )  # fmt: skip
 Recipe = Annotated[
-    Hinton | LogitMseRecipe | DistilBert | TangBilstm | SeqKd | MixKd | PatientKd | TinyBert | MiniLm | RelationalKd
+    Hinton | LogitMseRecipe | DistilBert | TangBilstm | SeqKd | MixKd | Gkd | PatientKd | TinyBert | MiniLm | RelationalKd
     | AttentionTransferRecipe | FitNets | AdversarialRecipe | Takd | BornAgain | WellRead,
     Field(discriminator="name"),
 ]  # fmt: skip

@@ -14,7 +14,7 @@ class BaseRecipe(Choice):
     KEY: ClassVar = "name"
     ONLY_FOR: ClassVar[tuple[str, ...]] = ()  # tasks; all when empty
     SEVERAL_JOBS: ClassVar[bool] = False  # whether it is a chain (contract.chains)
-    MIXES: ClassVar[str | None] = None  # its parameter that becomes `data.augment.mixup`
+    SHOWS: ClassVar[str | None] = None  # its parameter that says how rows are shown: `mixup` or `on_policy`, as in `data`
     TEACHER_OUTPUTS: ClassVar[str | None] = None  # what `teacher_outputs` must then be
 
     @classmethod

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from contract.base import About
 from contract.registry.inner import Cosine
-from contract.registry.losses import CrossEntropy, Kl, LogitMse, Mlm
+from contract.registry.losses import CrossEntropy, Jsd, Kl, LogitMse, Mlm
 from contract.registry.objective import Term
 from contract.registry.recipe import Alpha, BaseRecipe, counted
 from contract.registry.tasks import CLASSES
@@ -80,7 +80,7 @@ class MixKd(BaseRecipe):
         "Liang et al. 2020, https://arxiv.org/abs/2011.00593",
     )
     ONLY_FOR: ClassVar = CLASSES
-    MIXES: ClassVar = "mixup"
+    SHOWS: ClassVar = "mixup"
     name: Literal["mixkd"] = "mixkd"
     temperature: Temperature = 4.0
     alpha: Alpha = 0.7
@@ -88,6 +88,24 @@ class MixKd(BaseRecipe):
 
     def expand(self) -> list[Term]:
         return Hinton(temperature=self.temperature, alpha=self.alpha).expand()
+
+
+class Gkd(BaseRecipe):
+    ABOUT: ClassVar = About(
+        "On-policy: in a share of the steps the student writes, and its teacher says of every token how likely it would have been. So the "
+        "student learns where it goes wrong by itself.",
+        "jsd(β, T) of the data's tokens, or of tokens ŷ ~ p_s that the student has drawn",
+        "Agarwal et al. 2023, https://arxiv.org/abs/2306.13649",
+    )
+    ONLY_FOR: ClassVar = ("causal-lm",)
+    SHOWS: ClassVar = "on_policy"
+    name: Literal["gkd"] = "gkd"
+    beta: float = Field(default=0.5, gt=0, lt=1, description="As of `jsd`: near 0 the student covers its teacher, near 1 it avoids.")
+    temperature: Temperature = 1.0
+    on_policy: float = Field(default=0.5, ge=0, le=1, description="Share of steps on the student's own texts.")
+
+    def expand(self) -> list[Term]:
+        return [Jsd(beta=self.beta, temperature=self.temperature)]
 
 
 class SeqKd(BaseRecipe):

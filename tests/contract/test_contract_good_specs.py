@@ -155,6 +155,7 @@ def test_every_recipe_can_be_named_and_is_worth_a_whole(recipe):
         "masked-lm": ("masked-lm", {"arch": "bert"}),
         "text-classification": ("text-classification", {"arch": "bilstm"}),
         "seq2seq": ("seq2seq", {"arch": "t5"}),
+        "causal-lm": ("causal-lm", {"arch": "gpt2"}),
     }.get(recipe.ONLY_FOR[0] if recipe.ONLY_FOR else "", (DISTILL["task"], DISTILL["student"]))
     example = recipe.example()
     needed = any(field.is_required() for field in recipe.model_fields.values())

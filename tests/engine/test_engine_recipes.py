@@ -96,6 +96,7 @@ def test_every_recipe_is_run_by_some_test() -> None:
     elsewhere = {"hinton", "logit_mse", "distilbert", "tang_bilstm", "seq_kd"}
     chains = {"takd", "born_again", "well_read"}
     here = {"pkd", "tinybert", "minilm", "rkd", "attention_transfer", "fitnets", "adversarial", "mixkd"}
+    elsewhere |= {"gkd"}
     assert {recipe.key() for recipe in RECIPES} == elsewhere | chains | here
 
 
