@@ -1,44 +1,29 @@
-"""The one loop. `run` takes a spec from data to a student and a report, says what it does through `emit`, asks `should_stop`
+"""From a spec to its result. `run` takes a spec from data to a student and a report, says what it does through `emit`, asks `should_stop`
 at every step boundary, and goes on from a checkpoint as if nothing had happened.
 """
 
-import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
-from torch import Tensor, nn
 
-from contract.errors import ErrorCode
-from contract.events import CheckpointSaved, LogLine, Outcome, PhaseChanged, Resumed, RunEvent, Stopped
+from contract.events import LogLine, Outcome, PhaseChanged, RunEvent, Stopped
 from contract.fit import check_fit
 from contract.model import ModelConfig
-from contract.registry import TASKS
 from contract.spec import Ensemble, JobKind, JobSpec
 from contract.status import Phase
-from distill import checkpoint, evaluate, finish, hub, optim
-from distill.compiling import as_written, compiled, compiles
-from distill.curves import Curves, refuse_infinite
+from distill import finish, hub
 from distill.data import Data, Rows, TextSplit, load
-from distill.data.augment import augmented
-from distill.data.batch import Batch, Given, TokenBatch
-from distill.data.mixup import Mix, refuse_several
-from distill.data.on_policy import refuse_unable, written
-from distill.data.tokens import Tokens, bucketed
-from distill.device import autocast, derived_seed, fingerprint, in_bf16, pick_device
-from distill.diagnosis import gradient_shares, looks_at
+from distill.data.tokens import Tokens
+from distill.device import derived_seed, pick_device
 from distill.ensemble import JointTeacher
-from distill.errors import CheckpointInvalidError, diverged, memory_needed, out_of_memory
 from distill.inputs import Inputs
-from distill.networks import LibraryNetwork, compute_again, digest, load_config, rows_for, said_of, student
-from distill.objectives import Counts, Objective, Said
+from distill.loop import Loop
+from distill.networks import digest, load_config, rows_for, student
+from distill.objectives import Objective
 from distill.sights import comparisons, looks
 from distill.soft import Heard, Soft, soft_targets
-from distill.state import Identity, Progress, State, put_weights, retain, weights
 from distill.teacher import Live, Teacher
 from distill.written import by_teacher
 
@@ -86,7 +71,7 @@ def run(
     validation = rows_for(network, config, data.validation, masked, measured=True).to(device) if data.validation else None
     compared = comparisons(spec, network, config, rows, soft) if looks(spec) and isinstance(soft, Live) else {}
     objective = Objective(spec.terms, compared, len(config.classes)).to(device)
-    loop = _Loop(spec, workdir, emit, network, objective, config, rows, validation, soft, device, _inputs_digest(data, inputs))
+    loop = Loop(spec, workdir, emit, network, objective, config, rows, validation, soft, device, _inputs_digest(data, inputs))
     loop.restore(resume_from)
     emit(PhaseChanged(phase=Phase.TRAINING))
     if not loop.train(should_stop):
@@ -123,244 +108,3 @@ def _made_for(inputs: Inputs) -> dict[str, Any]:
 def _inputs_digest(data: Data, inputs: Inputs) -> str:
     """Hash of all rows and models the run reads; paths may come to hold others."""
     return "/".join([data.digest(), *(digest(folder) for _, folder in sorted(inputs.models.items()))])
-
-
-class _Loop:
-    """The state of training and the steps that change it."""
-
-    def __init__(
-        self,
-        spec: JobSpec,
-        workdir: Path,
-        emit: Emit,
-        network: nn.Module,
-        objective: Objective,
-        config: ModelConfig,
-        rows: Rows,
-        validation: Rows | None,
-        soft: Soft | None,
-        device: torch.device,
-        inputs_digest: str,
-    ) -> None:
-        self.spec, self.training, self.workdir, self.emit = spec, spec.training, workdir, emit
-        self.config, self.rows, self.validation, self.soft, self.device = config, rows, validation, soft, device
-        self.objective, self.looks = objective, looks(spec)
-        stopping = self.training.early_stopping
-        self.watched = "accuracy" if TASKS[spec.task].labelled and (stopping is None or stopping.metric == "accuracy") else "loss"
-        self.micro, self.shrunk = self.training.micro_batch_size or self.training.batch_size, False
-        self.steps_per_epoch = -(-len(rows) // self.training.batch_size)
-        self.total_steps = self.steps_per_epoch * self.training.epochs
-        optimizer = optim.build([*network.parameters(), *objective.parameters()], self.training.optimizer)
-        self.state = State(network, objective, optimizer, Progress(), self.total_steps, keeps_best=self.training.early_stopping is not None)
-        job = sha256((spec.resolved().model_dump_json(exclude={"name", "metadata", "priority"}) + inputs_digest).encode()).hexdigest()
-        if self.training.gradient_checkpointing:
-            compute_again(network)
-        self.bf16 = in_bf16(device, self.training.precision, network.width if isinstance(network, LibraryNetwork) else 0)
-        self.identity = Identity(job, fingerprint(device, self.bf16))
-        if compiles(device, self.training.compile, network, self.total_steps):
-            compiled(network, device, workdir / "compiled")
-            self.identity.fingerprint["compiled"] = uuid4().hex[:8]  # other shapes first, other kernels: no two are known to be alike
-        self.curves = Curves(self.state, emit, self.steps_per_epoch)
-        self.changes, self.own_texts = spec.shown.augment, spec.shown.on_policy
-        if self.own_texts:
-            refuse_unable(network)
-        if self.changes is not None and self.changes.mixup is not None:
-            refuse_several(config)
-        self.shares: dict[str, float] = {}  # of the gradient, at a step where they are measured
-
-    def restore(self, candidates: Sequence[Path]) -> None:
-        """Goes to the newest checkpoint that is whole; one that is not is named and left aside."""
-        torch.manual_seed(derived_seed("training", self.training.seed))  # dropout draws the same with and without a teacher
-        for folder in candidates:
-            try:
-                inexact = checkpoint.restore(folder, self.state, self.identity)
-            except CheckpointInvalidError as error:
-                self._warn(f"checkpoint not used: {error}", int(folder.name) if folder.name.isdecimal() else None)
-                continue
-            self.emit(Resumed(step=self.state.progress.step, inexact=inexact))
-            return
-        if candidates:
-            self._warn("no checkpoint could be used: training starts again at step 0", 0)
-
-    def train(self, should_stop: Callable[[], bool]) -> bool:
-        """Steps until the end (True) or until asked to stop (False), with a checkpoint either way."""
-        progress, every = self.state.progress, self.training.checkpoint_every_seconds
-        self.curves.start(self.device)
-        saved_at, saved_step = time.monotonic(), progress.step
-        order_of, order = -1, torch.empty(0)
-        while progress.step < self.total_steps and not progress.stopped_early:
-            epoch, position = divmod(progress.step, self.steps_per_epoch)
-            if epoch != order_of:
-                order_of, order = epoch, self._order(epoch)
-            self._step(order[position * self.training.batch_size : (position + 1) * self.training.batch_size])
-            if position + 1 == self.steps_per_epoch and self.validation is not None:
-                self._validate()
-            if should_stop():
-                self._save()
-                return False
-            if time.monotonic() - saved_at >= every:
-                self._save()
-                saved_at, saved_step = time.monotonic(), progress.step
-        if saved_step != progress.step:
-            self._save()
-        return True
-
-    def chosen(self) -> nn.Module:
-        """The network to hand out: the last weights, or with early stopping the best ones."""
-        if self.training.early_stopping is not None and self.state.best_weights is not None:
-            put_weights(self.state.network, self.state.best_weights)
-        as_written(self.state.network)
-        return self.state.network
-
-    def last_validation(self) -> dict[str, float]:
-        """The validation metrics of the network handed out; empty without validation rows."""
-        progress = self.state.progress
-        found = progress.validation if self.training.early_stopping is None else progress.best_validation
-        return {name.removeprefix("validation/"): value for name, value in found.items()}
-
-    def _order(self, epoch: int) -> Tensor:
-        """The epoch's row order: a function of seed and epoch alone, so a resume needs no sampler state."""
-        generator = torch.Generator().manual_seed(derived_seed("order", self.training.seed, epoch))
-        order = torch.randperm(len(self.rows), generator=generator)
-        if self.rows.lengths is not None:
-            order = bucketed(order, self.rows.lengths.cpu(), self.training.batch_size, generator)
-        return order.to(self.device)
-
-    def _step(self, index: Tensor) -> None:
-        """One optimisation step on the rows `index`."""
-        training, optimizer, network, progress = self.training, self.state.optimizer, self.state.network, self.state.progress
-        speaks = self.curves.speaks(progress.step + 1)
-        rate = optim.learning_rate(training.optimizer, training.schedule, progress.step, self.total_steps)
-        optim.set_learning_rate(optimizer, rate)
-        network.train()
-        optimizer.zero_grad(set_to_none=True)
-        loss, parts = self._gradients_in_memory(index)
-        norm = None
-        if training.clip_norm is not None or speaks:
-            norm = nn.utils.clip_grad_norm_([*network.parameters(), *self.objective.parameters()], training.clip_norm or float("inf"))
-        optimizer.step()
-        named = zip(self.objective.names, parts, strict=True) if len(parts) > 1 else ()
-        self.curves.add({"train/loss": loss, **{f"train/loss/{name}": part for name, part in named}})
-        progress.step += 1
-        if speaks:
-            self.curves.speak(norm, rate, self.shares)
-            self.shares = {}
-
-    def _gradients_in_memory(self, index: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Where they do not fit, once more with a quarter of the rows at a time, and so from then on."""
-        try:
-            return self._gradients(index)
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            if self.shrunk or self.micro == 1:
-                error.add_note(memory_needed(self.state.optimizer, self.micro))
-                raise
-        self.shrunk, self.micro = True, max(1, self.micro // 4)
-        self.emit(
-            LogLine(
-                level="warning",
-                message=f"memory ran out: going on with {self.micro} rows at a time; the batch of a step stays what it is",
-                data={"code": ErrorCode.OUT_OF_MEMORY, "micro_batch_size": self.micro},
-            )
-        )
-        self.state.optimizer.zero_grad(set_to_none=True)
-        return self._gradients_in_memory(index)
-
-    def _gradients(self, index: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Of the loss over the rows `index`, part by part where `micro_batch_size` says so; every part counts for its share of the rows
-        or tokens of all. The loss, and each term before its weight."""
-        own = self.own_texts > 0 and torch.rand(()).item() < self.own_texts
-        batches = [(part, self._batch(part, own)) for part in torch.split(index, self.micro)]
-        counts = Counts.of([batch for _, batch in batches])
-        share = self.state.progress.step / max(1, self.total_steps - 1)
-        sums: list[Tensor] = []
-        for part, batch in batches:
-            given, mix = self._changed(batch.given)
-            with autocast(self.device, self.bf16), mix.embedded(self.state.network) if mix else nullcontext():
-                said = said_of(self.state.network, self.config, given, self.looks)
-            with autocast(self.device, self.bf16):
-                of_teacher = self._heard(part, given, mix)
-                total, parts = self.objective(said, batch.labels, of_teacher, counts, share)
-                if mix is not None:
-                    other = self.objective(said, batch.labels[mix.other], of_teacher, counts, share)
-                    total, *parts = (
-                        mix.share * a + (1 - mix.share) * b for a, b in zip((total, *parts), (other[0], *other[1]), strict=True)
-                    )
-            if not sums:
-                self._feel(parts, share)
-            total.backward()
-            found = [each.detach() for each in (total, *parts)]
-            sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
-        return sums[0], sums[1:]
-
-    def _batch(self, part: Tensor, own: bool) -> Batch:
-        """own: whether the student goes on with these rows by itself."""
-        batch = self.rows.batch(part)
-        return written(self.state.network, batch) if own else batch
-
-    def _changed(self, given: Given) -> tuple[Given, Mix | None]:
-        """The rows as they are shown this time."""
-        changes = self.changes
-        if changes is None:
-            return given, None
-        if isinstance(given, Tensor) and (changes.crop or changes.flip):
-            given = augmented(given, changes)
-        if changes.mixup is None:
-            return given, None
-        mix = Mix.drawn(changes.mixup, len(given.ids if isinstance(given, TokenBatch) else given), self.device)
-        return mix.shown(given), mix
-
-    def _heard(self, part: Tensor, given: Given, mix: Mix | None) -> Said | None:
-        if self.soft is None:
-            return None
-        if mix is None or not isinstance(self.soft, Live):
-            return self.soft.of(part, given)
-        with mix.embedded(self.soft.teacher.network):
-            return self.soft.of(part, given)
-
-    def _feel(self, parts: list[Tensor], share: float) -> None:
-        """At a few steps: how much of the gradient is each term's; of the first part, where a step comes in several."""
-        progress = self.state.progress
-        if len(parts) < 2 or not looks_at(progress.step + 1, self.total_steps, self.curves.every_steps):
-            return
-        weights = [term.at(share).weight for term in self.objective.terms]
-        self.shares = gradient_shares(self.objective, parts, weights, [p for p in self.state.network.parameters() if p.requires_grad])
-        progress.felt = {name: max(found, progress.felt.get(name, 0.0)) for name, found in self.shares.items()}
-
-    def _validate(self) -> None:
-        """Measures on the held-out rows, remembers the best weights, decides on early stopping."""
-        assert self.validation is not None
-        progress, stopping = self.state.progress, self.training.early_stopping
-        found = evaluate.quick(self.state.network, self.config, self.validation)
-        refuse_infinite(progress.step, found, "validation loss")
-        progress.validation = {f"validation/{name}": value for name, value in found.items()}
-        value, delta = found[self.watched], stopping.min_delta if stopping else 0.0
-        gain = value - (progress.best or 0.0) if self.watched == "accuracy" else (progress.best or 0.0) - value
-        if progress.best is None or gain > delta:
-            progress.best, progress.best_step, progress.epochs_without_gain = value, progress.step, 0
-            progress.best_validation = progress.validation
-            if stopping is not None:
-                self.state.best_weights = {name: tensor.detach().clone() for name, tensor in weights(self.state.network).items()}
-        else:
-            progress.epochs_without_gain += 1
-            progress.stopped_early = stopping is not None and progress.epochs_without_gain >= stopping.patience
-        self.curves.validated()
-        if progress.stopped_early:
-            best = f"best {self.watched} {progress.best:.4f} at step {progress.best_step:,}"
-            self.emit(LogLine(message=f"stopped early after {progress.epochs_without_gain} epochs without gain; {best}"))
-
-    def _save(self) -> None:
-        """A checkpoint of this step, unless the weights are no good any more."""
-        progress = self.state.progress
-        self.curves.settle()
-        if not all(torch.isfinite(value).all() for value in self.state.network.state_dict().values()):
-            raise diverged(progress.step, "weights")
-        progress.saved[str(progress.step)] = progress.validation.get(f"validation/{self.watched}")
-        dropped = retain(progress.saved, self.training.keep, self.watched != "loss")
-        folder = self.workdir / "checkpoints" / str(progress.step)
-        checkpoint.save(folder, self.state, self.identity)
-        self.emit(CheckpointSaved(step=progress.step, folder=str(folder), metrics=progress.validation, dropped=dropped))
-
-    def _warn(self, message: str, step: int | None) -> None:
-        self.emit(LogLine(level="warning", message=message, data={"code": ErrorCode.CHECKPOINT_INVALID, "step": step}))

@@ -101,7 +101,7 @@ def wrap_trainer() -> None:
 
     import distill.checkpoint
     import distill.finish
-    import distill.train
+    import distill.loop
 
     def renamed(when: str) -> Callable[..., None]:
         def call(*arguments: Any) -> None:
@@ -116,7 +116,7 @@ def wrap_trainer() -> None:
         passed("checkpoint-file")
         path.write_bytes(whole)
 
-    _wrapped(distill.train._Loop, "_step", before=lambda *_: passed("step"))
+    _wrapped(distill.loop.Loop, "_step", before=lambda *_: passed("step"))
     _wrapped(torch.nn.Sequential, "forward", before=lambda *_: passed("forward"))
     _wrapped(distill.checkpoint, "save_file", after=half_written)
     _wrapped(Path, "rename", before=renamed("before"), after=renamed("after"))

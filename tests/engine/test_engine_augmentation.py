@@ -7,8 +7,8 @@ from engine_runs import STEPS, Counted, Seen, small
 
 from contract.errors import InvalidSpec
 from contract.sources import Augment
+from distill import loop, train
 from distill import teacher as teacher_module
-from distill import train
 from distill.data.augment import augmented
 from distill.networks import load
 from distill.objectives import Objective
@@ -77,7 +77,7 @@ def test_a_live_teacher_sees_the_changed_images(engine, teacher, monkeypatch):
 def test_validation_and_test_images_are_never_changed(engine, monkeypatch):
     """They must be the same for every epoch, arm and seed."""
     calls = []
-    monkeypatch.setattr(train, "augmented", lambda images, spec: calls.append(len(images)) or augmented(images, spec))
+    monkeypatch.setattr(loop, "augmented", lambda images, spec: calls.append(len(images)) or augmented(images, spec))
     ran = engine.run(small(student=RESNET, data=CHANGED))
     assert sum(calls) == 3 * 90
     again = engine.run(small(kind="evaluate", student={"path": str(ran.student)}))

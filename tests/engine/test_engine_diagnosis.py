@@ -48,7 +48,7 @@ def test_asking_changes_nothing_and_a_resumed_run_has_felt_the_same(engine: Engi
     whole = engine.run(spec)
     resumed = engine.run(spec, resume=engine.run(spec, stop_after=8).checkpoints)
     assert resumed.report["diagnosis"] == whole.report["diagnosis"] and resumed.weights == whole.weights
-    monkeypatch.setattr("distill.train.looks_at", lambda *_: False)
+    monkeypatch.setattr("distill.loop.looks_at", lambda *_: False)
     unasked = engine.run(spec)
     assert unasked.weights == whole.weights and unasked.report["diagnosis"]["largest_gradient_share"] is None
 

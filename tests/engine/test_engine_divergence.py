@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from contract.errors import ErrorCode, InvalidSpec, JobError
 from contract.events import CheckpointSaved, Step
-from distill import curves, train
+from distill import curves, loop
 from distill.manifest import verify
 from distill.networks import load, save
 
@@ -62,8 +62,8 @@ def test_no_checkpoint_holds_a_number_that_is_not_finite(engine, rate):
 
 def test_a_run_that_breaks_late_keeps_the_checkpoints_before(engine, monkeypatch):
     """NaN from step 9 on: eight whole checkpoints, and none of step 9."""
-    real = train.optim.learning_rate
-    monkeypatch.setattr(train.optim, "learning_rate", lambda *given: real(*given) if given[2] < 8 else float("nan"))
+    real = loop.optim.learning_rate
+    monkeypatch.setattr(loop.optim, "learning_rate", lambda *given: real(*given) if given[2] < 8 else float("nan"))
     error, events = diverging(engine, small(training={"checkpoint_every_seconds": 0}))
     assert "step 9" in error.detail
     saved = [event.step for event in events if isinstance(event, CheckpointSaved)]
@@ -83,8 +83,8 @@ def test_a_stop_request_does_not_save_what_is_broken(engine):
 def test_between_the_points_of_a_long_curve_it_is_noticed_too(engine, monkeypatch):
     """Long runs look at the loss only once in a while; a NaN in between must not be averaged away or checkpointed."""
     monkeypatch.setattr(curves, "POINTS", 1)
-    real = train.optim.learning_rate
-    monkeypatch.setattr(train.optim, "learning_rate", lambda *given: real(*given) if given[2] != 8 else float("nan"))
+    real = loop.optim.learning_rate
+    monkeypatch.setattr(loop.optim, "learning_rate", lambda *given: real(*given) if given[2] != 8 else float("nan"))
     error, _ = diverging(engine, small(data={"validation": None}))
     assert error.code == ErrorCode.DIVERGED
 

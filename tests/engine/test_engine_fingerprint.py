@@ -8,7 +8,7 @@ from engine_runs import digest, small
 from safetensors.torch import load_file, save_file
 
 from contract.events import Finished, Resumed
-from distill import device, rng, train
+from distill import device, loop, rng
 from distill.device import fingerprint, threads
 
 SPEC = small(student={"arch": "mlp", "hidden": [8], "dropout": 0.3})
@@ -93,12 +93,12 @@ def test_another_number_of_threads_is_said(engine, saved):
 @pytest.mark.parametrize("part", ["torch", "device_name", "vectors", "blas", "mkl", "onednn"])
 def test_so_is_whatever_else_changed_from_what_to_what(engine, saved, monkeypatch, part):
     was = fingerprint(CPU)[part]
-    monkeypatch.setattr(train, "fingerprint", lambda device, bf16: fingerprint(device, bf16) | {part: "another"})
+    monkeypatch.setattr(loop, "fingerprint", lambda device, bf16: fingerprint(device, bf16) | {part: "another"})
     assert resumed(engine, saved)[0] == f"{part} {was} → another"
 
 
 def test_two_changes_are_both_said(engine, saved, monkeypatch):
-    monkeypatch.setattr(train, "fingerprint", lambda device, bf16: fingerprint(device, bf16) | {"blas": "x", "vectors": "y"})
+    monkeypatch.setattr(loop, "fingerprint", lambda device, bf16: fingerprint(device, bf16) | {"blas": "x", "vectors": "y"})
     assert str(resumed(engine, saved)[0]).count(" → ") == 2
 
 

@@ -307,7 +307,7 @@ def test_padded_vocabularies_are_cut_to_the_tokenizers(ran, tmp_path):
 
 def test_a_step_that_does_not_fit_is_done_in_parts_and_is_the_same_step(engine, file, ran, monkeypatch):
     """The allocator refuses more than 4 rows: one retry with a quarter of the batch, at the same batch; the loss is the one it would be."""
-    from distill import train as loop
+    from distill import loop
 
     spec = language(file, "gpt2", ran["gpt2"].student, student=MODELS["gpt2"][1] | {"dropout": 0.0}, training={"epochs": 1})
     fits = engine.run(spec)
@@ -330,7 +330,7 @@ def test_a_step_that_does_not_fit_is_done_in_parts_and_is_the_same_step(engine, 
 
 
 def test_memory_that_is_not_there_for_a_quarter_either_is_an_error(engine, file, monkeypatch):
-    from distill import train as loop
+    from distill import loop
 
     def never(*given):
         raise torch.OutOfMemoryError("CUDA out of memory.")

@@ -12,7 +12,7 @@ from engine_texts import language, write_texts
 
 from contract.check import parse_spec
 from contract.errors import InvalidSpec
-from distill import train
+from distill import loop
 from distill.data.batch import IGNORED
 from distill.data.on_policy import written
 from distill.networks import load, said_of
@@ -46,7 +46,7 @@ def test_what_is_asked_is_what_was_drawn_and_never_the_prompt(
         seen.append((batch, made, {name: value.clone() for name, value in network.state_dict().items()}))
         return made
 
-    monkeypatch.setattr(train, "written", watched)
+    monkeypatch.setattr(loop, "written", watched)
     still = GPT | {"dropout": 0.0}
     ran = engine.run(language(file, "causal-lm", still, teacher, recipe={"name": "gkd", "beta": 0.3, "on_policy": 1.0}))
     batch, made, weights = seen[0]
@@ -80,7 +80,7 @@ def test_a_resume_writes_the_same(engine: Engine, file: Path, teacher: Path, sha
 
 def test_so_many_steps_are_on_its_own_texts(engine: Engine, file: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, own = [], []
-    monkeypatch.setattr(train, "written", lambda network, batch: own.append(1) or written(network, batch))
+    monkeypatch.setattr(loop, "written", lambda network, batch: own.append(1) or written(network, batch))
     real = Objective.forward
     monkeypatch.setattr(Objective, "forward", lambda self, *given: asked.append(1) or real(self, *given))
     engine.run(spec(file, teacher, 0.5, training={"epochs": 12}))

@@ -5,7 +5,7 @@ import torch
 from engine_runs import small
 from safetensors.torch import load_file
 
-from distill import train
+from distill import loop
 
 NOISY = {"arch": "mlp", "hidden": [8], "dropout": 0.3}
 
@@ -73,5 +73,5 @@ def test_the_seed_decides_the_initial_weights_and_the_arm_does_not(engine, teach
 def test_measuring_on_validation_rows_changes_nothing_in_training(engine, monkeypatch):
     """Measuring draws no random numbers and leaves the network in training mode: looked at or not, it learns the same."""
     looked = engine.run(small(student=NOISY))
-    monkeypatch.setattr(train._Loop, "_validate", lambda *_: None)
+    monkeypatch.setattr(loop.Loop, "_validate", lambda *_: None)
     assert engine.run(small(student=NOISY)).weights == looked.weights
