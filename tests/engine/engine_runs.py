@@ -87,6 +87,11 @@ class Ran:
         return [(event.step, {k: v for k, v in event.metrics.items() if k != "steps_per_second"}) for event in self.of(Step)]
 
 
+def whole_steps(ran: Ran) -> list[tuple[int, dict[str, float]]]:
+    """The curve without what is measured of a step's first part alone."""
+    return [(step, {k: v for k, v in values.items() if not k.startswith("gradient_share/")}) for step, values in ran.curve()]
+
+
 class Seen(NamedTuple):
     """What an objective was given: logits [N, C] of student and teacher, labels [N]."""
 

@@ -7,7 +7,7 @@ import engine_texts
 import pytest
 import torch
 import torch.nn.functional as F
-from engine_runs import Engine
+from engine_runs import Engine, whole_steps
 from engine_texts import TRANSFORMER, write_texts
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
@@ -213,7 +213,7 @@ def test_micro_batches_give_the_step_of_the_whole_batch(engine, file, ran, name)
     training = {"epochs": 1, "optimizer": {"name": "sgd", "lr": 0.1}, "micro_batch_size": 3}
     in_parts = engine.run(language(file, name, ran[name].student, training=training, **quiet))
     if task == "causal-lm":  # masks are drawn in another order, so that only without them steps can be compared
-        for (_, a), (_, b) in zip(whole.curve(), in_parts.curve(), strict=True):
+        for (_, a), (_, b) in zip(whole_steps(whole), whole_steps(in_parts), strict=True):
             assert a == pytest.approx(b, rel=2e-3, abs=1e-5)
 
 
@@ -325,7 +325,7 @@ def test_a_step_that_does_not_fit_is_done_in_parts_and_is_the_same_step(engine, 
     done = engine.run(spec)
     assert asked[:2] == [16, 4]
     assert sum("memory ran out: going on with 4 rows at a time" in warning for warning in done.warnings) == 1
-    for (_, a), (_, b) in zip(fits.curve(), done.curve(), strict=True):
+    for (_, a), (_, b) in zip(whole_steps(fits), whole_steps(done), strict=True):
         assert a == pytest.approx(b, rel=1e-3, abs=1e-5)
 
 
