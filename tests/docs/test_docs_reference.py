@@ -120,6 +120,7 @@ def test_docs_evidence_page_has_the_words_of_the_verdict() -> None:
         "has no interval, so nothing is claimed",
         "Without a control arm it cannot be told what the teacher added",
         "One run:",
+        "Against it",
     ):
         assert words in source, f"a verdict no longer says {words!r}"
         assert words in page, f"docs/explanation/evidence.md does not explain {words!r}"
