@@ -110,7 +110,7 @@ SST2 = {
     "bilstm-tang": "BiLSTM 128, `logit_mse` (Tang)",
     "bert-2x128": "BERT 2×128, `kl`",
     "bert-2x128-mse": "BERT 2×128, `logit_mse`",
-    "three-layers": "three of the teacher's six layers, `kl`",
+    "three-layers": "three of the teacher's six layers, `kl` and `hidden_mse`",
 }
 THREE = {"three-layers": "three of the teacher's six layers, `kl`"}
 SECTIONS = (

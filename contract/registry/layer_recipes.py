@@ -36,7 +36,11 @@ class PatientKd(BaseRecipe):
     name: Literal["pkd"] = "pkd"
     temperature: Temperature = 10.0
     alpha: Alpha = 0.5
-    beta: Weight = Field(default=100.0, description="Weight of the states' distance.")
+    beta: Weight = Field(
+        default=0.1,
+        description="Weight of the states' distance. The authors' code takes a mean over layers and units: its β of 100 is 0.03 here, for five "
+        "layers of 768.",
+    )
     layers: Layers = Field(default="skip", description="As of the term `pkd`: `skip` or `last`, or pairs.")
 
     def expand(self) -> list[Term]:
@@ -54,7 +58,7 @@ class TinyBert(BaseRecipe):
     ONLY_FOR: ClassVar = ("text-classification", "token-classification", "question-answering", "masked-lm")
     name: Literal["tinybert"] = "tinybert"
     general: bool = Field(default=False, description="The first phase alone, to the end: for `masked-lm`, before a task is known.")
-    until: Phase = 0.7
+    until: Phase = 0.5
     layers: Layers = Field(default="uniform", description="Which layers are compared, as of `hidden_mse`.")
 
     def expand(self) -> list[Term]:

@@ -19,7 +19,7 @@ from potstill.cli import engine as command
 
 BERT = {"arch": "bert", **TRANSFORMER, "dropout": 0.0}
 CNN = {"arch": "cnn", "channels": [4, 8], "hidden": 8}
-AWAY = Anneal(weight=0.0, shape="step", until=0.7)
+AWAY = Anneal(weight=0.0, shape="step", until=0.5)
 
 
 def test_expansions_are_the_published_ones() -> None:
@@ -34,7 +34,7 @@ def test_expansions_are_the_published_ones() -> None:
         registry.EmbeddingMse(),
     ]
     inner = [registry.AttentionMse(layers="uniform", anneal=AWAY), registry.HiddenMse(layers="uniform", anneal=AWAY)]
-    after = registry.SoftCrossEntropy(temperature=1.0, weight=0.0, anneal=Anneal(weight=1.0, shape="step", until=0.7))
+    after = registry.SoftCrossEntropy(temperature=1.0, weight=0.0, anneal=Anneal(weight=1.0, shape="step", until=0.5))
     assert TinyBert().expand() == [*inner, registry.EmbeddingMse(anneal=AWAY), after]
     assert MiniLm().expand() == [registry.AttentionKl(), registry.ValueRelation()]
 
