@@ -38,8 +38,8 @@ class PatientKd(BaseRecipe):
     alpha: Alpha = 0.5
     beta: Weight = Field(
         default=0.1,
-        description="Weight of the states' distance. The authors' code takes a mean over layers and units: its β of 100 is 0.03 here, for five "
-        "layers of 768.",
+        description="Weight of the states' distance. The authors' code takes a mean over layers and units: its β of 100 is 0.03 here, of "
+        "five layers of 768.",
     )
     layers: Layers = Field(default="skip", description="As of the term `pkd`: `skip` or `last`, or pairs.")
 
