@@ -87,7 +87,7 @@ def _runs(job: Job, spec: JobSpec) -> list[Job]:
         Job(
             project_id=job.project_id,
             kind=run.spec.kind.value,
-            name=f"{job.name[:70]} · {run.arm}, seed {run.seed}",
+            name=f"{job.name[:50]} · {run.arm}, seed {run.seed}",
             arm=run.arm,
             seed=run.seed,
             priority=job.priority,

@@ -64,7 +64,7 @@ def submit(session: Session, project_id: str, members: list[Member], traceparent
     look = Lookup(session, project_id, lock=True, called={id_: name for name, id_ in by_name.items()})
     stored: dict[int, Job] = {}
     for i in _order(members):
-        with _inside(members[i].place):
+        with _inside(members[i].place), _made(members[i]):
             spec = _with_ids(members[i].spec, by_name)
             stored[i] = store(session, project_id, members[i].sent, check(look, spec), traceparent, ids[i])
     return [stored[i] for i in range(len(members))]
@@ -111,6 +111,18 @@ def _with_ids(spec: JobSpec, by_name: dict[str, str]) -> JobSpec:
         if ref.job is not None and ref.job in by_name
     }
     return spec.with_refs(changed)
+
+
+@contextmanager
+def _made(member: Member) -> Iterator[None]:
+    """Errors of a job that a recipe makes name the recipe: nobody wrote that job."""
+    try:
+        yield
+    except InvalidSpec as error:
+        if member.asked:
+            raise
+        detail = f"recipe: of its jobs {member.spec.name} cannot be: {error.detail}"
+        raise InvalidSpec(detail, code=error.code, param="recipe", hint=error.hint) from error
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 import re
 from typing import Any
 
+from contract.check import parse_spec
 from contract.errors import InvalidSpec
-from contract.networks import ModelRef
+from contract.networks import FromLayers, ModelRef
 from contract.registry import BornAgain, Mlm, Takd, WellRead
 from contract.sources import Data
 from contract.spec import JobKind, JobSpec
@@ -18,12 +19,29 @@ def links(spec: JobSpec) -> list[JobSpec]:
     InvalidSpec where a part of the chain cannot be."""
     recipe = spec.recipe
     if isinstance(recipe, Takd):
-        return _assistants(spec, recipe)
+        return _checked(_assistants(_from_its_teacher(spec), recipe))
     if isinstance(recipe, BornAgain):
-        return _generations(spec, recipe)
+        return _checked(_generations(_from_its_teacher(spec), recipe))
     if isinstance(recipe, WellRead):
-        return _reading(spec, recipe)
+        return _checked(_reading(spec, recipe))
     return [spec]
+
+
+def _checked(found: list[JobSpec]) -> list[JobSpec]:
+    """What a recipe makes of a good spec may still be none."""
+    for link in found:
+        try:
+            parse_spec(link.model_dump(mode="json", exclude_none=True))
+        except InvalidSpec as error:
+            raise InvalidSpec(f"recipe: of its jobs {link.name} cannot be: {error.detail}", param="recipe", hint=error.hint) from None
+    return found
+
+
+def _from_its_teacher(spec: JobSpec) -> JobSpec:
+    """A student of the teacher's layers takes them from the teacher the spec names, whoever teaches it in the end."""
+    if isinstance(spec.student, FromLayers) and spec.student.init == "teacher":
+        return spec.model_copy(update={"student": spec.student.model_copy(update={"init": spec.teacher})})
+    return spec
 
 
 def _assistants(spec: JobSpec, recipe: Takd) -> list[JobSpec]:
@@ -50,7 +68,8 @@ def _reading(spec: JobSpec, recipe: WellRead) -> list[JobSpec]:
             param="student",
             hint="Describe the student by such an `arch`; one that has read already needs no well_read.",
         )
-    source = recipe.corpus or spec.data.train.model_copy(update={"columns": spec.data.train.columns.model_copy(update={"label": None})})
+    source = recipe.corpus or spec.data.train
+    source = source.model_copy(update={"columns": source.columns.model_copy(update={"label": None, "text_pair": None})})
     data = Data(train=source, validation=MEASURED, max_length=spec.data.max_length)
     reader = _before(
         spec,
@@ -59,6 +78,7 @@ def _reading(spec: JobSpec, recipe: WellRead) -> list[JobSpec]:
         task="masked-lm",
         data=data,
         teacher=None,
+        teacher_outputs="auto",
         tokenizer=spec.tokenizer or spec.first_teacher,
         objective=[Mlm()],
         training=spec.training.model_copy(update={"epochs": recipe.epochs, "early_stopping": None}),

@@ -218,6 +218,8 @@ def _arm_beside(spec: JobSpec, recipe: Recipe, i: int) -> None:
         raise wrong(f"a {spec.kind} job has no teacher to follow; recipes are compared by kind: distill", at=place)
     if recipe.SEVERAL_JOBS:
         raise wrong(f"{recipe.name} is several jobs and no arm of one; submit it beside this job", at=place)
+    if spec.recipe is not None and spec.recipe.SEVERAL_JOBS:
+        raise wrong(f"{spec.recipe.name} is several jobs, and arms would be the last one's; submit them beside this job", at=place)
     try:
         for rule in RULES:
             rule(spec._by(recipe))
@@ -335,7 +337,7 @@ def _losses_of_the_task(spec: JobSpec) -> None:
             column = "label" if source.columns.label else "text_pair"
             raise wrong(f"{spec.task} reads one text and predicts its tokens; leave this out", at=(*name.split("."), "columns", column))
     early = spec.training.early_stopping
-    if early is not None and early.metric == "accuracy" and "metric" in early.model_fields_set and not TASKS[spec.task].labelled:
+    if early is not None and early.metric == "accuracy" and not TASKS[spec.task].labelled:
         raise wrong(f"{spec.task} is judged by its loss; say metric: loss", at=("training", "early_stopping", "metric"))
 
 

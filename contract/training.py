@@ -35,7 +35,9 @@ class Keep(Sent):
 class EarlyStopping(Sent):
     patience: int = Field(default=3, ge=1, le=100_000, description="Epochs without improvement before stopping.")
     min_delta: float = Field(default=0.0, ge=0, le=1e6)
-    metric: Literal["accuracy", "loss"] = "accuracy"
+    metric: Literal["accuracy", "loss"] | None = Field(
+        default=None, description="accuracy, or loss where rows have no classes, when not said."
+    )
 
 
 class Training(Sent):

@@ -73,7 +73,7 @@ def restore(folder: Path, state: State, identity: Identity) -> str | None:
         found = {path.stem: load_file(path) for path in folder.glob("*.safetensors")}
         expected = weights(state.network)
         _check_tensors("model", found["model"], expected, finite=True)
-        _check_tensors("optimizer", found["optimizer"], optim.moments_expected(state.optimizer))
+        _check_tensors("optimizer", found["optimizer"], optim.moments_expected(state.optimizer, found["optimizer"]))
         projections = state.objective.state_dict()
         _check_tensors(OBJECTIVE, found.get(OBJECTIVE, {}), projections, finite=True)
         best = found[BEST] if state.keeps_best and progress.best is not None else None

@@ -30,8 +30,10 @@ def compiled(network: nn.Module, device: torch.device, folder: Path) -> None:
     Of a transformer the body alone is compiled. Its head, into which language models look, is not worth it.
     """
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
+    from torch._functorch import config as graphs
     from torch._inductor import config
 
+    graphs.donated_buffer = False  # the graph is kept when shares of gradients are measured
     config.compile_threads = 1  # otherwise it keeps processes of its own, which would outlive a trainer that is killed
     try:
         torch.compile(_tried)(torch.ones(8, device=device))

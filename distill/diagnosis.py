@@ -37,8 +37,9 @@ def diagnose(spec: JobSpec, outputs: object, labels: Tensor, felt: dict[str, flo
     the student learns from; of a teacher asked live that is not known."""
     teacher, said = None, []
     if isinstance(outputs, Outputs) and not outputs.several and labels.ndim == 1:
-        teacher = _on_training_rows(outputs.logits, labels)
-        said += _of_teacher(spec, outputs.logits, teacher)
+        logits = outputs.logits.cpu()
+        teacher = _on_training_rows(logits, labels)
+        said += _of_teacher(spec, logits, teacher)
     said += [
         f"{name}: never more than {100 * share:.1f} % of the gradient: it hardly counts" for name, share in felt.items() if share < FELT
     ]

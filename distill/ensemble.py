@@ -75,6 +75,9 @@ def _refuse_unlike(first: Teacher, other: Teacher, place: str) -> None:
     elif isinstance(first.network, TextNetwork) and isinstance(other.network, TextNetwork):
         odd = first.network.reader.differs(other.network.reader)
         why = f"its tokenizer is not the first member's: {odd}" if odd is not None else None
+        shorter, longest = other.network.positions, first.network.reading.max_length
+        if why is None and shorter is not None and shorter < longest:
+            why = f"it reads {shorter} tokens, the first member {longest}; name the one that reads fewest first"
     if why is None and first.config.multi_label:
         place, why = "teacher.ensemble", "members tell one class of each row; these tell any number"
     if why is not None:

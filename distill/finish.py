@@ -53,7 +53,7 @@ def trained(
             teachers_cost = evaluate.cost(teacher.network, teacher.config, teacher.rows(data.test), teacher.size_bytes)
             both = _compared(network, config, teacher, test, data)
             arms = (both.teacher, teachers_cost), (both.student, cost)
-            diagnosis = diagnose(spec, outputs, data.train.labels, felt)
+            diagnosis = diagnose(spec, outputs, data.train.labels.cpu(), felt)
             for warning in diagnosis["warnings"]:
                 emit(LogLine(level="warning", message=warning))
             found = report.distilled(*about, *arms, validation, outputs.summary(), both.mean_kl, both.disagreements, diagnosis)

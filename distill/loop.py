@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
@@ -58,7 +59,7 @@ class Loop:
         self.config, self.rows, self.validation, self.soft, self.device = config, rows, validation, soft, device
         self.objective, self.looks = objective, looks(spec)
         stopping = self.training.early_stopping
-        self.watched = "accuracy" if TASKS[spec.task].labelled and (stopping is None or stopping.metric == "accuracy") else "loss"
+        self.watched = "accuracy" if TASKS[spec.task].labelled and (stopping is None or stopping.metric != "loss") else "loss"
         self.micro, self.shrunk = self.training.micro_batch_size or self.training.batch_size, False
         self.steps_per_epoch = -(-len(rows) // self.training.batch_size)
         self.total_steps = self.steps_per_epoch * self.training.epochs
@@ -183,12 +184,12 @@ class Loop:
         """Of the loss over the rows `index`, part by part where `micro_batch_size` says so; every part counts for its share of the rows
         or tokens of all. The loss, and each term before its weight."""
         own = self.own_texts > 0 and torch.rand(()).item() < self.own_texts
-        batches = [(part, self._batch(part, own)) for part in torch.split(index, self.micro)]
-        counts = Counts.of([batch for _, batch in batches])
+        shown = [self._shown(part, own) for part in torch.split(index, self.micro)]
+        counts = Counts.of([batch for _, batch, _ in shown])
         share = self.state.progress.step / max(1, self.total_steps - 1)
         sums: list[Tensor] = []
-        for part, batch in batches:
-            given, mix = self._changed(batch.given)
+        for part, batch, mix in shown:
+            given = batch.given
             with autocast(self.device, self.bf16), mix.embedded(self.state.network) if mix else nullcontext():
                 said = said_of(self.state.network, self.config, given, self.looks)
             with autocast(self.device, self.bf16):
@@ -206,22 +207,21 @@ class Loop:
             sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
         return sums[0], sums[1:]
 
-    def _batch(self, part: Tensor, own: bool) -> Batch:
-        """own: whether the student goes on with these rows by itself."""
+    def _shown(self, part: Tensor, own: bool) -> tuple[Tensor, Batch, Mix | None]:
+        """The rows `part` as they are shown this time. own: whether the student goes on with them by itself."""
         batch = self.rows.batch(part)
-        return written(self.state.network, batch) if own else batch
-
-    def _changed(self, given: Given) -> tuple[Given, Mix | None]:
-        """The rows as they are shown this time."""
-        changes = self.changes
+        if own:
+            batch = written(self.state.network, batch)
+        changes, given = self.changes, batch.given
         if changes is None:
-            return given, None
+            return part, batch, None
         if isinstance(given, Tensor) and (changes.crop or changes.flip):
             given = augmented(given, changes)
-        if changes.mixup is None:
-            return given, None
-        mix = Mix.drawn(changes.mixup, len(given.ids if isinstance(given, TokenBatch) else given), self.device)
-        return mix.shown(given), mix
+        mix = None
+        if changes.mixup is not None:
+            mix = Mix.drawn(changes.mixup, len(given.ids if isinstance(given, TokenBatch) else given), self.device)
+            given = mix.shown(given)
+        return part, replace(batch, given=given), mix
 
     def _heard(self, part: Tensor, given: Given, mix: Mix | None) -> Said | None:
         if self.soft is None:

@@ -42,12 +42,15 @@ def moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def moments_expected(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Tensors of the names, shapes and types that `moments` has once a step was made."""
+def moments_expected(optimizer: torch.optim.Optimizer, found: Iterable[str]) -> dict[str, Tensor]:
+    """Tensors of the names, shapes and types that `moments` has once a step was made. found: the names there are: of a parameter that no
+    term reaches, as a head where only layers are compared, the optimiser remembers nothing, else all."""
+    reached = {name.partition(".")[0] for name in found}
     slots = ["step", "exp_avg", "exp_avg_sq"]
     if isinstance(optimizer, torch.optim.SGD):
         slots = ["momentum_buffer"] if optimizer.defaults["momentum"] else []
-    parameters = enumerate(parameter for group in optimizer.param_groups for parameter in group["params"])
+    every = enumerate(parameter for group in optimizer.param_groups for parameter in group["params"])
+    parameters = [(index, parameter) for index, parameter in every if str(index) in reached]
     scalar = torch.tensor(0.0)
     return {f"{index}.{slot}": scalar if slot == "step" else parameter for index, parameter in parameters for slot in slots}
 

@@ -70,7 +70,7 @@ def run(
     _tell_of_cut_texts(rows, config, emit)
     validation = rows_for(network, config, data.validation, masked, measured=True).to(device) if data.validation else None
     compared = comparisons(spec, network, config, rows, soft) if looks(spec) and isinstance(soft, Live) else {}
-    objective = Objective(spec.terms, compared, len(config.classes)).to(device)
+    objective = Objective(spec.terms, compared, 2 if config.multi_label else len(config.classes)).to(device)
     loop = Loop(spec, workdir, emit, network, objective, config, rows, validation, soft, device, _inputs_digest(data, inputs))
     loop.restore(resume_from)
     emit(PhaseChanged(phase=Phase.TRAINING))

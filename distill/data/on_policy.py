@@ -21,18 +21,18 @@ def written(network: nn.Module, batch: Batch) -> Batch:
     length, prompt = given.ids.shape[1], max(1, int(given.mask.sum(1).min()) // 2)
     training = network.training
     network.eval()  # no dropout while it writes
+    from transformers import GenerationConfig
+
     generate: Any = network.inner.generate
+    # Nothing but its own distribution: neither what its folder says of generating, nor an end that would be forbidden until the last token.
+    how = GenerationConfig(  # type: ignore[no-untyped-call]
+        do_sample=True, top_k=0, top_p=1.0, max_new_tokens=length - prompt, eos_token_id=None, pad_token_id=network.reader.pad
+    )
     with torch.no_grad():
         ids = generate(
             input_ids=given.ids[:, :prompt],
             attention_mask=given.mask[:, :prompt].long(),
-            max_new_tokens=length - prompt,
-            min_new_tokens=length - prompt,
-            do_sample=True,
-            temperature=1.0,
-            top_k=0,
-            top_p=1.0,
-            pad_token_id=network.reader.pad,
+            generation_config=how,
         )
     network.train(training)
     ids = ids.clamp_(max=network.reader.vocabulary - 1)  # ids with which vocabularies are padded mean nothing

@@ -50,7 +50,6 @@ def run(
                 line("·", "run", f"{link.name} ({len(made)} of {len(before)} before the one asked for)")
             _one(_found(link, made), made[f"@{link.name}"].parent, _inputs(_found(link, made)), stop, as_json)
     job = _found(job, made)
-    inputs = _inputs(job)
     results: list[RunResult] = []
     runs = job.runs()
     for run_ in runs:
@@ -58,7 +57,7 @@ def run(
         if not (folder / "report.json").exists():
             if len(runs) > 1 and not as_json:
                 line("·", "run", f"{run_.arm}, seed {run_.seed} ({len(results) + 1} of {len(runs)})")
-            _one(run_.spec, folder, inputs, stop, as_json)
+            _one(run_.spec, folder, _inputs(run_.spec), stop, as_json)
         results.append(RunResult(run_.arm, run_.seed, json.loads((folder / "report.json").read_text())))
     _conclude(out, results, as_json)
 

@@ -207,3 +207,21 @@ def test_several_teachers_are_waited_for_and_kept(api: Api, train: dict[str, Any
     assert api.get(f"/v1/jobs/{job['id']}").json()["status"] == "queued"
     wrong = api.post("/v1/jobs", {**distill, "teacher": {"ensemble": [{"job": first["id"]}, {"job": "job_" + "0" * 32}]}})
     assert wrong.status_code == 422 and wrong.json()["param"] == "teacher.ensemble.1.job", wrong.text
+
+
+def test_the_longest_names_of_runs_fit(api: Api, train: dict[str, Any], distill: dict[str, Any]) -> None:
+    teacher = api.submit(train)
+    evaluation = {"control": True, "compare": ["attention_transfer", "attention_transfer"], "seeds": 2}
+    training = {**distill.get("training", {}), "seed": 2_000_000_000}
+    student = {"arch": "cnn", "channels": [4], "hidden": 8}
+    sent = {
+        **distill,
+        "name": "n" * 100,
+        "teacher": {"job": teacher["id"]},
+        "student": student,
+        "evaluation": evaluation,
+        "training": training,
+    }
+    job = api.submit(sent)
+    names = [run["name"] for run in api.get("/v1/jobs", params={"parent": job["id"]}).json()["data"]]
+    assert len(names) == 8 and max(map(len, names)) <= 100

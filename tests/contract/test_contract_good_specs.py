@@ -9,7 +9,20 @@ from contract_specs import DISTILL, EVALUATE, TEACHER, TRAIN, put
 
 from contract.check import parse_spec
 from contract.document import parse_mapping
-from contract.registry import BUILTINS, RECIPES, Cnn, CrossEntropy, Hinton, Kl, Logistic, LogitMse, Mlp, SoftCrossEntropy
+from contract.registry import (
+    ARCHITECTURES,
+    BUILTINS,
+    RECIPES,
+    TASKS,
+    Cnn,
+    CrossEntropy,
+    Hinton,
+    Kl,
+    Logistic,
+    LogitMse,
+    Mlp,
+    SoftCrossEntropy,
+)
 from contract.spec import JobKind, ModelRef, Source, Training
 
 # The example of the contract's page with a job's id written out.
@@ -217,3 +230,14 @@ def test_a_spec_cannot_be_changed_after_it_was_checked():
 @pytest.mark.parametrize("student", [Logistic(), Mlp(hidden=[3]), Cnn(), SoftCrossEntropy()], ids=lambda choice: choice.key())
 def test_choices_read_back_as_themselves(student):
     assert type(student).model_validate(student.model_dump(mode="json")) == student
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_is_stored_of_a_spec_can_be_read_again(task):
+    """A worker reads the resolved spec, in which every default is written out."""
+    student = {"arch": next(arch.key() for arch in ARCHITECTURES if task in arch.SERVES)}
+    student |= {"hidden": [4]} if student["arch"] == "mlp" else {}
+    data = {"train": "ds_" + "0" * 32, "validation": 0.1}
+    spec = parse_spec({"kind": "train", "task": task, "data": data, "student": student, "training": {"early_stopping": {"patience": 2}}})
+    stored = spec.resolved().model_dump(mode="json")
+    assert parse_spec(stored).resolved().model_dump(mode="json") == stored

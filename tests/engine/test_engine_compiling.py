@@ -48,6 +48,13 @@ def test_a_compiled_language_model_learns_the_same(engine: Engine, tmp_path: Pat
 
 
 @COMPILER
+def test_shares_of_gradients_are_measured_of_it_too(engine: Engine, teacher: Path) -> None:
+    """For which the graph has to be kept."""
+    ran = engine.run(small(teacher, recipe="hinton", training={"compile": "on"}))
+    assert set(ran.report["diagnosis"]["largest_gradient_share"]) == {"kl", "cross_entropy"}
+
+
+@COMPILER
 def test_a_resume_is_said_not_to_be_exact(engine: Engine) -> None:
     spec = small(training={"compile": "on"})
     half = engine.run(spec, stop_after=7)

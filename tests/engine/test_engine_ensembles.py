@@ -170,3 +170,13 @@ def test_what_is_no_ensemble_is_refused_at_its_field(changes: dict[str, Any], pa
 def test_language_models_are_no_ensemble(tmp_path: Path) -> None:
     with pytest.raises(InvalidSpec, match="several teachers are heard of classes of rows, not of causal-lm"):
         language(write_texts(tmp_path / "t.jsonl"), "causal-lm", {"arch": "lstm"}, {"ensemble": [PLACE, PLACE]})
+
+
+def test_members_that_read_less_than_the_first_are_refused(engine: Engine, tmp_path: Path) -> None:
+    path = write_texts(tmp_path / "t.jsonl")
+    first = engine.run(texts(path, training={"epochs": 1})).student
+    short = {"arch": "bert", "layers": 1, "hidden": 16, "heads": 2, "positions": 8}
+    second = engine.run(texts(path, student=short, tokenizer={"path": str(first)}, training={"epochs": 1})).student
+    with pytest.raises(InvalidSpec, match=r"teacher\.ensemble\.1: it reads 8 tokens, the first member 512"):
+        engine.run(texts(path, several([first, second])))
+    assert engine.run(texts(path, several([second, first]), training={"epochs": 1})).report["verdict"]

@@ -116,3 +116,20 @@ def test_what_cannot_be_mixed_is_refused_at_its_field(teacher: Path, changes: di
     with pytest.raises(InvalidSpec) as caught:
         parse_spec({name: value for name, value in document.items() if value is not None})
     assert caught.value.param == param
+
+
+def test_tokens_of_mixtures_are_counted_as_they_are_shown(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two rows the longer one's; counted of the rows alone, means would weigh more than one."""
+    counted: list[tuple[int, int]] = []
+    real = Objective.forward
+
+    def watched(self, student, y, teacher, counts, share):
+        counted.append((counts.tokens, len(student.inside.tokens)))
+        return real(self, student, y, teacher, counts, share)
+
+    path = write_texts(tmp_path / "t.jsonl")
+    taught = engine.run(texts(path, student=BERT, training={"epochs": 1})).student
+    monkeypatch.setattr(Objective, "forward", watched)
+    terms = [{"loss": "hidden_mse"}, {"loss": "cross_entropy"}]
+    engine.run(texts(path, taught, student=BERT, objective=terms, data={"augment": {"mixup": 1.0}}, training={"epochs": 1}))
+    assert counted and all(whole == part for whole, part in counted)

@@ -13,7 +13,7 @@ from engine_texts import language, write_texts
 from contract.check import parse_spec
 from contract.errors import InvalidSpec
 from distill import loop
-from distill.data.batch import IGNORED
+from distill.data.batch import IGNORED, Batch, TokenBatch
 from distill.data.on_policy import written
 from distill.networks import load, said_of
 from distill.objectives import Objective
@@ -66,6 +66,18 @@ def test_what_is_asked_is_what_was_drawn_and_never_the_prompt(
     by_hand = 0.3 * (p_t * np.log(p_t / m)).sum(1) + 0.7 * (p_s * np.log(p_s / m)).sum(1)
     assert ran.curve()[0][1]["train/loss"] == pytest.approx(by_hand.mean(), rel=1e-3)
     assert said_of(theirs, of_theirs, made.given).logits.shape[0] == len(places) and log_softmax(p_s).shape == p_s.shape and config.by_token
+
+
+def test_an_end_may_be_drawn_like_any_token(teacher: Path) -> None:
+    """It separates texts in the blocks; what is drawn is what the student would say, ends and all."""
+    network, _ = load(teacher)
+    with torch.no_grad():
+        network.inner.lm_head.weight[network.reader.end] = network.inner.lm_head.weight.mean(0)
+    ids = torch.full((64, 16), network.reader.end)
+    given = TokenBatch(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros_like(ids), torch.arange(3))
+    torch.manual_seed(0)
+    drawn = torch.cat([written(network, Batch(given, ids.flatten())).given.ids[:, 8:].flatten() for _ in range(10)])
+    assert (drawn == network.reader.end).sum() > 0
 
 
 @pytest.mark.parametrize("share", [0.5, 1.0])

@@ -12,6 +12,7 @@ from contract import registry
 from contract.chains import links
 from contract.check import parse_spec
 from contract.errors import InvalidSpec
+from contract.events import Resumed
 from contract.registry import RECIPES
 from contract.registry.layer_recipes import FitNets, MiniLm, PatientKd, TinyBert
 from contract.registry.terms import Anneal
@@ -166,3 +167,49 @@ def test_a_chain_runs_without_a_service(tmp_path: Path, taught: dict[str, Any], 
     assert before == {"takd": ["takd-assistant-1"], "born_again": ["born_again-generation-1"], "well_read": ["well_read-reading"]}[name]
     report = json.loads((out / "report.json").read_text())
     assert report["arms"]["student"] and ("control" in report["arms"]) == (name != "well_read")
+
+
+def test_links_are_specs_as_good_as_any(taught: dict[str, Any]) -> None:
+    """What a recipe makes is read again by a worker, which can only decline what it cannot read."""
+    told = {"teacher_outputs": "live", "data": {"train": {"path": str(taught["path"]), "columns": {"text": "text", "label": "label"}}}}
+    asked = texts(taught["path"], taught["texts"], student=BERT | {"layers": 2}, recipe="well_read", **told)
+    reading, last = links(asked)
+    assert (reading.teacher_outputs, reading.data.train.columns.label, last.teacher_outputs) == ("auto", None, "live")
+    corpus = {"path": "x", "columns": {"text": "text", "label": "topic"}}
+    other = texts(taught["path"], taught["texts"], student=BERT, recipe={"name": "well_read", "corpus": corpus})
+    assert links(other)[0].data.train.columns.label is None
+    recipe = {"name": "takd", "assistants": [{"arch": "bilstm"}]}
+    again = texts(taught["path"], taught["texts"], student=BERT, recipe=recipe, training={"gradient_checkpointing": True})
+    with pytest.raises(InvalidSpec, match=r"recipe: of its jobs takd-assistant-1 cannot be: training\.gradient_checkpointing"):
+        links(again)
+
+
+def test_layers_are_the_named_teachers_whoever_teaches_in_the_end(taught: dict[str, Any]) -> None:
+    student = {"init": "teacher", "layers": [0, 3]}
+    for link in links(texts(taught["path"], taught["texts"], student=student, recipe={"name": "born_again", "generations": 2})):
+        assert link.student.init.path == str(taught["texts"])
+
+
+def test_arms_beside_a_chain_are_refused(taught: dict[str, Any]) -> None:
+    """They would be taught by the last assistant, and be called direct."""
+    with pytest.raises(InvalidSpec, match=r"evaluation\.compare\.0: born_again is several jobs"):
+        small(taught["images"], recipe="born_again", evaluation={"compare": ["hinton"]})
+
+
+@pytest.mark.parametrize("recipe", ["minilm", {"name": "tinybert", "general": True}], ids=str)
+def test_what_no_term_reaches_keeps_no_checkpoint_from_being_used(engine: Engine, taught: dict[str, Any], recipe: Any) -> None:
+    spec = language(taught["path"], "masked-lm", BERT | {"layers": 2}, taught["language"], recipe=recipe)
+    whole, half = engine.run(spec), engine.run(spec, stop_after=3)
+    resumed = engine.run(spec, resume=half.checkpoints)
+    assert resumed.of(Resumed)[0].step == 3 and resumed.of(Resumed)[0].inexact is None
+    assert resumed.weights == whole.weights
+
+
+def test_a_control_is_run_with_what_it_reads_by(tmp_path: Path, taught: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a teacher it names the tokenizer that it had from it."""
+    monkeypatch.setenv("POTSTILL_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+    spec = texts(taught["path"], taught["texts"], evaluation={"control": True}, training={"epochs": 1})
+    (tmp_path / "spec.json").write_text(spec.model_dump_json(exclude_none=True))
+    command.run(str(tmp_path / "spec.json"), tmp_path / "out", as_json=True)
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["gain"]

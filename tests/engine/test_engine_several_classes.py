@@ -143,3 +143,8 @@ def test_one_class_and_several_are_not_mixed(engine, ran, file, tmp_path):
     tabular = {"task": "tabular-classification", "student": {"arch": "logistic"}}
     with pytest.raises(InvalidSpec, match="column 'labels' holds lists, and tabular-classification needs one class"):
         engine.run(topics(file, **tabular))
+
+
+def test_a_judge_is_shown_pairs_as_every_loss_is(engine, file, ran):
+    spec = topics(file, ran["bert"].student, recipe="adversarial")
+    assert engine.run(spec).report["verdict"]

@@ -55,7 +55,6 @@ MEANINGS = {
     "ModelRef.path": "A folder with a pulled student; for `potstill run` only.",
     "Optimizer.weight_decay": "Weight decay; decoupled in `adamw`, part of the gradient in `adam` and `sgd`.",
     "EarlyStopping.min_delta": "What counts as an improvement.",
-    "EarlyStopping.metric": "The validation metric that is watched.",
     "Training.epochs": "Passes over the training rows.",
     "Training.optimizer": "Optimizer and learning rate.",
     "Training.schedule": "Course of the learning rate.",
