@@ -7,6 +7,7 @@ from benchmarks.results.rows import Row, training
 from benchmarks.results.words import interval, listed, percent, points, table, verdict
 from contract.evidence import statistic
 
+NEAR = 0.03  # of guessing
 STUDENTS = {
     "methods-cnn": "A small network of the teacher's kind",
     "methods-mlp": "A student of another kind",
@@ -69,4 +70,9 @@ def _said(job: Row) -> str:
     best = max(gains, key=lambda name: gains[name]["mean"])
     helped = [f"`{name}`" for name, gain in gains.items() if verdict(gain) == "helped"]
     said = f"{listed(helped)} helped. " if helped else "None is shown to have helped. "
+    chance = 1 / len(job.record["dataset"]["classes"])
+    names = {job.record["spec"]["recipe"]["name"]: "student"} | {name: name for name in job.report["compared"]}
+    lost = [f"`{name}`" for name, arm in names.items() if job.measured(arm)["mean"] < chance + NEAR]
+    if lost:
+        said += f"{listed(lost)} did not get beyond guessing: with these weights and this budget the labels were never learned. "
     return f"{said}The largest gain is `{best}`'s, {points(gains[best]['mean'])} points."
