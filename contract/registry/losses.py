@@ -109,3 +109,6 @@ class Adversarial(BaseTerm):
     ONLY_FOR: ClassVar = CLASSES
     loss: Literal["adversarial"] = "adversarial"
     hidden: int = Field(default=64, ge=1, le=4096, description="Width of the two hidden layers of D.")
+
+
+Outer = Kl | ReverseKl | Jsd | SkewKl | SoftCrossEntropy | LogitMse | CrossEntropy | Mlm | Clm | Adversarial

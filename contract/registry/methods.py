@@ -1,6 +1,6 @@
 """All recipes, and the union a spec chooses from."""
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import Field
 
@@ -17,12 +17,9 @@ from contract.registry.layer_recipes import (
 from contract.registry.recipe import BaseRecipe
 from contract.registry.recipes import DistilBert, Gkd, Hinton, LogitMseRecipe, MixKd, SeqKd, TangBilstm
 
-RECIPES: tuple[type[BaseRecipe], ...] = (
-    Hinton, LogitMseRecipe, DistilBert, TangBilstm, SeqKd, MixKd, Gkd, PatientKd, TinyBert, MiniLm, RelationalKd, AttentionTransferRecipe,
-    FitNets, AdversarialRecipe, Takd, BornAgain, WellRead,
-)  # fmt: skip
-Recipe = Annotated[
+_Any = (
     Hinton | LogitMseRecipe | DistilBert | TangBilstm | SeqKd | MixKd | Gkd | PatientKd | TinyBert | MiniLm | RelationalKd
-    | AttentionTransferRecipe | FitNets | AdversarialRecipe | Takd | BornAgain | WellRead,
-    Field(discriminator="name"),
-]  # fmt: skip
+    | AttentionTransferRecipe | FitNets | AdversarialRecipe | Takd | BornAgain | WellRead
+)  # fmt: skip
+Recipe = Annotated[_Any, Field(discriminator="name")]
+RECIPES: tuple[type[BaseRecipe], ...] = get_args(_Any)

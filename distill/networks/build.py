@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from contract import registry
-from contract.model import Scaling
+from contract.model import ModelConfig, Scaling
+from distill.data.batch import Given
 from distill.networks.residual import Residual
 from distill.networks.texts import Recurrent, RecurrentLm, RecurrentTagger, TextCnn
 
@@ -99,3 +100,9 @@ def scaled(features: Tensor, scaling: Scaling) -> Tensor:
 
 def _number(value: float | list[float], like: Tensor) -> Tensor | float:
     return torch.tensor(value, device=like.device).reshape(like.shape[1:]) if isinstance(value, list) else value
+
+
+def logits_of(network: nn.Module, config: ModelConfig, given: Given) -> Tensor:
+    """[B, C], whatever the network reads."""
+    found: Tensor = network(scaled(given, config.input) if isinstance(given, Tensor) else given)
+    return found

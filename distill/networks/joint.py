@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from contract.model import ModelConfig
 from contract.networks import Ensemble
 from distill.data.batch import Given
+from distill.networks.build import logits_of
 from distill.objectives import Said
 
 ROUNDS = 100  # of learning the weights; each makes the labels likelier, most do so early
@@ -29,8 +30,6 @@ class Joint(nn.Module):
 
     def each(self, given: Given) -> Tensor:
         """Logits [K, B, C]."""
-        from distill.networks.reading import logits_of
-
         pairs = zip(self.members, self.configs, strict=True)
         return torch.stack([logits_of(network, config, given).float() for network, config in pairs])
 

@@ -14,7 +14,7 @@ from distill.data.blocks import MaskedBlocks
 from distill.data.rows import Rows, Split, TextSplit
 from distill.inside import NOTHING, Inside, Looks
 from distill.networks import heads
-from distill.networks.build import scaled
+from distill.networks.build import logits_of, scaled
 from distill.networks.joint import Joint
 from distill.networks.reader import Reader
 from distill.networks.residual import Residual
@@ -175,12 +175,6 @@ def compute_again(network: nn.Module) -> None:
         )
     enable: Any = network.inner.gradient_checkpointing_enable
     enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-
-
-def logits_of(network: nn.Module, config: ModelConfig, given: Given) -> Tensor:
-    """[B, C], whatever the network reads."""
-    found: Tensor = network(scaled(given, config.input) if isinstance(given, Tensor) else given)
-    return found
 
 
 def said_of(network: nn.Module, config: ModelConfig, given: Given, looks: Looks = NOTHING) -> Said:

@@ -18,7 +18,9 @@ from distill.compiling import compiles
 from distill.networks import load
 
 BERT = {"arch": "bert", "layers": 1, "hidden": 16, "heads": 2, "positions": 64, "dropout": 0.0}
-COMPILER = pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler is installed")
+COMPILER = pytest.mark.skipif(
+    shutil.which("g++") is None and shutil.which("clang++") is None, reason="there is no C++ compiler: apt install g++"
+)
 
 
 def test_auto_compiles_nothing_on_a_cpu(engine: Engine, tmp_path: Path) -> None:
