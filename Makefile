@@ -48,6 +48,9 @@ format: $(VENV)/.dev  ## Put the code in order.
 docs: $(VENV)/.dev  ## Write docs/reference from the code.
 	@$(BIN)/python tools/reference.py
 
+fuzz: $(VENV)/.dev  ## Send the API what its document allows and forbids, for FUZZ_SECONDS (600) on each database.
+	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) FUZZ_SEED=$(or $(FUZZ_SEED),$$(date +%s)) $(BIN)/python -m pytest tests/api/test_api_fuzz.py -q -rP --timeout 0
+
 bench: $(VENV)/.dev  ## Measure the service: submission to first step, the API's size, training throughput, checkpoints.
 	@$(BIN)/python -m benchmarks
 
@@ -64,4 +67,4 @@ chaos: $(VENV)/.dev  ## Break it on purpose for as long as you like; resumable. 
 clean:  ## Remove .venv and caches.
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help install demo demo-text serve test lint format docs bench results chaos clean
+.PHONY: help install demo demo-text serve test lint format docs fuzz bench results chaos clean

@@ -6,6 +6,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.telemetry import Telemetry
+from models.secret import without_secrets
 
 log = structlog.get_logger("potstill.access")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -49,7 +50,7 @@ class Access:
         log.info(
             "request",
             method=scope["method"],
-            path=scope["path"],
+            path=without_secrets(scope["path"]),
             status=status,
             milliseconds=round(seconds * 1000, 1),
             request_id=state["request_id"],

@@ -2,21 +2,24 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy.orm import Session
 
+from api import estimate
 from api.errors import field_errors
-from api.references import Lookup, Rows, described_parameters
-from contract.chains import links
+from api.estimate import Parts
+from api.references import Lookup, Network, described_config, total, vocabulary
+from api.rows import rows_of
+from contract import taste
+from contract.chains import links, made_by_a_recipe
 from contract.errors import FieldError, InvalidSpec
-from contract.fit import check_fit
+from contract.fit import check_fit, rows_with_copies
+from contract.model import ModelConfig
 from contract.registry import TASKS
-from contract.spec import JobKind, JobSpec
+from contract.shapes import DataShape
+from contract.sights import check_sights
+from contract.spec import FromLayers, JobKind, JobSpec
 from contract.wire import ValidateView
-from models.ids import new_id
-from models.job import Job
-from models.lifecycle import create
 
 
 @dataclass(frozen=True)
@@ -26,98 +29,66 @@ class Checked:
     spec: JobSpec
     needs: list[str]  # jobs that must succeed first
     warnings: list[str]
-    estimate: dict[str, Any]
+    parts: Parts
 
 
 def check(look: Lookup, spec: JobSpec) -> Checked:
     """Raises InvalidSpec naming the field."""
     refuse_names_outside_batches(spec)
-    train = look.rows(spec.data.train, "train", "data.train", spec.task)
-    test = _test(look, spec, train)
-    held_out, left = _validation(spec, train) if train is not None else (None, None)
+    _refuse_trackers_nobody_has(look, spec)
+    seen = rows_of(look, spec)
+    left = rows_with_copies(spec, seen.left) if seen.left is not None else None
     networks = {field: look.network(ref, field) for field, ref in spec.refs().items()}
     made_for = {field: network.made_for for field, network in networks.items() if network.made_for is not None}
-    if train is not None:
-        check_fit(spec, train.shape, test.shape if test else None, made_for)
-    described = described_parameters(spec, train.shape) if train is not None else None
-    student = networks["student"].parameters if "student" in networks else described
-    of_teachers = [network.parameters for field, network in networks.items() if field.startswith("teacher")]
-    known = [count for count in of_teachers if count is not None]
-    parameters = {"student": student, "teacher": sum(known) if known and len(known) == len(of_teachers) else None}
+    if seen.train is not None:
+        check_fit(spec, seen.train, seen.test, made_for)
+    student = _student(spec, seen.train, networks)
+    teacher = networks["teacher"].config if "teacher" in networks else None
+    check_sights(spec, {"student": None if isinstance(spec.student, FromLayers) else student, "teacher": teacher})
+    parts = Parts(spec, seen, left, networks, student, _parameters(spec, student, networks), _steps(spec, left))
     return Checked(
         spec=spec,
         needs=[network.job_id for network in networks.values() if network.job_id is not None],
-        warnings=_warnings(spec, train, test, left, parameters),
-        estimate={
-            "parameters": {name: count for name, count in parameters.items() if name == "student" or spec.teacher is not None},
-            "train_rows": left,
-            "validation_rows": held_out,
-            "test_rows": test.rows if test else None if spec.data.test else held_out,
-            "steps": _steps(spec, left),
-        },
+        warnings=[*seen.warnings, *_warnings(parts)],
+        parts=parts,
     )
-
-
-def store(
-    session: Session, project_id: str, sent: dict[str, Any], checked: Checked, traceparent: str | None, id_: str | None = None
-) -> Job:
-    spec = checked.spec
-    network = spec.described.arch if spec.described is not None else "model"
-    job = Job(
-        id=id_ or new_id("job"),
-        project_id=project_id,
-        kind=spec.kind.value,
-        name=spec.name or f"{spec.kind}-{network}",
-        priority=spec.priority,
-        spec=sent,
-        resolved_spec=spec.resolved().model_dump(mode="json"),
-        traceparent=traceparent,
-        warnings=checked.warnings,
-        meta=dict(spec.metadata),
-    )
-    return create(session, job, checked.needs, _runs(job, spec))
-
-
-def _runs(job: Job, spec: JobSpec) -> list[Job]:
-    """The runs of a job of several, as jobs of their own; none for a job of one, which is executed as it is."""
-    runs = spec.runs()
-    if len(runs) == 1:
-        return []
-    return [
-        Job(
-            project_id=job.project_id,
-            kind=run.spec.kind.value,
-            name=f"{job.name[:50]} · {run.arm}, seed {run.seed}",
-            arm=run.arm,
-            seed=run.seed,
-            priority=job.priority,
-            spec=run.spec.model_dump(mode="json"),
-            resolved_spec=run.spec.resolved().model_dump(mode="json"),
-            traceparent=job.traceparent,
-            meta=job.meta,
-        )
-        for run in runs
-    ]
 
 
 def verdict(session: Session, project_id: str, spec: JobSpec) -> ValidateView:
     """What submitting would say, without submitting."""
     try:
         chain = links(spec)
-        checked = check(Lookup(session, project_id, lock=False), spec)
+        look = Lookup(session, project_id, lock=False)
+        for link in chain[:-1]:
+            check_before(look, link)
+        checked = check(look, spec)
+        found = estimate.estimated(session, checked.parts)
     except InvalidSpec as error:
         return invalid(error)
     before = [link.resolved().model_dump(mode="json") for link in chain[:-1]] or None
-    resolved = checked.spec.resolved().model_dump(mode="json")
+    resolved = chain[-1].resolved().model_dump(mode="json")
     return ValidateView(
-        valid=True, errors=[], warnings=checked.warnings, resolved_spec=resolved, jobs_before=before, estimate=checked.estimate
+        valid=True,
+        errors=[],
+        warnings=[*checked.warnings, *taste.of_time(spec, found)],
+        resolved_spec=resolved,
+        jobs_before=before,
+        estimate=found,
     )
+
+
+def check_before(look: Lookup, link: JobSpec) -> None:
+    """A job that the spec's recipe puts before it: its rows are there, and its student can read them."""
+    with made_by_a_recipe(link):
+        seen = rows_of(look, link)
+        if seen.train is not None:
+            check_fit(link, seen.train, seen.test, {})
 
 
 def invalid(error: InvalidSpec) -> ValidateView:
     errors = field_errors(error) or [FieldError(pointer="", message=error.detail)]
     if error.hint:
-        errors = [errors[0].model_copy(update={"message": f"{errors[0].message}. {error.hint}"}), *errors[1:]]
+        errors = [errors[0].model_copy(update={"message": f"{errors[0].message.rstrip('.')}. {error.hint}"}), *errors[1:]]
     return ValidateView(valid=False, errors=errors, warnings=[], resolved_spec=None, estimate=None)
 
 
@@ -131,34 +102,16 @@ def refuse_names_outside_batches(spec: JobSpec) -> None:
             )
 
 
-def _test(look: Lookup, spec: JobSpec, train: Rows | None) -> Rows | None:
-    """The rows to measure on; None for the validation rows, and where nobody knows yet what there is."""
-    if spec.data.test is not None:
-        return look.rows(spec.data.test, "test", "data.test", spec.task, beside=spec.data.train)
-    if train is None:
-        return None
-    if "test" in train.splits:
-        return look.rows(spec.data.train.model_copy(update={"split": "test"}), "test", "data.test", spec.task)
-    if not spec.data.validation:
-        raise InvalidSpec(
-            f"data.test: there is nothing to measure on: {train.origin} has no split called test ({', '.join(train.splits)})",
-            param="data.test",
-            hint="Name a test source, or set data.validation, for example 0.1.",
-        )
-    return None
-
-
-def _validation(spec: JobSpec, train: Rows) -> tuple[int, int]:
-    """Rows held out and rows left, counted as the engine counts them."""
-    rows = min(train.rows, spec.data.max_train_samples or train.rows)
-    held_out = max(1, round(rows * spec.data.validation)) if spec.data.validation else 0
-    if held_out >= rows:
-        raise InvalidSpec(
-            f"data.validation: {spec.data.validation} of {rows} rows leaves nothing to train on",
-            param="data.validation",
-            hint="Use a smaller share.",
-        )
-    return held_out, rows - held_out
+def _refuse_trackers_nobody_has(look: Lookup, spec: JobSpec) -> None:
+    had = look.trackers() if spec.report_to else None
+    for i, name in enumerate(spec.report_to):
+        if had is not None and name not in had:
+            uri = ", and POTSTILL_MLFLOW_TRACKING_URI" if name == "mlflow" else ""
+            raise InvalidSpec(
+                f"report_to.{i}: no worker here can mirror to {name}",
+                param=f"report_to.{i}",
+                hint=f"The operator adds it to the workers: pip install 'potstill[{name}]'{uri}. Or leave it out.",
+            )
 
 
 def _steps(spec: JobSpec, rows: int | None) -> int | None:
@@ -170,21 +123,39 @@ def _steps(spec: JobSpec, rows: int | None) -> int | None:
     return 0 if spec.kind is JobKind.EVALUATE else in_one * len(spec.runs())
 
 
-def _warnings(spec: JobSpec, train: Rows | None, test: Rows | None, rows: int | None, parameters: dict[str, int | None]) -> list[str]:
-    found = _of_rows(spec, train, test, rows) if train is not None and rows is not None else []
-    student, teacher = parameters["student"], parameters["teacher"]
+def _student(spec: JobSpec, train: DataShape | None, networks: dict[str, Network]) -> ModelConfig | None:
+    """What the student will be, as far as that is known; one made of another's layers at most."""
+    if isinstance(spec.student, FromLayers):
+        source = "student.init" if "student.init" in networks else next((field for field in networks if field.startswith("teacher")), "")
+        return networks[source].config if source in networks else None
+    if "student" in networks:
+        return networks["student"].config
+    return described_config(spec, train, vocabulary(spec, networks)) if train is not None else None
+
+
+def _parameters(spec: JobSpec, student: ModelConfig | None, networks: dict[str, Network]) -> dict[str, int | None]:
+    """None where only the engine can tell."""
+    mine = networks["student"].parameters if "student" in networks else None
+    if spec.described is not None and student is not None:
+        mine = student.parameters
+    teachers = [network.parameters for field, network in networks.items() if field.startswith("teacher")]
+    return {"student": mine, "teacher": total(teachers) if teachers else None}
+
+
+def _warnings(parts: Parts) -> list[str]:
+    spec, rows = parts.spec, parts.left
+    found = []
+    if parts.steps and rows is not None and spec.training.batch_size > rows:
+        found.append(f"training.batch_size: there are only {rows:,} rows; every epoch is one step.")
+    student, teacher = parts.parameters["student"], parts.parameters["teacher"]
     if student is not None and teacher is not None and student >= teacher:
         found.append(f"student: with {student:,} parameters it is no smaller than its teacher ({teacher:,}).")
-    return found
+    reports = {field: network.report for field, network in parts.teachers.items() if network.report is not None}
+    return [*found, *taste.of_spec(spec, _classes(parts.seen.train), parts.steps, parts.seen.held_out), *taste.of_teachers(reports)]
 
 
-def _of_rows(spec: JobSpec, train: Rows, test: Rows | None, rows: int) -> list[str]:
-    found = []
-    trains = spec.kind is not JobKind.EVALUATE
-    if test is not None and (test.origin, test.split) == (train.origin, train.split) and trains:
-        found.append("data.test: these are the training rows; the report will not tell how the student does on new ones.")
-    if spec.data.max_train_samples is not None and spec.data.max_train_samples > train.rows:
-        found.append(f"data.max_train_samples: there are only {train.rows:,} rows; all are used.")
-    if trains and TASKS[spec.task].answers != "tokens" and spec.training.batch_size > rows:
-        found.append(f"training.batch_size: there are only {rows:,} rows; every epoch is one step.")
-    return found
+def _classes(train: DataShape | None) -> int:
+    """Between which an answer decides; 0 where it is no class, or nobody knows yet."""
+    if train is None or train.speaks or train.answers == "span":
+        return 0
+    return 2 if train.answers == "classes" else max((len(task.classes) for task in train.tasks.values()), default=len(train.classes))

@@ -2,21 +2,22 @@
 
 import difflib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 from pydantic import Field
 from sqlalchemy.orm import Session
 
-from api.admission import check, refuse_names_outside_batches, store
+from api.admission import check, refuse_names_outside_batches
 from api.references import Lookup
 from contract.base import Sent
-from contract.chains import links
+from contract.chains import links, made_by_a_recipe
 from contract.check import checked
 from contract.errors import ErrorCode, FieldError, InvalidSpec
 from contract.spec import JobSpec, ModelRef
 from models.ids import new_id
-from models.job import Job
+from models.job import Job, Origin
+from models.making import make
 
 
 class Batch(Sent):
@@ -57,16 +58,26 @@ def _links(sent: dict[str, Any], spec: JobSpec, place: str) -> list[Member]:
     return [*before, Member(sent, found[-1], place, asked=True)]
 
 
-def submit(session: Session, project_id: str, members: list[Member], traceparent: str | None) -> list[Job]:
+def submit(session: Session, project_id: str, members: list[Member], origin: Origin) -> list[Job]:
     """Stores what others need first. All of them in the order sent, each behind those that its recipe puts before it."""
     ids = [new_id("job") for _ in members]
     by_name = {f"@{member.spec.name}": id_ for member, id_ in zip(members, ids, strict=True) if member.spec.name is not None}
     look = Lookup(session, project_id, lock=True, called={id_: name for name, id_ in by_name.items()})
     stored: dict[int, Job] = {}
     for i in _order(members):
-        with _inside(members[i].place), _made(members[i]):
+        with _inside(members[i].place), nullcontext() if members[i].asked else made_by_a_recipe(members[i].spec):
             spec = _with_ids(members[i].spec, by_name)
-            stored[i] = store(session, project_id, members[i].sent, check(look, spec), traceparent, ids[i])
+            good = check(look, spec)
+            stored[i] = make(
+                session,
+                project_id,
+                members[i].sent,
+                good.spec,
+                needs=good.needs,
+                warnings=good.warnings,
+                origin=origin,
+                id_=ids[i],
+            )
     return [stored[i] for i in range(len(members))]
 
 
@@ -111,18 +122,6 @@ def _with_ids(spec: JobSpec, by_name: dict[str, str]) -> JobSpec:
         if ref.job is not None and ref.job in by_name
     }
     return spec.with_refs(changed)
-
-
-@contextmanager
-def _made(member: Member) -> Iterator[None]:
-    """Errors of a job that a recipe makes name the recipe: nobody wrote that job."""
-    try:
-        yield
-    except InvalidSpec as error:
-        if member.asked:
-            raise
-        detail = f"recipe: of its jobs {member.spec.name} cannot be: {error.detail}"
-        raise InvalidSpec(detail, code=error.code, param="recipe", hint=error.hint) from error
 
 
 @contextmanager

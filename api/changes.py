@@ -1,11 +1,14 @@
-"""What may be changed of a job that exists."""
+"""What may be changed of what exists: of anything the fields that are named, and of a job these."""
+
+from typing import Annotated
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from contract.base import Metadata, Sent
-from contract.check import checked
+from contract.check import Model, checked
 from contract.errors import Conflict, ErrorCode, InvalidSpec
 from contract.spec import Name
 from contract.status import JobStatus
@@ -15,16 +18,16 @@ from models.job import Job
 class JobChanges(Sent):
     """The body of PATCH /v1/jobs/{id}: what is not named stays."""
 
-    name: Name | None = None
-    priority: int | None = Field(default=None, ge=-1000, le=1000, description="Higher goes first.")
-    metadata: Metadata | None = Field(default=None, description="Replaces all there is.")
+    name: Name | SkipJsonSchema[None] = Field(default=None, description="What it is called in lists.")
+    priority: Annotated[int, Field(ge=-1000, le=1000)] | SkipJsonSchema[None] = Field(default=None, description="Higher goes first.")
+    metadata: Metadata | SkipJsonSchema[None] = Field(default=None, description="Replaces all there is.")
 
 
-def parse(sent: dict[str, object]) -> JobChanges:
+def parse(model: type[Model], sent: dict[str, object]) -> Model:
     for field, value in sent.items():
-        if value is None and field in JobChanges.model_fields:
+        if value is None and field in model.model_fields:
             raise InvalidSpec(f"{field}: it cannot be null", param=field, hint="Leave the field out to keep what there is.")
-    return checked(JobChanges, sent)
+    return checked(model, sent)
 
 
 def apply(session: Session, job: Job, wanted: JobChanges) -> None:

@@ -16,6 +16,7 @@ from api.form_fields import Fields, shown
 from api.idempotency import Created
 from api.multipart import Form, Part
 from api.paging import refused
+from api.quotas import Quotas
 from contract.columns import TAGS
 from contract.errors import InvalidData, InvalidSpec
 from contract.wire import PreviewView
@@ -58,7 +59,7 @@ def prepare(received: Form, keep: Callable[[Part], None]) -> Content:
         # `csv.gz` for a packed csv: with the bytes, the format is all that a reader needs to know.
         format=data.format + (".gz" if name.lower().endswith(".gz") else ""),
         splits={split: table.rows for split, table in data.splits.items()},
-        columns=[column.model_dump(mode="json") for column in data.columns()],
+        columns=[column.model_dump(mode="json") for column in data.counted()],
         classes=_classes(data),
     )
     try:
@@ -69,11 +70,12 @@ def prepare(received: Form, keep: Callable[[Part], None]) -> Content:
     return content
 
 
-def store(session: Session, project_id: str, content: Content) -> Created:
+def store(session: Session, project_id: str, quotas: Quotas, content: Content) -> Created:
     same = (Dataset.project_id == project_id, Dataset.sha256 == content.part.sha256, Dataset.format == content.format)
     found = session.scalar(select(Dataset).where(*same))
     if found is not None:
         return Created(200, found.view(), f"/v1/datasets/{found.id}")
+    quotas.room_for_bytes(session, project_id, content.part.size)
     row = Dataset(
         id=new_id("ds"),
         project_id=project_id,

@@ -5,6 +5,8 @@ from sqlalchemy.orm import Session
 
 from api.uses import refuse_if_needed
 from contract.wire import FreedView
+from models import audit
+from models.audit import Actor
 from models.dataset import Dataset
 from models.job import Job
 from models.lifecycle import refuse_unless_final
@@ -36,8 +38,10 @@ def forecast(session: Session, jobs: list[Job]) -> FreedView:
     return FreedView(freed_bytes=sum(freed), files=len(freed))
 
 
-def delete(session: Session, jobs: list[Job]) -> list[str]:
+def delete(session: Session, actor: Actor, jobs: list[Job]) -> list[str]:
     """Removes the rows; returns blobs that nothing refers to any more."""
+    for job in jobs:
+        audit.record(session, actor, "job.deleted", job.id, name=job.name)
     loose = [sha256 for job in jobs for sha256 in delete_job(session, job)]
     return unreferenced(session, loose)
 

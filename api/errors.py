@@ -14,18 +14,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.routing import allowed_methods, nearest_path
 from contract.check import dotted, pointer
-from contract.errors import ErrorCode, FieldError, NotFound, PotstillError, Refused, Unavailable
+from contract.errors import ErrorCode, FieldError, NotFound, PotstillError, Problem, Refused, Unavailable
+from models.secret import without_secrets
 
 log = structlog.get_logger("potstill.api")
 
 
 def problem(scope: Scope, error: PotstillError) -> Response:
-    request_id = scope.get("state", {}).get("request_id", "")
-    body = error.problem(scope["path"], request_id)
-    if error.status == 422:
-        body.errors = field_errors(error)
+    body = told(error, without_secrets(scope["path"]), scope.get("state", {}).get("request_id", ""))
     content = b"" if scope["method"] == "HEAD" else body.model_dump_json().encode()
     return Response(content, error.status, headers=error.headers, media_type="application/problem+json")
+
+
+def told(error: PotstillError, instance: str, request_id: str) -> Problem:
+    body = error.problem(instance, request_id)
+    if error.status == 422:
+        body.errors = field_errors(error)
+    return body
 
 
 def field_errors(error: PotstillError) -> list[FieldError]:

@@ -5,15 +5,27 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
+from pydantic import BeforeValidator
 from sqlalchemy import ColumnElement, String, cast, exists, false, func, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from api.paging import refused
+from contract.errors import ErrorCode
 from contract.spec import JobKind
 from contract.status import JobStatus
 from models.job import Job
+from models.sweep import Sweep
 
+
+def _no_number(value: str) -> str:
+    """pydantic takes numbers for seconds since 1970."""
+    if "-" not in value[1:]:
+        raise ValueError("write a time like 2026-11-22T09:30:00Z")
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(_no_number)]
 EXTRA: dict[str, Any] = {
     "parameters": [
         {
@@ -27,6 +39,11 @@ EXTRA: dict[str, Any] = {
 }
 
 
+def top_level() -> list[ColumnElement[bool]]:
+    """What lists show unless asked otherwise: neither runs of a job nor trials of a sweep, of which there may be hundreds."""
+    return [Job.parent_id.is_(None), Job.sweep_id.is_(None)]
+
+
 @dataclass(frozen=True)
 class _Filters:
     status: list[JobStatus] | None
@@ -35,18 +52,26 @@ class _Filters:
     created_after: datetime | None
     created_before: datetime | None
     parent: str | None
+    sweep: str | None
     metadata: dict[str, str]
 
     def within(self, session: Session, project_id: str) -> ColumnElement[bool]:
         """The jobs a page is taken from: the project's, or one parent's children. With both asked for at once SQLite would
         go through the whole project for the sake of the order."""
-        if self.parent is None:
+        if self.parent is None and self.sweep is None:
             return Job.project_id == project_id
+        if self.parent is not None and self.sweep is not None:
+            raise refused(
+                "sweep", "`parent` and `sweep` exclude each other: a run of a trial is found by its parent", ErrorCode.CONFLICTING_FIELDS
+            )
+        if self.parent is None:
+            its = session.scalar(select(Sweep.id).where(Sweep.id == self.sweep, Sweep.project_id == project_id))
+            return Job.sweep_id == its if its is not None else false()
         mine = session.scalar(select(Job.id).where(Job.id == self.parent, Job.project_id == project_id))
         return Job.parent_id == mine if mine is not None else false()
 
     def conditions(self, dialect: str) -> list[ColumnElement[bool]]:
-        found: list[ColumnElement[bool]] = [] if self.parent is not None else [Job.parent_id.is_(None)]
+        found = top_level() if self.parent is None and self.sweep is None else []
         if self.status:
             found.append(Job.status.in_(self.status))
         if self.kind is not None:
@@ -63,18 +88,19 @@ class _Filters:
 async def _filters(
     request: Request,
     status: Annotated[list[JobStatus] | None, Query(description="May be given several times.")] = None,
-    kind: Annotated[JobKind | None, Query()] = None,
-    name: Annotated[str | None, Query()] = None,
-    created_after: Annotated[datetime | None, Query(description="RFC 3339.")] = None,
-    created_before: Annotated[datetime | None, Query(description="RFC 3339.")] = None,
+    kind: Annotated[JobKind | None, Query(description="Only this kind.")] = None,
+    name: Annotated[str | None, Query(description="Only this name.")] = None,
+    created_after: Annotated[Moment | None, Query(description="RFC 3339.")] = None,
+    created_before: Annotated[Moment | None, Query(description="RFC 3339.")] = None,
     parent: Annotated[str | None, Query(description="Children of this job.")] = None,
+    sweep: Annotated[str | None, Query(description="Trials of this sweep.")] = None,
 ) -> _Filters:
     given = request.query_params
     for key, value in given.multi_items():
         if "\0" in key or "\0" in value:
             raise refused(key.replace("\0", "?"), "no text here holds a zero character")
     metadata = {key[9:-1]: given[key] for key in given if key.startswith("metadata[") and key.endswith("]")}
-    return _Filters(status, kind, name, _utc(created_after), _utc(created_before), parent, metadata)
+    return _Filters(status, kind, name, _utc(created_after), _utc(created_before), parent, sweep, metadata)
 
 
 Filters = Annotated[_Filters, Depends(_filters)]

@@ -9,7 +9,7 @@ from api.multipart import Form, Part
 from contract.base import Metadata, Sent
 from contract.check import checked
 from contract.document import parse_json
-from contract.errors import ErrorCode, InvalidData
+from contract.errors import ErrorCode, InvalidData, Refused
 from contract.spec import Name
 
 KNOWN = ("file", "name", "metadata")
@@ -35,8 +35,16 @@ def fields(form: Form) -> Fields:
             continue
         if part.name in found:
             raise InvalidData(f"{part.name}: given twice", param=part.name)
-        found[part.name] = parse_json(part.value.encode()) if part.name == "metadata" else part.value
+        found[part.name] = _metadata(part.value) if part.name == "metadata" else part.value
     return checked(Fields, found)
+
+
+def _metadata(text: str) -> object:
+    try:
+        return parse_json(text.encode())
+    except Refused as error:
+        why = error.detail.removeprefix("The body is ").rstrip(".")
+        raise InvalidData(f"metadata: it is {why}", param="metadata", hint='Send a mapping of texts: {"team": "vision"}') from None
 
 
 def files(form: Form) -> list[Part]:

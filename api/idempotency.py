@@ -22,7 +22,9 @@ PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
 KeyHeader = Annotated[
     str | None,
     Header(
-        alias="Idempotency-Key", description="Up to 255 printable characters; the same key with the same body gives the first answer again."
+        alias="Idempotency-Key",
+        description="Up to 255 printable characters; the same key with the same body gives the first answer again.",
+        json_schema_extra={"pattern": f"^{PRINTABLE.pattern}$"},  # checked below, for a better word than a pattern's
     ),
 ]
 T = TypeVar("T")

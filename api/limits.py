@@ -1,10 +1,14 @@
-"""No body grows beyond its limit: one announced as too large is refused unread, one that lies about itself as soon as it is."""
+"""No body grows beyond its limit: one announced as too large is refused unread, one that lies about itself as soon as it is. Nor does one
+keep anybody waiting that stopped in the middle."""
+
+import asyncio
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from contract.errors import Refused, TooLarge
+from contract.errors import ErrorCode, Refused, TooLarge
 
+SILENCE_SECONDS = 60.0  # between two pieces of a body
 UPLOADS = ("/v1/datasets", "/v1/models")
 
 
@@ -27,12 +31,18 @@ class BodyLimit:
             raise Refused("The Content-Length header is not a number.")
         if int(announced) > limit:
             raise _too_large(limit, upload)
-        seen = 0
+        seen, whole = 0, False
 
         async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, whole
+            try:
+                async with asyncio.timeout(None if whole else SILENCE_SECONDS):  # behind it one waits for the end of the connection
+                    message = await receive()
+            except TimeoutError:
+                why = f"The body stopped in the middle: nothing came for {SILENCE_SECONDS:g} s."
+                raise Refused(why, code=ErrorCode.MALFORMED_BODY, hint="Send it again.") from None
             if message["type"] == "http.request":
+                whole = not message.get("more_body", False)
                 seen += len(message.get("body", b""))
                 if seen > limit:
                     raise _too_large(limit, upload)

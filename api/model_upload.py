@@ -12,6 +12,7 @@ from api.bodies import storable
 from api.form_fields import Fields, shown
 from api.idempotency import Created
 from api.multipart import Form, Part
+from api.quotas import Quotas
 from api.safetensors import invalid, read_header
 from contract.document import parse_mapping
 from contract.errors import ErrorCode, InvalidData, Refused
@@ -42,7 +43,9 @@ def prepare(received: Form, keep: Callable[[Part], None]) -> Content:
     return Content(files, fields, config)
 
 
-def store(session: Session, project_id: str, content: Content) -> Created:
+def store(session: Session, project_id: str, quotas: Quotas, content: Content) -> Created:
+    size = sum(part.size for part in content.files.values())
+    quotas.room_for_bytes(session, project_id, size)
     row = Model(
         id=new_id("mdl"),
         project_id=project_id,
@@ -51,7 +54,7 @@ def store(session: Session, project_id: str, content: Content) -> Created:
         config=content.config.model_dump(mode="json"),
         files={name: {"sha256": part.sha256, "size_bytes": part.size} for name, part in content.files.items()},
         parameters=content.config.parameters,
-        size_bytes=sum(part.size for part in content.files.values()),
+        size_bytes=size,
         meta=dict(content.fields.metadata),
     )
     session.add(row)

@@ -1,19 +1,11 @@
-"""What /openapi.json says beyond what the routes' signatures say: bodies read by hand, and the shape of every error."""
+"""What routes say of themselves for /openapi.json beyond their signatures: bodies read by hand, and the shape of every error."""
 
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
-
-from api.batch import Batch
-from contract.errors import Problem
-from contract.spec import JobSpec
 
 REF = "#/components/schemas/{model}"
 WHEN = {
-    400: "The body cannot be read.",
     404: "There is no such thing in this key's project.",
     409: "The present state does not allow this.",
     413: "The body is too large.",
@@ -22,14 +14,23 @@ WHEN = {
     422: "A field is wrong; `param` names it, `hint` says what to do.",
     503: "Not available just now; ask again later.",
 }
-ALWAYS = {401: "No key, or none that is valid.", 422: WHEN[422], 500: "Our mistake; the log has the reason under `request_id`."}
+ALWAYS = {
+    400: "The body cannot be read, or a key stands in the address.",
+    401: "No key, or none that is valid.",
+    403: "The key's scope does not reach so far, or the project has what it may have; `detail` says which.",
+    422: WHEN[422],
+    429: "Too many requests with this key within a minute; `Retry-After` says when to ask again.",
+    500: "Our mistake; the log has the reason under `request_id`.",
+}
 TAGS = [
     {"name": "jobs", "description": "Work: train, distill, evaluate."},
     {"name": "news", "description": "What a job says while it works."},
     {"name": "results", "description": "What a job leaves behind."},
+    {"name": "sweeps", "description": "Many jobs that differ in a few fields, and the search for the best."},
     {"name": "datasets", "description": "Uploaded rows."},
     {"name": "models", "description": "Trained networks."},
     {"name": "registry", "description": "What can be asked for."},
+    {"name": "webhooks", "description": "Being told when a job or sweep ends."},
     {"name": "keys", "description": "Who may ask."},
     {"name": "service", "description": "How the service is."},
 ]
@@ -47,13 +48,19 @@ def _problem(description: str) -> dict[str, Any]:
 def content(media_type: str, description: str, *, binary: bool = False) -> dict[int | str, dict[str, Any]]:
     """`responses` of a route that answers with something else than JSON."""
     schema = {"type": "string"} | ({"format": "binary"} if binary else {})
-    return {200: {"description": description, "content": {media_type: {"schema": schema}}}}
+    kinds: dict[str, Any] = {media_type: {"schema": schema}}
+    if media_type == "*/*":
+        kinds["application/json"] = {"schema": {}}  # what is JSON may be any
+    return {200: {"description": description, "content": kinds}}
 
 
-def document(model: type[BaseModel]) -> dict[str, Any]:
+UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "`If-None-Match` names what is there."}}
+
+
+def document(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """`openapi_extra` of a route that reads a JSON or YAML document."""
     schema = {"schema": {"$ref": REF.format(model=model.__name__)}}
-    return {"requestBody": {"required": True, "content": {"application/json": schema, "application/yaml": schema}}}
+    return {"requestBody": {"required": required, "content": {"application/json": schema, "application/yaml": schema}}}
 
 
 def form(several: bool) -> dict[str, Any]:
@@ -62,28 +69,7 @@ def form(several: bool) -> dict[str, Any]:
     properties = {
         "file": {"type": "array", "items": file} if several else file,
         "name": {"type": "string", "maxLength": 100},
-        "metadata": {"type": "string", "description": "A JSON mapping of up to 16 texts."},
+        "metadata": {"type": "string", "contentMediaType": "application/json", "description": "A JSON mapping of up to 16 texts."},
     }
     schema = {"type": "object", "required": ["file"], "properties": properties}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
-
-
-def describe(app: FastAPI, bodies: list[type[BaseModel]]) -> None:
-    """Makes `app.openapi()` hold the models that are named by reference alone."""
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags)
-            models: list[Any] = [(model, "validation") for model in (Problem, JobSpec, Batch, *bodies)]
-            _, schemas = models_json_schema(models, ref_template=REF)
-            components = found.setdefault("components", {})
-            components["schemas"] = {**schemas["$defs"], **components.get("schemas", {})}
-            components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "An API key, psk_…"}}
-            for path, operations in found["paths"].items():
-                for operation in operations.values():
-                    if path.startswith("/v1/"):
-                        operation["security"] = [{"key": []}]
-            app.openapi_schema = found
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]

@@ -21,6 +21,11 @@ class _Paging(NamedTuple):
     before: str | None
 
 
+def asked(limit: int, after: str | None, before: str | None) -> _Paging:
+    """What a page of the browser asks for."""
+    return _Paging(limit, after, before)
+
+
 async def _paging(
     limit: Annotated[int, Query(ge=1, le=100, description="Entries on a page.")] = 20,
     after: Annotated[str | None, Query(description="The last id of a page: gives the next, older one.")] = None,

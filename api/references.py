@@ -1,21 +1,30 @@
 """What a spec refers to, looked up in the caller's project: rows with their shape and classes, networks with what they were made for."""
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api import lookup
-from contract.columns import Column, choose_columns, test_split
+from api.health import SILENCE
+from contract.column import Column
+from contract.columns import choose_columns, test_split
 from contract.errors import ErrorCode, InvalidSpec, NotFound
-from contract.model import ModelConfig
+from contract.model import LONGEST, ModelConfig, Reading, Scaling
+from contract.networks import members
 from contract.registry import BUILTINS, TASKS
-from contract.shapes import DataShape, builtin_shape
-from contract.spec import Columns, JobKind, JobSpec, ModelRef, Source
+from contract.shapes import DataShape, builtin_shape, joined
+from contract.spec import Columns, JobKind, JobSpec, ModelRef, Source, TaskSources
 from contract.status import JobStatus
+from models.base import now
 from models.dataset import Dataset
 from models.job import Job
+from models.service import Worker
 
 NO_PATHS = "Only `potstill run` reads paths of its own machine; upload it here instead."
 
@@ -29,15 +38,18 @@ class Rows:
     rows: int
     splits: tuple[str, ...]
     shape: DataShape
+    row_bytes: float | None  # in memory; of texts their characters; None where nobody counted them
 
 
 @dataclass(frozen=True)
 class Network:
-    """One network a spec names. `made_for` is None where only the engine can tell."""
+    """One network a spec names. `made_for` is None where only the engine can tell, `config` where a tokenizer is still to be found."""
 
     made_for: DataShape | None
     parameters: int | None
     job_id: str | None = None
+    config: ModelConfig | None = None
+    report: dict[str, Any] | None = None  # of the job that made it
 
 
 class Lookup:
@@ -48,6 +60,12 @@ class Lookup:
         self.project_id = project_id
         self.lock = lock
         self.called = called or {}  # job id → its @name in this batch
+
+    def trackers(self) -> set[str] | None:
+        """What workers that are alive can mirror runs to; None where nobody says."""
+        query = select(Worker.trackers).where(Worker.last_heartbeat_at > now(-SILENCE), Worker.trackers.is_not(None))
+        said = self.session.scalars(query).all()
+        return {name for names in said for name in names or []} if said else None
 
     def rows(self, source: Source, default_split: str, field: str, task: str, beside: Source | None = None) -> Rows | None:
         """beside: the rows trained on, where these are to measure on. None: what they are shows when a worker has fetched them."""
@@ -72,7 +90,10 @@ class Lookup:
                 ErrorCode.DOES_NOT_FIT,
                 "Labels are integers or words; name their column under columns.label.",
             )
-        return Rows(dataset.id, split, dataset.splits[split], splits, chosen.made_for(classes))
+        sizes = {column.name: column.bytes_in_memory for column in columns}
+        return Rows(
+            dataset.id, split, dataset.splits[split], splits, chosen.made_for(classes), total([sizes[name] for name in chosen.features])
+        )
 
     def network(self, ref: ModelRef, field: str) -> Network:
         if ref.path is not None:
@@ -92,7 +113,8 @@ class Lookup:
         if source.columns != Columns():
             raise _wrong(f"{field}.columns", f"{builtin.name} has no columns to choose from", hint="Leave this out.")
         split = _existing_split(source.split, default_split, tuple(builtin.rows), field, builtin.name)
-        return Rows(builtin.name, split, builtin.rows[split], tuple(builtin.rows), builtin_shape(builtin.name, task))
+        row_bytes = builtin.characters or prod(builtin.shape)
+        return Rows(builtin.name, split, builtin.rows[split], tuple(builtin.rows), builtin_shape(builtin.name, task), row_bytes)
 
     def _dataset(self, name: str, field: str) -> Dataset:
         try:
@@ -111,7 +133,8 @@ class Lookup:
             raise _wrong(
                 field, f"there is no model {id_}", ErrorCode.MODEL_NOT_FOUND, "`potstill models ls` lists those there are."
             ) from None
-        return Network(ModelConfig.model_validate(model.config).made_for, model.parameters)
+        config = ModelConfig.model_validate(model.config)
+        return Network(config.made_for, model.parameters, config=config)
 
     def _product(self, job_id: str, field: str) -> Network:
         """The network a job made or will make."""
@@ -135,7 +158,11 @@ class Lookup:
         if job.model_id is None:
             raise _wrong(field, f"the model of {shown} was deleted", ErrorCode.MODEL_NOT_FOUND, "Train it again, or name another.")
         made = self._model(job.model_id, field)
-        return Network(made.made_for, made.parameters, job.id)
+        assert made.config is not None
+        # The job says more of a network that transformers built than its config, of which we know the number of weights.
+        told = self._to_come(job).config if made.config.of_library else None
+        config = told.model_copy(update={"text": made.config.text}) if told is not None else made.config
+        return Network(made.made_for, made.parameters, job.id, config, job.report)
 
     def _to_come(self, job: Job) -> Network:
         """What an unfinished job's network will be made for: the rows that job trains on."""
@@ -143,18 +170,49 @@ class Lookup:
             spec = JobSpec.model_validate(job.resolved_spec)
         except ValidationError:  # written by another version; the engine will look
             return Network(None, None, job.id)
-        train = self.rows(spec.data.train, "train", "data.train", spec.task)
+        train = self._trained_on(spec)
         if train is None:
             return Network(None, None, job.id)
-        return Network(train.shape, described_parameters(spec, train.shape), job.id)
+        config = described_config(spec, train, vocabulary(spec, {}))
+        return Network(train, config.parameters if config is not None and not train.texts else None, job.id, config)
+
+    def _trained_on(self, spec: JobSpec) -> DataShape | None:
+        if isinstance(spec.data.train, TaskSources):
+            tasks = {task: self._trained_on(spec.alone(task)) for task in spec.data.tasks}
+            known = {task: shape for task, shape in tasks.items() if shape is not None}
+            return joined(known) if len(known) == len(tasks) else None
+        rows = self.rows(spec.data.train, "train", "data.train", spec.task)
+        return rows.shape if rows is not None else None
 
 
-def described_parameters(spec: JobSpec, train: DataShape) -> int | None:
-    """Trainable parameters of a described student; None where only the engine can tell: a tokenizer is still to be made, or found."""
+Count = TypeVar("Count", int, float)
+
+
+def total(counts: Sequence[Count | None]) -> Count | None:
+    """None where one of them is not known."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def vocabulary(spec: JobSpec, networks: dict[str, Network]) -> int | None:
+    """Tokens that a described student knows; of a new tokenizer at most. None where it reads by a network that is not known yet."""
+    if spec.new_tokenizer is not None:
+        return spec.new_tokenizer.vocabulary
+    field = "tokenizer" if spec.tokenizer is not None else next(iter(members(spec.teacher)), "")
+    config = networks[field].config if field in networks else None
+    return config.text.vocabulary if config is not None and config.text is not None else None
+
+
+def described_config(spec: JobSpec, train: DataShape, tokens: int | None) -> ModelConfig | None:
+    """What a described student will be; tokens: those it knows. None where it is not described, or nobody knows how it reads."""
     described = spec.described
-    if described is None or train.texts:
+    if described is None or (train.texts and tokens is None):
         return None
-    return described.parameters(train.shape, len(train.classes))
+    reading = None
+    if train.texts and tokens is not None:
+        longest = getattr(described, "positions", LONGEST)
+        reading = Reading(texts=train.texts, vocabulary=tokens, max_length=min(spec.data.max_length or LONGEST, longest))
+    return ModelConfig.of(described, spec.task, train, Scaling(), reading)
 
 
 def _existing_split(asked: str | None, default: str, there: tuple[str, ...], field: str, name: str) -> str:

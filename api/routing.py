@@ -12,13 +12,12 @@ from contract.errors import ErrorCode, FieldError, Refused
 
 
 def allowed_methods(scope: Scope) -> list[str]:
-    """The methods of all routes with this path; the router itself would name those of the first."""
-    found: set[str] = set()
-    for route in iter_route_contexts(scope["app"].routes):
-        pattern = getattr(route, "path_regex", None)
-        if pattern is not None and pattern.match(scope["path"]):
-            found |= set(route.methods or ())
-    return sorted(found)
+    """The methods of all routes with this path; the router itself would name those of the first. A path that is one in so many words
+    (/v1/jobs/batch) has no others, though a job might be called so."""
+    routes = [route for route in iter_route_contexts(scope["app"].routes) if getattr(route, "path_regex", None) is not None]
+    matching = [route for route in routes if route.path_regex.match(scope["path"])]
+    literal = [route for route in matching if route.path == scope["path"]]
+    return sorted({method for route in literal or matching for method in route.methods or ()})
 
 
 def nearest_path(scope: Scope) -> str:

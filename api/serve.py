@@ -8,10 +8,12 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from api.connection import Connection
 from api.main import create_app
 from api.news import News
 from api.settings import Settings
 from contract.errors import PotstillError
+from models.exposure import refuse_guessable
 from models.process import leave_on_hangup, log_to_stderr
 from models.schema import refuse_other
 
@@ -26,6 +28,8 @@ def serve(settings: Settings, ready: Ready | None = None, schema_head: str | Non
     services.database.ping()
     if schema_head is not None:
         refuse_other(services.database, schema_head)
+    if not settings.loopback:
+        refuse_guessable(services.database, settings.host)
     listener = bind(settings.host, settings.port)
     with listener:
         server = Server(app, settings, listener, ready)
@@ -65,7 +69,15 @@ class Server(uvicorn.Server):
         patience = settings.shutdown_seconds
         super().__init__(
             uvicorn.Config(
-                app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=patience, http="h11", ws="none"
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=patience,
+                http=Connection,
+                ws="none",
+                proxy_headers=bool(settings.trusted_proxies),  # else anybody could write any address into the audit
+                forwarded_allow_ips=settings.trusted_proxies,
             )
         )
         self._news: News = app.state.services.news

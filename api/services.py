@@ -6,9 +6,14 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.auth import Caller
+from api.deliveries import Postman
 from api.idempotency import Created, Idempotency
+from api.last_use import LastUse
 from api.news import News
+from api.outward import Outward
 from api.queue import Bell
+from api.quotas import Quotas
+from api.rates import Rates
 from api.settings import Settings
 from api.telemetry import Telemetry
 from models.blobs import Blobs
@@ -20,6 +25,7 @@ THREADS = 40  # anyio's own number of worker threads; each may hold one connecti
 @dataclass(frozen=True)
 class Services:
     settings: Settings
+    version: str
     schema_head: str | None  # the revision this version of the code needs; None: not checked
     database: Database
     blobs: Blobs
@@ -27,23 +33,37 @@ class Services:
     news: News
     idempotency: Idempotency
     telemetry: Telemetry
+    outward: Outward
+    postman: Postman
+    last_use: LastUse
+    rates: Rates
+    quotas: Quotas
 
     def ring(self, created: Created) -> None:
         for job_id in created.jobs:
             self.bell.ring(job_id)
 
 
-def build(settings: Settings, schema_head: str | None) -> Services:
+def build(settings: Settings, schema_head: str | None, version: str) -> Services:
     database = Database(settings.database(), pool_size=THREADS)
+    outward, telemetry = Outward(settings.webhook_hosts), Telemetry()
     return Services(
         settings=settings,
+        version=version,
         schema_head=schema_head,
         database=database,
         blobs=Blobs(settings.artifacts()),
         bell=Bell(settings.broker(), settings.broker_timeout_seconds),
         news=News(database, settings.stream_poll_seconds),
         idempotency=Idempotency(database),
-        telemetry=Telemetry(),
+        telemetry=telemetry,
+        outward=outward,
+        postman=Postman(database, outward, telemetry, version),
+        last_use=LastUse(database),
+        rates=Rates(
+            settings.broker_url, settings.broker_timeout_seconds, settings.rate_limit_per_minute, settings.failed_logins_per_minute
+        ),
+        quotas=Quotas(settings.quota_queued_jobs, settings.quota_bytes),
     )
 
 

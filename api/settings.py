@@ -1,7 +1,10 @@
 """What the API process can be told from outside."""
 
-from pydantic import Field
+from urllib.parse import urlsplit
 
+from pydantic import Field, field_validator
+
+from api.outward import patterns
 from models.settings import StoreSettings
 
 MIB = 1 << 20
@@ -11,6 +14,14 @@ class Settings(StoreSettings):
     """Read from the environment: `POTSTILL_<FIELD>`."""
 
     host: str = Field(default="127.0.0.1", description="Address to listen on; anything but a loopback one puts /metrics behind a key.")
+    allowed_hosts: str = Field(
+        default="",
+        description="Names that requests may use for the service, besides loopback ones and `host`; commas between them. A proxy's, say.",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; commas between them.",
+    )
     port: int = Field(default=8400, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     max_body_bytes: int = Field(default=MIB, ge=1024, description="Largest JSON or YAML body.")
     max_upload_bytes: int = Field(default=2048 * MIB, ge=1024, description="Largest multipart body: a dataset or a model.")
@@ -21,6 +32,30 @@ class Settings(StoreSettings):
         default=0.5, gt=0, description="Longest wait for the broker when ringing; workers look by themselves too."
     )
     database_timeout_seconds: float = Field(default=2, gt=0, description="Longest wait for the database in /readyz.")
+    webhook_hosts: str = Field(
+        default="*",
+        description="Hosts that webhooks may go to, with commas between them. `*`: every public one, `*.example.com`: those below a name; "
+        "both by https alone. `hooks.internal:8443`: this host and port, also private and by http (443 or 80 when no port is said). "
+        "Empty: none.",
+    )
+
+    @field_validator("webhook_hosts")
+    @classmethod
+    def _hosts(cls, written: str) -> str:
+        patterns(written)
+        return written
+
+    quota_queued_jobs: int | None = Field(default=None, ge=0, description="Jobs of one project that may wait; without it any number.")
+    quota_bytes: int | None = Field(
+        default=None, ge=0, description="Bytes of datasets, models and jobs' files that one project may keep; without it any number."
+    )
+    rate_limit_per_minute: int = Field(default=12_000, ge=0, description="Requests with one key; 0: any number.")
+    failed_logins_per_minute: int = Field(default=100, ge=0, description="Attempts with wrong keys from one address; 0: any number.")
+
+    def own_hosts(self) -> frozenset[str]:
+        """Names alone; who writes an address with scheme and port means its name."""
+        places = (urlsplit(f"//{given.strip().rpartition('://')[2]}") for given in self.allowed_hosts.split(","))
+        return frozenset(place.hostname for place in places if place.hostname)
 
     @property
     def loopback(self) -> bool:

@@ -1,10 +1,8 @@
 """The service in numbers, for Prometheus. Labels are routes and statuses; never a job."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-from sqlalchemy import func, select
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 
-from contract.status import JobStatus
-from models.job import Job
+from api.census import Census
 from models.session import Database
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
@@ -21,18 +19,16 @@ class Telemetry:
         self.duration = Histogram(
             "potstill_http_request_duration_seconds", "Time to answer.", ("method", "route"), buckets=BUCKETS, registry=self.registry
         )
-        self.jobs = Gauge("potstill_jobs", "Jobs there are, by status.", ("status",), registry=self.registry)
-        self.queued = Gauge("potstill_queue_depth", "Jobs a worker could take now.", registry=self.registry)
+        self.census = Census(self.registry)
+        self.deliveries = Counter("potstill_webhook_deliveries", "Tries, by outcome.", ("outcome",), registry=self.registry)
+        for outcome in ("delivered", "to_repeat", "given_up"):
+            self.deliveries.labels(outcome)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         self.requests.labels(method, route, str(status)).inc()
         self.duration.labels(method, route).observe(seconds)
 
     def exposition(self, database: Database) -> bytes:
-        """The text Prometheus reads; job numbers are counted now, from the rows."""
-        with database.read() as session:
-            counts = dict(session.execute(select(Job.status, func.count()).group_by(Job.status)).all())
-        for status in JobStatus:
-            self.jobs.labels(status.value).set(counts.get(status, 0))
-        self.queued.set(counts.get(JobStatus.QUEUED, 0))
+        """The text Prometheus reads; what stands in rows is counted now."""
+        self.census.take(database)
         return generate_latest(self.registry)

@@ -1,5 +1,6 @@
-"""Who still needs something: unfinished jobs keep what they refer to from being deleted."""
+"""Who still needs something: unfinished jobs and sweeps keep what they refer to from being deleted."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import Text, cast, select
@@ -10,6 +11,7 @@ from models.dataset import Dataset
 from models.job import Job
 from models.lifecycle import dependents_waiting
 from models.results import Model
+from models.sweep import Sweep
 
 
 def refuse_if_used(session: Session, project_id: str, kind: str, id_: str) -> None:
@@ -19,6 +21,15 @@ def refuse_if_used(session: Session, project_id: str, kind: str, id_: str) -> No
     for job_id, spec in session.execute(unfinished.where(cast(Job.resolved_spec, Text).contains(id_, autoescape=True))):
         if id_ in named(spec):
             raise in_use(f"{kind} {id_}", job_id)
+    _refuse_if_swept(session, project_id, id_, f"{kind} {id_}")
+
+
+def _refuse_if_swept(session: Session, project_id: str, id_: str, what: str) -> None:
+    """Raises Conflict when an unfinished sweep names it anywhere: trials to come may need it."""
+    unfinished = select(Sweep.id).where(Sweep.project_id == project_id, Sweep.finished_at.is_(None))
+    by = session.scalar(unfinished.where(cast(Sweep.spec, Text).contains(id_, autoescape=True)).limit(1))
+    if by is not None:
+        raise in_use(what, by)
 
 
 def refuse_if_needed(session: Session, job: Job) -> None:
@@ -30,6 +41,7 @@ def refuse_if_needed(session: Session, job: Job) -> None:
     continued = session.scalar(retry.where(Job.project_id == job.project_id).limit(1))
     if continued is not None:
         raise in_use(job.id, continued)
+    _refuse_if_swept(session, job.project_id, job.id, job.id)
     if job.model_id is not None:
         refuse_if_used(session, job.project_id, "model", job.model_id)
 
@@ -53,10 +65,27 @@ def refuse_if_deleted(session: Session, job: Job) -> None:
 
 def named(spec: dict[str, Any]) -> set[str]:
     """Ids of datasets and models that a stored spec refers to."""
-    data, student, teacher = (spec.get(part) or {} for part in ("data", "student", "teacher"))
-    places = (data.get("train"), data.get("test"), teacher, *(teacher.get("ensemble") or ()), student, student.get("init"))
-    named = (place for place in (*places, spec.get("tokenizer")) if isinstance(place, dict))
+    data, student = (spec.get(part) or {} for part in ("data", "student"))
+    words = (data.get("augment") or {}).get("words") or {}
+    places = (
+        data.get("train"),
+        data.get("test"),
+        spec.get("teacher"),
+        student,
+        student.get("init"),
+        spec.get("tokenizer"),
+        words.get("model"),
+    )
+    named = (one for place in places for one in _with_parts(place))
     return {place[key] for place in named for key in ("dataset", "model") if place.get(key)}
+
+
+def _with_parts(place: Any) -> Iterator[dict[str, Any]]:
+    """A place in a spec, and those in it: members of an ensemble, sources and teachers of several tasks."""
+    if isinstance(place, dict):
+        yield place
+        for part in (*(place.get("ensemble") or ()), *(place.get("tasks") or {}).values()):
+            yield from _with_parts(part)
 
 
 def in_use(what: str, by: str) -> Conflict:

@@ -18,15 +18,15 @@ CLI = "from potstill.cli import main; main()"
 
 
 @contextlib.contextmanager
-def running(slots: int = 1) -> Iterator[tuple[Client, psutil.Process]]:
-    """The client of a warm service and its `up` process."""
+def running(slots: int = 1, *, probe: bool = False) -> Iterator[tuple[Client, psutil.Process]]:
+    """The client of a warm service and its `up` process. probe: whether its worker measures the machine, which takes some seconds."""
     with tempfile.TemporaryDirectory(prefix="potstill-bench-") as home, (Path(home) / "log").open("wb") as log:
-        environment = {**os.environ, "POTSTILL_HOME": home}
+        environment = {**os.environ, "POTSTILL_HOME": home, "POTSTILL_PROBE": str(probe)}
         command = [sys.executable, "-P", "-c", CLI, "up", "--port", "0", "--slots", str(slots)]
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
             with _client(Path(home), process) as client:
-                _until(lambda: any(worker.alive for worker in client.workers.list()))
+                until(lambda: any(worker.alive for worker in client.workers.list()))
                 yield client, psutil.Process(process.pid)
         finally:
             process.terminate()
@@ -36,9 +36,9 @@ def running(slots: int = 1) -> Iterator[tuple[Client, psutil.Process]]:
 def _client(home: Path, process: "subprocess.Popen[bytes]") -> Client:
     """The address stands in the lock file of the home, the key beside it."""
     lock, key = home / "up.lock", home / "key"
-    _until(lambda: key.exists() and "http" in lock.read_text())
+    until(lambda: key.exists() and "http" in lock.read_text())
     client = Client(url=lock.read_text().rsplit(" ", 1)[1], key=key.read_text().strip())
-    _until(lambda: _answers(client))
+    until(lambda: _answers(client))
     return client
 
 
@@ -50,7 +50,7 @@ def _answers(client: Client) -> bool:
     return True
 
 
-def _until(condition: "object", seconds: float = 60) -> None:
+def until(condition: "object", seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         if time.monotonic() > end:

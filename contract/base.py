@@ -2,7 +2,9 @@
 
 from typing import Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 
 class Sent(BaseModel):
@@ -24,6 +26,13 @@ class Choice(Sent):
 
     ABOUT: ClassVar[About]
     KEY: ClassVar[str]  # the field that holds the choice's name: loss, name or arch
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The name is required: without it nobody could tell which choice is meant."""
+        schema = handler.resolve_ref_schema(handler(core))
+        schema["required"] = list(dict.fromkeys([cls.KEY, *schema.get("required", ())]))
+        return schema
 
     @classmethod
     def key(cls) -> str:

@@ -1,13 +1,16 @@
 """Recipes that are several jobs: one spec → those of the chain, each of which refers to the one before as `@name`."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from contract.check import parse_spec
 from contract.errors import InvalidSpec
-from contract.networks import FromLayers, ModelRef
-from contract.registry import BornAgain, Mlm, Takd, WellRead
-from contract.sources import Data
+from contract.networks import FromLayers
+from contract.refs import ModelRef
+from contract.registry import BornAgain, Mlm, SelfKd, Takd, WellRead
+from contract.sources import Data, TaskSources
 from contract.spec import JobKind, JobSpec
 from contract.training import Evaluation
 
@@ -22,18 +25,28 @@ def links(spec: JobSpec) -> list[JobSpec]:
         return _checked(_assistants(_from_its_teacher(spec), recipe))
     if isinstance(recipe, BornAgain):
         return _checked(_generations(_from_its_teacher(spec), recipe))
+    if isinstance(recipe, SelfKd):
+        return _checked(_its_own_teacher(spec))
     if isinstance(recipe, WellRead):
         return _checked(_reading(spec, recipe))
     return [spec]
 
 
+@contextmanager
+def made_by_a_recipe(link: JobSpec) -> Iterator[None]:
+    """Errors of a job that a recipe makes name the recipe: nobody wrote that job."""
+    try:
+        yield
+    except InvalidSpec as error:
+        detail = f"recipe: of its jobs {link.name} cannot be: {error.detail}"
+        raise InvalidSpec(detail, code=error.code, param="recipe", hint=error.hint) from error
+
+
 def _checked(found: list[JobSpec]) -> list[JobSpec]:
     """What a recipe makes of a good spec may still be none."""
     for link in found:
-        try:
+        with made_by_a_recipe(link):
             parse_spec(link.model_dump(mode="json", exclude_none=True))
-        except InvalidSpec as error:
-            raise InvalidSpec(f"recipe: of its jobs {link.name} cannot be: {error.detail}", param="recipe", hint=error.hint) from None
     return found
 
 
@@ -61,6 +74,12 @@ def _generations(spec: JobSpec, recipe: BornAgain) -> list[JobSpec]:
     return [*found, _last(spec, **_after(found, spec))]
 
 
+def _its_own_teacher(spec: JobSpec) -> list[JobSpec]:
+    """The student alone, as the control of any job, and then a copy of it from the same start, taught by that."""
+    alone = spec.without_teacher().model_copy(update={"name": _name(spec, "alone"), "evaluation": Evaluation()})
+    return [alone, _last(spec, **_after([alone], spec), tokenizer=None)]  # it reads by its teacher's
+
+
 def _reading(spec: JobSpec, recipe: WellRead) -> list[JobSpec]:
     if spec.described is None or "masked-lm" not in spec.described.SERVES:
         raise InvalidSpec(
@@ -69,8 +88,12 @@ def _reading(spec: JobSpec, recipe: WellRead) -> list[JobSpec]:
             hint="Describe the student by such an `arch`; one that has read already needs no well_read.",
         )
     source = recipe.corpus or spec.data.train
+    if isinstance(source, TaskSources):
+        raise InvalidSpec("recipe.corpus: of several tasks none is the plain text to read.", param="recipe.corpus", hint="Name one source.")
     source = source.model_copy(update={"columns": source.columns.model_copy(update={"label": None, "text_pair": None})})
-    data = Data(train=source, validation=MEASURED, max_length=spec.data.max_length)
+    held_out = MEASURED if recipe.corpus else spec.data.validation or MEASURED  # the last job's own rows it must not have read
+    most = None if recipe.corpus else spec.data.max_train_samples
+    data = Data(train=source, validation=held_out, max_length=spec.data.max_length, max_train_samples=most)
     reader = _before(
         spec,
         "reading",
@@ -93,8 +116,12 @@ def _after(found: list[JobSpec], spec: JobSpec) -> dict[str, Any]:
 
 def _before(spec: JobSpec, which: str, **changes: Any) -> JobSpec:
     """A job of the chain before the one asked for: one run, no control."""
+    return _last(spec, name=_name(spec, which), evaluation=Evaluation(), **changes)
+
+
+def _name(spec: JobSpec, which: str) -> str:
     base = re.sub(r"[\s@]+", "-", spec.name or str(spec.recipe and spec.recipe.name))[:80]
-    return _last(spec, name=f"{base}-{which}", evaluation=Evaluation(), **changes)
+    return f"{base}-{which}"
 
 
 def _last(spec: JobSpec, **changes: Any) -> JobSpec:

@@ -8,10 +8,17 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from contract import refs, sources
 from contract.errors import ErrorCode, FieldError, InvalidSpec
 from contract.spec import JobSpec
 
 Model = TypeVar("Model", bound=BaseModel)
+MEANT = {  # what a pattern asks for, in words
+    refs.JOB: "neither a job's id (job_ and 32 digits of 0-9 and a-f) nor the @name of one that is sent along with it",
+    refs.MODEL: "no model's id (mdl_ and 32 digits of 0-9 and a-f)",
+    refs.HUB: "no repository of the Hugging Face Hub (org/name)",
+    sources.DATASET: "neither a dataset's id (ds_ and 32 digits of 0-9 and a-f) nor the name of a built-in one",
+}
 Place = tuple[str | int, ...]
 
 
@@ -78,6 +85,8 @@ def _one(details: ErrorDetails, model: type[BaseModel], value: Any) -> _Found:
         options = [o.strip(" '") for o in str(context.get("expected_tags") or context.get("expected")).replace(" or ", ",").split(",")]
         given = context.get("tag", details["input"])
         return _Found(place, f"{_short(given)} is not one of {', '.join(options)}", ErrorCode.INVALID_SPEC, _nearest(given, options))
+    if kind == "string_pattern_mismatch" and (meant := MEANT.get(context["pattern"])):
+        return _Found(place, f"{_short(details['input'])} is {meant}", ErrorCode.INVALID_SPEC, None)
     message = details["msg"][0].lower() + details["msg"][1:]
     return _Found(place, f"{message} (given: {_short(details['input'])})", ErrorCode.INVALID_SPEC, None)
 

@@ -5,6 +5,7 @@ from math import prod
 
 from pydantic import BaseModel
 
+from contract.column import Column
 from contract.registry import TASKS
 from contract.shapes import DataShape, input_shape, unfit
 from contract.spec import Columns, Source
@@ -15,14 +16,6 @@ TEXTS = ("text", "sentence")
 WORDS = ("tokens", "words", "text")
 TARGETS = ("target", "translation", "summary")
 LISTS_OF_TEXT = "Lists of text come in .jsonl and .parquet files."
-
-
-class Column(BaseModel):
-    """One column of a dataset; `shape` is that of one row's value, [] for a single number or word."""
-
-    name: str
-    type: str  # numpy's name of the number type (uint8, float64, …), "string", or "strings" for a list of them
-    shape: list[int]
 
 
 class Chosen(BaseModel):

@@ -9,6 +9,7 @@ import yaml
 from contract.errors import ErrorCode, InvalidSpec, Refused
 
 MAX_NODES = 20_000  # a spec is a page; what unfolds to more is an attack or a mistake
+MAX_DEPTH = 100
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
 
 
@@ -22,7 +23,7 @@ def parse_json(raw: bytes) -> Any:
     except RecursionError:
         raise _malformed("JSON", "it is nested too deeply") from None
     except ValueError as error:
-        raise _malformed("JSON", str(error)) from None
+        raise _malformed("JSON", str(error).partition(";")[0]) from None  # behind it Python says how to take its own guard away
 
 
 def parse_yaml(raw: bytes) -> Any:
@@ -98,7 +99,21 @@ _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML with the 1.2 reading of numbers and booleans (5e-3 is a number, 010 is ten, `no` and 1:30 are words), and no
-    duplicate keys."""
+    duplicate keys. It stops at its bounds while it reads: a mebibyte of brackets or of short lines would take seconds."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.nodes = self.depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.nodes, self.depth = self.nodes + 1, self.depth + 1
+        if self.depth > MAX_DEPTH:
+            raise RecursionError
+        if self.nodes > MAX_NODES:
+            raise ValueError(f"it holds more than {MAX_NODES} values")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own name, an instance variable to its stubs
         first: [(tag, pattern) for tag, pattern in rules if tag.rsplit(":", 1)[1] in ("null", "merge")]

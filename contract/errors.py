@@ -5,11 +5,15 @@
     │   ├── InvalidSpec    422, names the field
     │   ├── InvalidData    422, rows or files that cannot be used
     │   ├── Unauthorized   401
+    │   ├── Forbidden      403, the key's scope does not reach so far
+    │   ├── QuotaExceeded  403, the project has what it may have
+    │   ├── RateLimited    429, ask again in as many seconds as Retry-After says
     │   ├── NotFound       404
     │   ├── Conflict       409
     │   └── TooLarge       413
     ├── JobError           a running job cannot go on, and repeating it would not help
-    └── Unavailable        503, ask again later
+    ├── Unavailable        503, ask again later
+    └── Exposed            a process that would be open to strangers does not start
 
 The API turns any of them into problem+json in one handler; the client turns problem+json back into the same class by `code`.
 """
@@ -30,18 +34,30 @@ class ErrorCode(StrEnum):
     CONFLICTING_FIELDS = "conflicting_fields"  # two fields that exclude each other, recipe and objective above all
     INVALID_PARAMETER = "invalid_parameter"  # a query parameter or header that cannot be read
     MALFORMED_BODY = "malformed_body"  # the body is not the JSON, YAML or multipart it says it is
+    HOST_NOT_ALLOWED = "host_not_allowed"  # the service sends nothing to the host that an address names
     INVALID_DATA = "invalid_data"  # an uploaded file or its rows cannot be used
     INVALID_MODEL = "invalid_model"  # an uploaded model cannot be used
     DOES_NOT_FIT = "does_not_fit"  # teacher, student, classes and data do not fit each other
     MISSING_KEY = "missing_key"  # no Authorization header
     INVALID_KEY = "invalid_key"  # not a key, or one nobody issued
     REVOKED_KEY = "revoked_key"  # a key that was revoked
+    EXPIRED_KEY = "expired_key"  # a key whose time is over, or a secret that was rotated away
+    INSUFFICIENT_SCOPE = "insufficient_scope"  # the key may not do this; the detail names the scope that it lacks
+    KEY_IN_ADDRESS = "key_in_address"  # a key was sent in the URL, where logs and histories keep it
+    WRONG_HOST = "wrong_host"  # the Host header names something that is not this service
+    WRONG_ORIGIN = "wrong_origin"  # a page of another site wants to write
+    GUESSABLE_KEY = "guessable_key"  # a key that can be guessed, and a service that would be open to strangers
+    QUOTA_EXCEEDED = "quota_exceeded"  # the project has as much of something as it may have
+    RATE_LIMITED = "rate_limited"  # too many requests with one key, or too many failed attempts from one address, within a minute
     NOT_FOUND = "not_found"  # no such route
     JOB_NOT_FOUND = "job_not_found"
     DATASET_NOT_FOUND = "dataset_not_found"
     MODEL_NOT_FOUND = "model_not_found"
+    SWEEP_NOT_FOUND = "sweep_not_found"
     ARTIFACT_NOT_FOUND = "artifact_not_found"
     KEY_NOT_FOUND = "key_not_found"
+    WEBHOOK_NOT_FOUND = "webhook_not_found"
+    NAME_TAKEN = "name_taken"  # a project of this name is there already
     METHOD_NOT_ALLOWED = "method_not_allowed"
     INVALID_TRANSITION = "invalid_transition"  # the job's present status does not allow this; the detail names it
     IN_USE = "in_use"  # something unfinished still needs it
@@ -174,6 +190,18 @@ class Unauthorized(Refused):
     status, title, default_code = 401, "A valid API key is needed", ErrorCode.MISSING_KEY
 
 
+class Forbidden(Refused):
+    status, title, default_code = 403, "This key may not do that", ErrorCode.INSUFFICIENT_SCOPE
+
+
+class QuotaExceeded(Refused):
+    status, title, default_code = 403, "The project has what it may have", ErrorCode.QUOTA_EXCEEDED
+
+
+class RateLimited(Refused):
+    status, title, default_code = 429, "Too many requests", ErrorCode.RATE_LIMITED
+
+
 class NotFound(Refused):
     status, title, default_code = 404, "There is no such thing", ErrorCode.NOT_FOUND
 
@@ -190,6 +218,10 @@ class Unavailable(PotstillError):
     status, title, default_code = 503, "Not available just now", ErrorCode.UNAVAILABLE
 
 
+class Exposed(PotstillError):
+    status, title, default_code = 500, "This would be open to strangers", ErrorCode.GUESSABLE_KEY
+
+
 class JobError(PotstillError):
     """A run that cannot go on and would fail again: bad data, a diverged loss. Never retried."""
 
@@ -197,6 +229,10 @@ class JobError(PotstillError):
 
 
 _BY_STATUS: dict[int, type[PotstillError]] = {
-    c.status: c for c in (Refused, Unauthorized, NotFound, Conflict, TooLarge, Unavailable, InvalidSpec)
+    c.status: c for c in (Refused, Unauthorized, Forbidden, RateLimited, NotFound, Conflict, TooLarge, Unavailable, InvalidSpec)
 }
-_BY_CODE: dict[str, type[PotstillError]] = {ErrorCode.INVALID_DATA: InvalidData, ErrorCode.INVALID_MODEL: InvalidData}
+_BY_CODE: dict[str, type[PotstillError]] = {
+    ErrorCode.INVALID_DATA: InvalidData,
+    ErrorCode.INVALID_MODEL: InvalidData,
+    ErrorCode.QUOTA_EXCEEDED: QuotaExceeded,
+}

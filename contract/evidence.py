@@ -1,14 +1,17 @@
 """Was the teacher worth it? Results of several runs → one report, with intervals, and a sentence that claims no more than they show.
 
 Runs are paired by seed: student and control of one seed share initial weights, row order and budget, so their difference is
-what the teacher added. Intervals over seeds are Student's t; with one seed they are over the rows of the test set.
+what the teacher added. Intervals over seeds are Student's t; with one seed they are over the rows of the test set. `ci95_rows` of a
+difference counts both: other seeds, and other rows.
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import sqrt
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Any, NamedTuple
+
+from contract import by_class
 
 Statistic = dict[str, Any]  # mean, std, ci95 ([low, high] or None), values: one for each seed
 Report = dict[str, Any]
@@ -58,8 +61,10 @@ def combine(runs: Sequence[RunResult]) -> Report | None:
         found = _trained(by_arm["model"] or by_arm["control"])
     else:
         return None
+    found["per_class"] = _per_class(by_arm["student"], by_arm["control"] if by_arm["student"] else by_arm["model"] or by_arm["control"])
     seed = best_seed(runs)
     found["handed_out_seed"] = seed
+    found["validation"] = _validated(by_arm["student"] or by_arm["model"])
     if seed is not None and seed in by_arm["student"]:
         found["disagreements"] = by_arm["student"][seed].get("disagreements")
         found["diagnosis"] = _diagnosis(found, list(by_arm["student"].values()), by_arm["student"][seed])
@@ -76,6 +81,35 @@ def _diagnosis(found: Report, students: Sequence[Report], chosen: Report) -> Rep
     if gap is not None and gap["ci95"] is not None and gap["ci95"][0] <= 0:
         told.append(f"{found['gap_recovered_reason']}: there is little it could teach")
     return {**(chosen.get("diagnosis") or {}), "warnings": list(dict.fromkeys(told))}
+
+
+def _per_class(students: dict[int, Report], alone: dict[int, Report]) -> list[dict[str, Any]] | None:
+    """Each class's figures in each arm, and by how much the student's F1 is above the control's; None where a row is not of one class."""
+    arms: dict[str, list[Any]] = {}
+    if students:
+        arms = {
+            "teacher": [_counts(next(iter(students.values())), "teacher")],
+            "student": [_counts(r, "student") for r in students.values()],
+        }
+    if alone:
+        arms["control" if students else "model"] = [_counts(report, "model") for report in alone.values()]
+    if not all(all(seeds) for seeds in arms.values()):
+        return None
+    found, paired = by_class.table(arms), sorted(set(students) & set(alone))
+    if not paired:
+        return found
+    mine, theirs = ([_counts(those[seed], arm) for seed in paired] for those, arm in ((students, "student"), (alone, "model")))
+    return [{**row, "gain": statistic(gains)} for row, gains in zip(found, by_class.ahead(mine, theirs), strict=True)]
+
+
+def _counts(report: Report, arm: str) -> Any:
+    return report["arms"][arm].get("by_class")
+
+
+def _validated(reports: dict[int, Report]) -> dict[str, float] | None:
+    """Mean over seeds of the metrics on the validation rows; None without such rows."""
+    held_out = [report["validation"] for report in reports.values() if report.get("validation")]
+    return {name: fmean(one[name] for one in held_out) for name in held_out[0]} if held_out else None
 
 
 def best_seed(runs: Sequence[RunResult]) -> int | None:
@@ -109,6 +143,7 @@ def _distilled(students: dict[int, Report], controls: dict[int, Report]) -> Repo
         "seeds": list(students),
         "arms": arms,
         "agreement": statistic([report["agreement"]["mean"] for report in students.values()], first["agreement"].get("ci95")),
+        "mean_kl": _mean_kl(students.values()),
         "retained": _retained(kept, student["metrics"][metric], of_teacher, higher),
         "gain": None,
         "gap_recovered": None,
@@ -158,6 +193,7 @@ def _beside(found: Report, runs: Sequence[RunResult], students: dict[int, Report
             "gain": _paired([reports[seed] for seed in alone], [controls[seed] for seed in alone], ("student", "model")) if alone else None,
             "against_objective": _paired(of[1], of[0], ("student", "student")) if both else None,
             "agreement": statistic([report["agreement"]["mean"] for report in reports.values()]),
+            "mean_kl": _mean_kl(reports.values()),
         }
         against = compared[name]["against_objective"]
         if against is not None:
@@ -174,18 +210,31 @@ def _paired(mine: Sequence[Report], theirs: Sequence[Report], arms: tuple[str, s
         sign * (a["arms"][arms[0]]["metrics"][metric]["mean"] - b["arms"][arms[1]]["metrics"][metric]["mean"])
         for a, b in zip(mine, theirs, strict=True)
     ]
-    return statistic(differences, _over_rows(mine[0], theirs[0], *arms))
+    of_seeds = [_row_by_row(a, b, *arms) for a, b in zip(mine, theirs, strict=True)]
+    known = [rows for rows in of_seeds if rows is not None]
+    same = len(known) == len(of_seeds) and len({report["rows_sha256"] for report in mine}) == 1
+    return difference(differences, known if same else None)
 
 
-def _over_rows(student: Report, control: Report, arm: str, other: str) -> list[float] | None:
-    """95 % interval of the paired difference in accuracy over rows, from which rows each got right."""
+def difference(values: Sequence[float], rows: Sequence[Sequence[int]] | None) -> Statistic:
+    """Of paired values, one for each seed. rows: of each seed, by how much each test row is better (1, 0 or −1), where that is known; the
+    seeds have these rows in common. `ci95` then speaks for other seeds, and of one seed for other rows; `ci95_rows` for both."""
+    if rows is None or len(rows[0]) < 2:
+        return statistic(values)
+    mean, over_seeds = fmean(values), [sum(row) / len(rows) for row in zip(*rows, strict=True)]
+    half = Z * stdev(over_seeds) / sqrt(len(over_seeds))
+    found = statistic(values, [mean - half, mean + half])
+    if len(values) < 2:
+        return found
+    whole = sqrt(half**2 + ((found["ci95"][1] - mean) ** 2 if found["std"] else 0.0))
+    return {**found, "ci95_rows": [mean - whole, mean + whole]}
+
+
+def _row_by_row(student: Report, control: Report, arm: str, other: str) -> list[int] | None:
     mine, theirs = _right(student, arm), _right(control, other)
     if mine is None or theirs is None or len(mine) != len(theirs) or student["rows_sha256"] != control["rows_sha256"]:
         return None
-    differences = [a - b for a, b in zip(mine, theirs, strict=True)]
-    mean = fmean(differences)
-    half = Z * stdev(differences) / sqrt(len(differences)) if len(differences) > 1 else 0.0
-    return [mean - half, mean + half]
+    return [a - b for a, b in zip(mine, theirs, strict=True)]
 
 
 def pack_bits(right: Sequence[bool]) -> str:
@@ -211,11 +260,31 @@ def _arm(arms: list[dict[str, Any]]) -> dict[str, Any]:
         name: statistic([arm["metrics"][name]["mean"] for arm in arms], arms[0]["metrics"][name]["ci95"]) for name in arms[0]["metrics"]
     }
     middle = sorted(arms, key=lambda arm: arm["latency_ms"]["p50"])[len(arms) // 2]
-    return {"metrics": metrics, **{name: middle[name] for name in COSTS if name in middle}}
+    return {
+        "metrics": metrics,
+        **{name: middle[name] for name in COSTS if name in middle},
+        **_spent([arm["training"] for arm in arms if arm.get("training")]),
+    }
+
+
+def _spent(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of several trainings the median of their seconds, and the most memory that any took; nothing where none said."""
+    if not runs:
+        return {}
+    peaks = [one["peak_memory"] for one in runs if one["peak_memory"] is not None]
+    return {"training": {"seconds": median(one["seconds"] for one in runs), "peak_memory": max(peaks, default=None)}}
 
 
 def _head(report: Report) -> Report:
-    return {name: report[name] for name in ("metric", "higher_is_better", "split", "rows")}
+    known = ("metric", "higher_is_better", "split", "rows", "majority", "rows_sha256", "made_with")
+    return {name: report[name] for name in known if report.get(name) is not None}
+
+
+def _mean_kl(reports: Iterable[Report]) -> float | None:
+    """How far the student's distribution is from its teacher's on the measured rows, in nats: the mean over seeds."""
+    found = [report.get("mean_kl") for report in reports]
+    known = [value for value in found if value is not None]
+    return fmean(known) if len(known) == len(found) else None
 
 
 def _outputs(students: dict[int, Report]) -> dict[str, Any]:
@@ -265,10 +334,19 @@ def _verdict(found: Report) -> str:
     interval = _difference(gain, metric)
     if low > 0:
         recovered = f", {100 * found['gap_recovered']['mean']:.0f} % of the gap recovered" if found["gap_recovered"] else ""
-        return f"{student}, {alone}. Distillation helped: {interval}{recovered}."
+        return f"{student}, {alone}. Distillation helped: {interval}{recovered}.{_of_other_rows(gain, metric)}"
     if high < 0:
-        return f"{student}, {alone}. Distillation hurt: {interval}."
+        return f"{student}, {alone}. Distillation hurt: {interval}.{_of_other_rows(gain, metric)}"
     return f"{student}, {alone}. No evidence that distillation helped: {interval}."
+
+
+def _of_other_rows(gain: Statistic, metric: str) -> str:
+    """Where only the rows at hand show it: other seeds would, other rows might not."""
+    bounds: list[float] = gain.get("ci95_rows") or gain["ci95"]
+    if bounds[0] > 0 or bounds[1] < 0:
+        return ""
+    told = _difference({**gain, "ci95": bounds}, metric)
+    return f" These are few test rows: counting their draw, too, it is {told}."
 
 
 def _difference(gain: Statistic, metric: str) -> str:

@@ -4,10 +4,19 @@ from contract.registry import TASKS
 from contract.registry.architectures import _Architecture
 from contract.shapes import DataShape, unfit
 from contract.spec import JobSpec
+from contract.tasks import naming
 
 
 def check_fit(spec: JobSpec, train: DataShape, test: DataShape | None, models: dict[str, DataShape]) -> None:
     """Raises InvalidSpec where parts do not fit. `models` holds what each referenced network was made for, by spec field."""
+    for task, part in train.tasks.items():
+        with naming(task):
+            of_task = f"teacher.tasks.{task}"
+            known = {field: made_for for field, made_for in models.items() if field == of_task or field.startswith(f"{of_task}.")}
+            mine = {f"teacher{field.removeprefix(of_task)}": made_for for field, made_for in known.items()}
+            check_fit(spec.alone(task), part, test.tasks.get(task) if test else None, mine)
+    if train.tasks:
+        models = {field: made_for for field, made_for in models.items() if not field.startswith("teacher.tasks.")}
     if TASKS[spec.task].labelled and len(train.classes) < (1 if train.answers == "classes" else 2):
         raise unfit("data.train", f"there is only one class ({', '.join(train.classes)}); nothing can be told apart")
     if test is not None:
@@ -26,7 +35,25 @@ def check_fit(spec: JobSpec, train: DataShape, test: DataShape | None, models: d
         _check_made_for(field, made_for, train)
 
 
+MOST_ROWS = 5_000_000  # they stand in memory as texts
+
+
+def rows_with_copies(spec: JobSpec, rows: int) -> int:
+    """Rows trained on: those there are, and those made of them by changing words. InvalidSpec where they are too many."""
+    if spec.words is None:
+        return rows
+    count = rows * (1 + spec.words.copies)
+    if count > MOST_ROWS:
+        said = f"{spec.words.copies} copies of each of {rows:,} rows make {count:,} rows to train on; at most {MOST_ROWS:,} are accepted"
+        raise unfit(f"{spec.words_field}.copies", said, "Ask for fewer copies, or take fewer rows by data.max_train_samples.")
+    return count
+
+
 def _check_made_for(field: str, made_for: DataShape, train: DataShape) -> None:
+    if field.endswith("words.model"):
+        if made_for.answers != "masked-lm":
+            raise unfit(field, "it is no masked language model and expects no words", "Train one first: kind: train, task: masked-lm.")
+        return
     if field == "tokenizer":
         if not made_for.texts:
             raise unfit(field, "that network reads numbers and has no tokenizer")
@@ -47,8 +74,9 @@ def _check_made_for(field: str, made_for: DataShape, train: DataShape) -> None:
         if not field.startswith("teacher"):
             return  # it gets a new head
         raise unfit(field, "it was taught no classes and has none to tell", "Train it first: kind: train, student: {model: …}.")
-    if made_for.classes != train.classes:
-        raise unfit(field, f"it knows {_listed(made_for.classes)}; data.train has {_listed(train.classes)}")
+    if (made_for.classes, list(made_for.tasks)) != (train.classes, list(train.tasks)):
+        cure = "Name a teacher for each task: {tasks: {name: {job: …}, …}}." if field == "teacher" and train.tasks else None
+        raise unfit(field, f"it knows {_listed(made_for.classes)}; data.train has {_listed(train.classes)}", cure)
 
 
 def _seen(rows: DataShape) -> str:

@@ -8,11 +8,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from contract.registry import TASKS, Architecture
+from contract.registry.architectures import Work
 from contract.registry.tasks import LANGUAGE
-from contract.shapes import DataShape
+from contract.registry.texts import KERNELS, _Transformer
+from contract.shapes import DataShape, by_task
 
 _ARCHITECTURE: TypeAdapter[Architecture] = TypeAdapter(Architecture)
 OURS = "potstill"
+LONGEST = 512  # tokens of a text, for networks that have no longest of their own
+LIBRARY_KERNELS = 12 * KERNELS  # of a pass through twelve layers
 WEIGHTS, CONFIG, CARD, INDEX = "model.safetensors", "config.json", "README.md", "model.safetensors.index.json"
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json")  # one of them says how a network reads
 TEXTS = (
@@ -59,6 +63,7 @@ class ModelConfig(BaseModel):
     input: Scaling = Scaling()
     text: Reading | None = None
     multi_label: bool = False  # a row may have any number of classes
+    tasks: list[str] = Field(default=[], exclude_if=lambda value: not value)  # of several; the classes of each are task/class
     weights: int | None = None  # of a network that transformers builds: what it counted
 
     @classmethod
@@ -72,6 +77,7 @@ class ModelConfig(BaseModel):
             input=scaling,
             text=text,
             multi_label=made_for.answers == "classes",
+            tasks=list(made_for.tasks),
         )
 
     @classmethod
@@ -81,6 +87,9 @@ class ModelConfig(BaseModel):
 
     @model_validator(mode="after")
     def _says_what_it_reads(self) -> "ModelConfig":
+        named = [f"{task}/{name}" for task, classes in self.by_task.items() for name in classes]
+        if self.tasks and (named != self.classes or not all(self.by_task.values())):
+            raise ValueError("tasks: each has classes, and every class is one of theirs, task/class, in their order")
         if self.of_library:
             return self
         if len(self.classes) < (1 if self.multi_label else 2) and self.task not in (*LANGUAGE, "question-answering"):
@@ -130,7 +139,14 @@ class ModelConfig(BaseModel):
             answers: str = self.task
         else:
             answers = "classes" if self.multi_label else TASKS[self.task].answers if self.task in TASKS else "class"
-        return DataShape(shape=tuple(self.shape), classes=self.classes, texts=self.text.texts if self.text else 0, answers=answers)
+        texts = self.text.texts if self.text else 0
+        tasks = {task: DataShape(classes=classes, texts=texts) for task, classes in self.by_task.items()}
+        return DataShape(shape=tuple(self.shape), classes=self.classes, texts=texts, answers=answers, tasks=tasks)
+
+    @property
+    def by_task(self) -> dict[str, list[str]]:
+        """The classes of each of several tasks, in the order of the logits."""
+        return by_task(self.tasks, self.classes)
 
     @property
     def by_token(self) -> bool:
@@ -142,6 +158,19 @@ class ModelConfig(BaseModel):
         if self.weights is not None:
             return self.weights
         return self.architecture.parameters((self.text.vocabulary,) if self.text else tuple(self.shape), len(self.classes))
+
+    def work(self, tokens: int = 0) -> Work:
+        """Of a row; of a text, with so many tokens. Of what transformers builds only the weights are known, each of which is used at most
+        once for each token: a bound."""
+        if self.weights is not None:
+            values = round(25 * tokens * self.weights**0.5)
+            return Work(tokens * self.weights, LIBRARY_KERNELS, values, values // 25)
+        return self.architecture.work((self.text.vocabulary,) if self.text else tuple(self.shape), len(self.classes), tokens)
+
+    @property
+    def pace(self) -> float:
+        """Share of a large matrix product's speed that its layers reach."""
+        return _Transformer.PACE if self.weights is not None else self.architecture.PACE
 
 
 CLASSIFIES = {"ForSequenceClassification": "text-classification", "ForTokenClassification": "token-classification"}
@@ -190,7 +219,7 @@ def of_transformers(document: dict[str, Any]) -> ModelConfig:
     vocabulary = document.get("vocab_size")
     if not isinstance(vocabulary, int):
         raise ValueError("vocab_size: it is missing; only networks that read text are known")
-    reading = {"texts": 1, "vocabulary": vocabulary, "max_length": min(longest(document) or 512, 512), **(ours.get("text") or {})}
+    reading = {"texts": 1, "vocabulary": vocabulary, "max_length": min(longest(document) or LONGEST, LONGEST), **(ours.get("text") or {})}
     return ModelConfig(
         arch=str(document["model_type"]),
         task=task,
@@ -198,5 +227,6 @@ def of_transformers(document: dict[str, Any]) -> ModelConfig:
         shape=[],
         classes=classes,
         text=Reading.model_validate(reading),
+        tasks=ours.get("tasks") or [],
         weights=int(ours.get("weights") or 0),
     )

@@ -5,34 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from contract.base import Sent
+from contract.refs import ModelRef
 from contract.registry import Architecture
 from contract.rules import wrong
-from contract.sources import HubName, LocalPath, Revision
-
-JobRef = Annotated[str, Field(pattern=r"^(job_[0-9a-f]{32}|@[^\s@]{1,100})$", description="A job's id, or @name inside a batch.")]
-ModelId = Annotated[str, Field(pattern=r"^mdl_[0-9a-f]{32}$")]
-
-
-class ModelRef(Sent):
-    """A trained network: the product of a job, a registered model, one of the Hugging Face Hub or (engine alone) a folder."""
-
-    job: JobRef | None = None
-    model: ModelId | None = None
-    hub: HubName | None = Field(
-        default=None, description="A repository of the Hugging Face Hub, org/name: its safetensors, config and tokenizer."
-    )
-    path: LocalPath | None = None
-    revision: Revision | None = Field(
-        default=None, description="Of `hub`: a commit, tag or branch; a commit never changes. `main` when not said."
-    )
-
-    @model_validator(mode="after")
-    def _one_place(self) -> "ModelRef":
-        if sum(value is not None for value in (self.job, self.model, self.hub, self.path)) != 1:
-            raise wrong("give exactly one of `job` (job_…), `model` (mdl_…), `hub` (org/name) and `path` (engine alone)")
-        if self.revision is not None and self.hub is None:
-            raise wrong("only `hub` has revisions; leave this out", at=("revision",))
-        return self
+from contract.sources import MOST_TASKS, TaskKey
 
 
 class Ensemble(Sent):
@@ -89,11 +65,44 @@ class NewTokenizer(Sent):
     lowercase: bool = Field(default=True, description="Read capitals as small letters, and letters without their accents.")
 
 
-def _teacher_form(value: Any) -> str:
+def _one_or_several(value: Any) -> str:
     return "several" if isinstance(value, Ensemble) or (isinstance(value, dict) and "ensemble" in value) else "one"
 
 
-Teacher = Annotated[Annotated[ModelRef, Tag("one")] | Annotated[Ensemble, Tag("several")], Discriminator(_teacher_form)]
+_TaskTeacher = Annotated[Annotated[ModelRef, Tag("one")] | Annotated[Ensemble, Tag("several")], Discriminator(_one_or_several)]
+
+
+class TaskTeachers(Sent):
+    """A teacher, or several that speak as one, for each of several tasks."""
+
+    tasks: dict[TaskKey, _TaskTeacher] = Field(
+        max_length=MOST_TASKS, description="By the names in `data.train.tasks`; each is asked of its own task's rows alone."
+    )
+
+    @field_validator("tasks")
+    @classmethod
+    def _in_order(cls, value: "dict[str, ModelRef | Ensemble]") -> "dict[str, ModelRef | Ensemble]":
+        return dict(sorted(value.items()))
+
+
+def _teacher_form(value: Any) -> str:
+    by_task = isinstance(value, TaskTeachers) or (isinstance(value, dict) and "tasks" in value)
+    return "by_task" if by_task else _one_or_several(value)
+
+
+Teacher = Annotated[
+    Annotated[ModelRef, Tag("one")] | Annotated[Ensemble, Tag("several")] | Annotated[TaskTeachers, Tag("by_task")],
+    Discriminator(_teacher_form),
+]
+
+
+def members(teacher: ModelRef | Ensemble | TaskTeachers | None, field: str = "teacher") -> dict[str, ModelRef]:
+    """Every network of a teacher, by the dotted field that names it."""
+    if isinstance(teacher, Ensemble):
+        return {f"{field}.ensemble.{i}": member for i, member in enumerate(teacher.ensemble)}
+    if isinstance(teacher, TaskTeachers):
+        return {place: ref for name, one in teacher.tasks.items() for place, ref in members(one, f"{field}.tasks.{name}").items()}
+    return {field: teacher} if teacher is not None else {}
 
 
 def _student_form(value: Any) -> str:

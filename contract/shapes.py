@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import prod
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from contract.errors import ErrorCode, InvalidSpec
 from contract.registry import BUILTINS, TASKS
@@ -22,11 +22,28 @@ class DataShape(BaseModel):
     classes: list[str]
     texts: int = 0
     answers: str = "class"
+    tasks: dict[str, "DataShape"] = Field(default={}, exclude_if=lambda value: not value)  # each alone; `classes` are then task/class
 
     @property
     def speaks(self) -> bool:
         """Whether it tells tokens of its vocabulary."""
         return self.answers in LANGUAGE
+
+
+def joined(tasks: "dict[str, DataShape]") -> DataShape:
+    """What a network sees of several tasks, in the order of their names: the classes of all, and as many texts as any has. InvalidSpec
+    where rows have any number of classes."""
+    tasks = dict(sorted(tasks.items()))
+    for name, task in tasks.items():
+        if task.answers != "class":
+            raise unfit(f"data.train.tasks.{name}.columns.label", "it holds lists, and of several tasks each row has one class")
+    classes = [f"{name}/{one}" for name, task in tasks.items() for one in task.classes]
+    return DataShape(classes=classes, texts=max(task.texts for task in tasks.values()), tasks=tasks)
+
+
+def by_task(tasks: Sequence[str], classes: Sequence[str]) -> dict[str, list[str]]:
+    """Of classes task/class those of each task."""
+    return {task: [one.removeprefix(f"{task}/") for one in classes if one.startswith(f"{task}/")] for task in tasks}
 
 
 def builtin_shape(name: str, task: str) -> DataShape:

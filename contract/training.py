@@ -5,14 +5,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from contract.base import Sent
-from contract.registry.methods import Recipe
+from contract.registry.methods import Recipe, RecipeName
 from contract.rules import wrong
 
 
 class Optimizer(Sent):
     name: Literal["adam", "adamw", "sgd"] = Field(default="adam", description="Adam (2014), AdamW (2017) or SGD.")
     lr: float = Field(default=1e-3, gt=0, le=1e6, description="Learning rate after warm-up.")
-    weight_decay: float = Field(default=0.0, ge=0, le=1e3)
+    weight_decay: float = Field(
+        default=0.0, ge=0, le=1e3, description="Weight decay; decoupled in `adamw`, part of the gradient in `adam` and `sgd`."
+    )
     momentum: float | None = Field(default=None, ge=0, lt=1, description="SGD only; 0.9 when not said.")
 
     @model_validator(mode="after")
@@ -34,14 +36,14 @@ class Keep(Sent):
 
 class EarlyStopping(Sent):
     patience: int = Field(default=3, ge=1, le=100_000, description="Epochs without improvement before stopping.")
-    min_delta: float = Field(default=0.0, ge=0, le=1e6)
+    min_delta: float = Field(default=0.0, ge=0, le=1e6, description="What counts as an improvement.")
     metric: Literal["accuracy", "loss"] | None = Field(
         default=None, description="accuracy, or loss where rows have no classes, when not said."
     )
 
 
 class Training(Sent):
-    epochs: int = Field(default=10, ge=1, le=1_000_000)
+    epochs: int = Field(default=10, ge=1, le=1_000_000, description="Passes over the training rows.")
     batch_size: int = Field(default=64, ge=1, le=1_048_576, description="Rows per optimisation step; the last of an epoch may be smaller.")
     micro_batch_size: Annotated[int, Field(ge=1, le=1_048_576)] | None = Field(
         default=None, description="Rows worked on at a time, where a whole batch needs too much memory; the step stays the same."
@@ -50,9 +52,11 @@ class Training(Sent):
         default=False,
         description="Compute a transformer's layers again for their gradients rather than keep what they held: less memory, more time.",
     )
-    optimizer: Optimizer = Optimizer()
-    schedule: Schedule = Schedule()
-    seed: int = Field(default=42, ge=0, lt=2**31)
+    optimizer: Optimizer = Field(default=Optimizer(), description="Optimizer and learning rate.")
+    schedule: Schedule = Field(default=Schedule(), description="Course of the learning rate.")
+    seed: int = Field(
+        default=42, ge=0, lt=2**31, description="Decides initial weights, row order and dropout, each from a stream of its own."
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto",
         description="auto: bf16 autocast on CUDA, and for transformers of width 128 and more on CPUs that multiply in it; else fp32.",
@@ -64,7 +68,7 @@ class Training(Sent):
     )
     clip_norm: Annotated[float, Field(gt=0, le=1e6)] | None = Field(default=None, description="Largest norm of the whole gradient.")
     checkpoint_every_seconds: float = Field(default=300, ge=0, le=86_400, description="0: after every step.")
-    keep: Keep = Keep()
+    keep: Keep = Field(default=Keep(), description="Checkpoints that stay.")
     early_stopping: EarlyStopping | None = Field(default=None, description="Needs data.validation; the best epoch's weights are kept.")
 
 
@@ -77,7 +81,7 @@ class Evaluation(Sent):
         "with parameters.",
     )
 
-    @field_validator("compare", mode="before")
+    @field_validator("compare", mode="before", json_schema_input_type=Annotated[list[RecipeName | Recipe], Field(max_length=20)])
     @classmethod
     def _by_name(cls, value: Any) -> Any:
         return [{"name": one} if isinstance(one, str) else one for one in value] if isinstance(value, list) else value

@@ -5,8 +5,10 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field, PlainSerializer
 
-from contract.columns import Column
+from contract.column import Column
 from contract.errors import ErrorBody, FieldError
+from contract.machine import Estimate, Machine
+from contract.scope import Scope
 from contract.status import JobStatus, Phase
 
 
@@ -48,6 +50,7 @@ class JobView(BaseModel):
     spec: dict[str, Any] = Field(description="As sent.")
     resolved_spec: dict[str, Any] = Field(description="With every default, the recipe expanded to terms.")
     parent: str | None = None
+    sweep: str | None = None
     retry_of: str | None = None
     depends_on: list[str]
     attempt: int = Field(description="Executions so far; also the fence of every write.")
@@ -99,7 +102,7 @@ class CheckpointView(BaseModel):
 class ArtifactView(BaseModel):
     id: str
     path: str
-    kind: Literal["checkpoint", "student", "report", "log"]
+    kind: Literal["checkpoint", "student", "report", "log", "tensorboard", "wandb"]
     size_bytes: int
     sha256: str
     created_at: Time
@@ -148,10 +151,74 @@ class KeyView(BaseModel):
     name: str
     prefix: str
     project: str
+    scopes: list[Scope] = Field(default=[], description="What it may do: `read`, `submit`, `admin`, each with those before it.")
     created_at: Time
+    expires_at: Time | None = None
+    last_used_at: Time | None = Field(default=None, description="To the minute.")
     revoked_at: Time | None = None
-    secret: str | None = Field(default=None, description="Only in the answer that creates the key; it is stored hashed.")
+    secret: str | None = Field(default=None, description="Only in the answer that creates or rotates the key; it is stored hashed.")
     metadata: dict[str, str]
+
+
+class WebhookView(BaseModel):
+    id: str
+    object: Literal["webhook"] = "webhook"
+    url: str
+    events: list[str]
+    enabled: bool
+    disabled_reason: str | None = Field(default=None, description="Why it was disabled, where nobody asked for that.")
+    secret: str | None = Field(default=None, description="whsec_…; only in the answer that creates or rotates it.")
+    created_at: Time
+    metadata: dict[str, str]
+
+
+class TryView(BaseModel):
+    """One try to deliver. Without a status code and an error it is under way, or its sender died."""
+
+    at: str
+    duration_seconds: float | None = None
+    status_code: int | None = None
+    error: str | None = None
+
+
+class DeliveryView(BaseModel):
+    """A message for a webhook, and what came of it."""
+
+    id: str = Field(description="The `webhook-id` header, the same in every try.")
+    object: Literal["delivery"] = "delivery"
+    webhook: str
+    type: str
+    subject: str | None = Field(description="The job or sweep it tells of.")
+    status: Literal["pending", "delivered", "failed"] = Field(description="failed: given up.")
+    tries: list[TryView]
+    next_try_at: Time | None = Field(description="While it is being sent: when it is taken up again if its sender dies.")
+    created_at: Time
+
+
+AuditAction = Literal[
+    "key.created", "key.rotated", "key.revoked", "login.used", "job.deleted", "sweep.deleted", "dataset.deleted", "model.deleted",
+    "quota.refused", "project.created",
+]  # fmt: skip
+
+
+class AuditView(BaseModel):
+    """Something that was done, and by whom."""
+
+    id: str
+    object: Literal["audit_event"] = "audit_event"
+    action: AuditAction
+    key: str | None = Field(description="The key it was done with; null for an operator at the store.")
+    subject: str | None = Field(description="The id of what it was done to, or the limit that was reached.")
+    data: dict[str, Any]
+    request_id: str | None
+    address: str | None = Field(description="Of the client, or of the proxy in front where that is not trusted to tell.")
+    created_at: Time
+
+
+class LoginLinkView(BaseModel):
+    object: Literal["login_link"] = "login_link"
+    path: str = Field(description="Open it below the service's address; it works once.")
+    expires_in_seconds: float
 
 
 class WorkerJob(BaseModel):
@@ -166,11 +233,13 @@ class WorkerView(BaseModel):
     version: str
     devices: list[str]
     slots: int
+    trackers: list[str] = Field(default=[], description="What it can mirror runs to (`report_to`).")
     running: list[WorkerJob]
     last_heartbeat_at: Time
     alive: bool
     revision: str | None = Field(default=None, description="Of the database's tables it was made for; with others it takes no jobs.")
     deaf_since: Time | None = Field(default=None, description="Since when the broker's messages do not reach it; it finds jobs by looking.")
+    machine: Machine | None = Field(default=None, description="What it measured; null before it has, and where POTSTILL_PROBE is off.")
 
 
 class ValidateView(BaseModel):
@@ -179,7 +248,42 @@ class ValidateView(BaseModel):
     warnings: list[str]
     resolved_spec: dict[str, Any] | None
     jobs_before: list[dict[str, Any]] | None = None  # that the recipe puts before this one, where it is a chain
-    estimate: dict[str, Any] | None
+    estimate: Estimate | dict[str, Any] | None = Field(description="Of a job; of a sweep trials, steps and parameters of its jobs.")
+
+
+class TrialView(BaseModel):
+    """One job of a sweep."""
+
+    number: int = Field(description="From 1, in the order they were chosen.")
+    job: str | None = Field(description="null where the values made no job; `error` says why.")
+    values: dict[str, Any]
+    status: JobStatus
+    value: float | None = Field(default=None, description="The sweep's metric on the validation rows; of one stopped early, when it was.")
+    stopped_after_epoch: int | None = None
+    test: float | None = Field(default=None, description="The report's metric on the test rows.")
+    parameters: int | None = None
+    seconds: float | None = Field(default=None, description="Of running.")
+    error: str | None = None
+
+
+class SweepView(BaseModel):
+    id: str
+    object: Literal["sweep"] = "sweep"
+    name: str
+    status: Literal["running", "cancelling", "succeeded", "failed", "cancelled"]
+    spec: dict[str, Any] = Field(description="As sent.")
+    metric: str
+    higher_is_better: bool
+    planned: int = Field(description="How many trials there will be.")
+    counts: dict[str, int] = Field(description="Trials by status.")
+    trials: list[TrialView] | None = Field(default=None, description="Not in lists.")
+    best: int | None = Field(default=None, description="The number of the best trial that has succeeded.")
+    frontier: list[int] = Field(default=[], description="Trials that no other one beats in both size and metric, the smallest first.")
+    teacher_passes: int | None = Field(default=None, description="Times that the teacher had to be asked for all rows.")
+    verdict: str | None = None
+    created_at: Time
+    finished_at: Time | None = None
+    metadata: dict[str, str]
 
 
 class FreedView(BaseModel):

@@ -5,7 +5,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from contract.columns import LABELS, Column
+from contract.column import Column
+from contract.columns import LABELS
 from contract.errors import InvalidData
 from datafiles.labels import class_names, holds_lists
 from datafiles.refusal import refuse, shown
@@ -15,6 +16,14 @@ Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 def texts_in(values: Array) -> int:
     return sum(map(len, values)) + len(values) if holds_lists(values) else values.size
+
+
+def _characters(values: Array) -> float | None:
+    """Of a row, where it holds text; words of a list with what stands between them."""
+    if values.dtype.kind not in "OU" or not len(values):
+        return None
+    every = (" ".join(row) for row in values) if holds_lists(values) else values.tolist()
+    return round(sum(map(len, every)) / len(values), 1)
 
 
 def _type(values: Array) -> str:
@@ -55,6 +64,10 @@ class DataFile:
         for split, table in self.splits.items():
             _same_columns(columns, table.describe(), split)
         return columns
+
+    def counted(self) -> list[Column]:
+        """The same, with how long texts are."""
+        return [column.model_copy(update={"characters": _characters(self._train.columns[column.name])}) for column in self.columns()]
 
     def classes(self, label: str | None = None) -> list[str] | None:
         """The distinct labels of the train split, sorted (numbers by value, text by letter), as text; of lists what stands in them.

@@ -19,7 +19,7 @@ from contract.errors import JobError
 from distill import disk
 
 Tensors = dict[str, Tensor]
-Shapes = Mapping[str, tuple[int, ...]]
+Shapes = Mapping[str, tuple[int | None, ...]]  # None: of whatever length
 
 
 def kept(
@@ -60,9 +60,13 @@ def _read(path: Path, shapes: Shapes) -> Tensors | None:
             written = (file.metadata() or {}).get("sha256")
     except (OSError, SafetensorError):
         return None
-    if {name: tuple(tensor.shape) for name, tensor in found.items()} != dict(shapes) or _digest(found) != written:
+    if found.keys() != shapes.keys() or not all(_fits(found[name], shape) for name, shape in shapes.items()):
         return None
-    return found
+    return found if _digest(found) == written else None
+
+
+def _fits(tensor: Tensor, shape: tuple[int | None, ...]) -> bool:
+    return tensor.ndim == len(shape) and all(asked in (None, there) for asked, there in zip(shape, tensor.shape, strict=True))
 
 
 def _digest(tensors: Tensors) -> str:

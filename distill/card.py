@@ -11,6 +11,7 @@ from distill.networks.library import OPENERS
 from distill.networks.reading import LibraryNetwork, TextNetwork
 from distill.networks.residual import Residual
 from distill.networks.texts import Recurrent, RecurrentLm, TextCnn
+from distill.tasks import slices
 
 
 def write(network: nn.Module, config: ModelConfig, report: dict[str, Any]) -> str:
@@ -33,7 +34,7 @@ def write(network: nn.Module, config: ModelConfig, report: dict[str, Any]) -> st
 {report["verdict"]}
 
 {count_parameters(network):,} parameters{f" · {len(config.classes)} classes: {classes}" if classes else ""}
-
+{_tasks(config)}
 | {report["split"]} ({report["rows"]:,} rows) | value | 95 % |
 | --- | --- | --- |
 {rows}
@@ -42,6 +43,12 @@ def write(network: nn.Module, config: ModelConfig, report: dict[str, Any]) -> st
 
 {_loading(network, config)}
 """
+
+
+def _tasks(config: ModelConfig) -> str:
+    """Of several tasks each with its classes, in the order of the logits."""
+    told = "".join(f"- `{task}`: {', '.join(classes)}\n" for task, classes in config.by_task.items())
+    return f"\n{len(config.tasks)} tasks, each with a head of its own:\n\n{told}" if told else ""
 
 
 def _index(config: ModelConfig, report: dict[str, Any], arm: dict[str, Any]) -> str:
@@ -119,6 +126,9 @@ def _answers(config: ModelConfig, best: str) -> str:
     if config.multi_label:
         named = best.replace("logits[i].argmax().item()", "c").replace("logits[i].argmax()", "c")
         return f"`logits` is [N, {len(config.classes)}] for a list of N texts; row i has class c, `{named}`, where `logits[i, c] > 0`."
+    if config.tasks:
+        own = ", ".join(f"`{task}` {place.start} to {place.stop - 1}" for task, place in zip(config.tasks, slices(config), strict=True))
+        return f"`logits` is [N, {len(config.classes)}] for a list of N texts, of each task its own: {own}; the largest is the row's class."
     if config.classes:
         return f"`logits` is [N, {len(config.classes)}] for a list of N texts; the class of row i is `{best}`."
     told = "the token after it" if config.task == "causal-lm" else "the token itself, where `tokenizer.mask_token` hides it"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from contract.events import RunEvent, Step
+from distill.device import memory
 from distill.errors import diverged
 from distill.state import State
 
@@ -28,6 +29,7 @@ class Curves:
     def start(self, device: torch.device) -> None:
         """Before the first step of an attempt, when the state is as it will be trained on."""
         self.sums = {name: torch.tensor(value, device=device) for name, value in self.state.progress.sums.items()}
+        self.device = device
         self.spoken_at, self.spoken_step = time.monotonic(), self.state.progress.step
 
     def speaks(self, step: int) -> bool:
@@ -47,9 +49,11 @@ class Curves:
     def speak(self, norm: Tensor | None, learning_rate: float, shares: Mapping[str, float]) -> None:
         """A point of the training curves. JobError when they say that nothing will come of it."""
         progress, now = self.state.progress, time.monotonic()
-        metrics = {name: value.item() / progress.summed_steps for name, value in self.sums.items()}
+        found = [*self.sums.values(), *([norm] if norm is not None else [])]
+        numbers = torch.stack([value.float() for value in found]).tolist()  # all at once: a GPU is waited for once
+        metrics = {name: value / progress.summed_steps for name, value in zip(self.sums, numbers, strict=False)}
         if norm is not None:
-            metrics["gradient_norm"] = norm.item()
+            metrics["gradient_norm"] = numbers[-1]
         metrics |= {f"gradient_share/{name}": share for name, share in shares.items()}
         refuse_infinite(progress.step, metrics, "loss or its gradient")
         if progress.first_loss is None:
@@ -57,6 +61,8 @@ class Curves:
         elif metrics["train/loss"] > EXPLODED * max(progress.first_loss, 1.0):
             raise diverged(progress.step, "loss", f"grew to {metrics['train/loss']:.3g} from {progress.first_loss:.3g}")
         metrics["learning_rate"] = learning_rate
+        if (used := memory(self.device)) is not None:
+            metrics["memory_bytes"] = used
         self.sums, progress.summed_steps = {}, 0
         rate = (progress.step - self.spoken_step) / max(now - self.spoken_at, 1e-9)
         self.spoken_at, self.spoken_step = now, progress.step

@@ -6,20 +6,23 @@ import platform
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from hashlib import sha256
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from contract.errors import ErrorCode, InvalidSpec
+from contract.forecast import WORTH
 
 CPUINFO = Path("/proc/cpuinfo")
+STATUS = Path("/proc/self/status")
+RESIDENT = Path("/proc/self/statm")  # in pages: all of it, then what is resident
 PROCESSOR = ("model name", "cpu family", "model", "CPU implementer", "CPU part")  # x86 has the first three, Arm the others
 BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # what processors call it that multiply in bf16
-WORTH = 128  # hidden states so wide gain more by bf16 than its conversions cost: `python -m benchmarks.precision`
 LIBRARIES = {"blas": r"BLAS_INFO=(\w+)", "mkl": r"Math Kernel Library Version ([\w.]+)", "onednn": r"MKL-DNN v([\w.]+)"}
 
 
@@ -31,9 +34,9 @@ def pick_device() -> torch.device:
     return torch.device("cpu")
 
 
-def in_bf16(device: torch.device, asked: str, width: int) -> bool:
-    """Whether products are computed in bf16. width: of a transformer's hidden states, 0 for other networks. InvalidSpec where it is asked
-    for and cannot be had."""
+def in_bf16(device: torch.device, asked: str, width: int, recurrent: bool = False) -> bool:
+    """Whether products are computed in bf16. width: of a transformer's hidden states, 0 for other networks; recurrent: whether there is an
+    LSTM. InvalidSpec where it is asked for and cannot be had."""
     if asked == "fp32":
         return False
     if device.type == "cuda":
@@ -48,7 +51,33 @@ def in_bf16(device: torch.device, asked: str, width: int) -> bool:
             param="training.precision",
             hint="Set it to auto or fp32.",
         )
+    if recurrent and not survives_bf16(_try_lstm):
+        raise InvalidSpec(
+            "training.precision: on this processor torch has no LSTM in bf16.",
+            code=ErrorCode.DOES_NOT_FIT,
+            param="training.precision",
+            hint="Set it to auto or fp32.",
+        )
     return True
+
+
+def memory(device: torch.device) -> int | None:
+    """Bytes in use now: on a GPU what torch has taken of it, else what of this process is resident. None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.memory_reserved(device)
+    try:
+        return int(RESIDENT.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None
+
+
+def peak() -> int | None:
+    """The most bytes this process held so far; None where the system does not say."""
+    try:
+        lines = STATUS.read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)
 
 
 def autocast(device: torch.device, bf16: bool) -> contextlib.AbstractContextManager[Any]:
@@ -56,12 +85,13 @@ def autocast(device: torch.device, bf16: bool) -> contextlib.AbstractContextMana
 
 
 @cache
-def survives_bf16(seconds: float = 30) -> bool:
-    """Whether a product in bf16 on the CPU comes back, tried by a child: it may end the process at an instruction that is not there."""
+def survives_bf16(work: Callable[[], None] | None = None, seconds: float = 30) -> bool:
+    """Whether a product in bf16 on the CPU comes back, or other work, tried by a child: it may end the process at an instruction that is
+    not there."""
     child = os.fork()
     if child == 0:
         with contextlib.suppress(BaseException):
-            _try_bf16()
+            (work or _try_bf16)()
             os._exit(0)
         os._exit(1)
     end = time.monotonic() + seconds
@@ -82,6 +112,12 @@ def _try_bf16() -> None:
     (x @ x).sum().backward()  # type: ignore[no-untyped-call]
 
 
+def _try_lstm() -> None:
+    _try_bf16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.nn.LSTM(8, 8)(torch.ones(2, 1, 8))[0].sum().backward()
+
+
 def fingerprint(device: torch.device, bf16: bool = False) -> dict[str, Any]:
     """Two runs with equal fingerprints compute the same bits. Threads count: they change the order of sums. So does a processor:
     libraries choose their kernels by its model and its vector instructions."""
@@ -98,7 +134,12 @@ def fingerprint(device: torch.device, bf16: bool = False) -> dict[str, Any]:
         return {**common, "device_name": torch.cuda.get_device_name(device), "cudnn": cudnn}
     built = torch.__config__.show()
     libraries = {name: found[1] if (found := re.search(pattern, built)) else None for name, pattern in LIBRARIES.items()}
-    return {**common, "device_name": _processor(), "vectors": torch.backends.cpu.get_cpu_capability(), **libraries}
+    return {**common, "device_name": processor(), "vectors": torch.backends.cpu.get_cpu_capability(), **libraries}
+
+
+def versions(device: torch.device) -> dict[str, Any]:
+    """What a result was made with, for who wants it again."""
+    return {"potstill": metadata.version("potstill"), "python": platform.python_version(), **fingerprint(device)}
 
 
 def _said() -> dict[str, str]:
@@ -110,7 +151,7 @@ def _said() -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in lines}
 
 
-def _processor() -> str:
+def processor() -> str:
     """Its model, with the numbers by which libraries know it where virtual machines all have one name."""
     said = _said()
     return " ".join([platform.machine(), *(said[name] for name in PROCESSOR if said.get(name))])

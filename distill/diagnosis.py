@@ -1,25 +1,25 @@
 """Why a student may have gained nothing: what the teacher says of the training rows, and which terms the student felt."""
 
-from math import log
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from contract.spec import JobSpec
+from contract.taste import FELT, FLAT
 from distill import scores
 from distill.objectives import Objective
+from distill.tasks import OUTSIDE
 from distill.teacher import Outputs
 
 LOOKS = 4  # at the first step, and after each of so many parts of the training
-FELT = 0.01  # share of the gradient below which a term is not felt
-HARD, FLAT = 0.02, 0.98  # entropy of softened answers, of the most there can be
+HARD = 0.02  # entropy of softened answers, of the most there can be
 SURE = 0.1  # by how much a teacher may be surer than it is right
 
 
-def looks_at(step: int, total: int, every: int) -> bool:
-    """Whether the terms' gradients are measured at this step, one of those of which curves speak: every so many."""
-    return step in {max(1, number * total // LOOKS // every * every) for number in range(LOOKS)} | {1, total}
+def looked_at(total: int, every: int) -> frozenset[int]:
+    """The steps at which the terms' gradients are measured, of those of which curves speak: every so many."""
+    return frozenset({max(1, number * total // LOOKS // every * every) for number in range(LOOKS)} | {1, total})
 
 
 def gradient_shares(objective: Objective, losses: list[Tensor], weights: list[float], parameters: list[Tensor]) -> dict[str, float]:
@@ -51,13 +51,15 @@ def _on_training_rows(logits: Tensor, labels: Tensor) -> dict[str, float]:
     p = log_p.exp()
     entropy = -(p * log_p).sum(1)
     found = scores.of_classes(logits, labels)
+    task = (logits > OUTSIDE).int().argmax(1)  # of several the first class of each row's; of one 0
+    commonest = sum(int(labels[task == one].bincount().max()) for one in sorted(set(task.tolist())))
     return {
         "accuracy": (logits.argmax(1) == labels).double().mean().item(),
         "loss": torch.nn.functional.nll_loss(log_p, labels).item(),
         "entropy": entropy.mean().item(),
         "confidence": p.amax(1).mean().item(),
         "calibration_error": found["calibration_error"]["mean"],
-        "majority": (labels.bincount().max() / len(labels)).item(),
+        "majority": commonest / len(labels),
     }
 
 
@@ -73,7 +75,8 @@ def _of_teacher(spec: JobSpec, logits: Tensor, found: dict[str, float]) -> list[
         said.append(f"the teacher is over-confident: {sure:.0f} % sure on the training rows, and right about {right:.0f} %")
     for temperature in sorted({getattr(term, "temperature", 0.0) for term in spec.terms if term.NEEDS_TEACHER} - {0.0}):
         log_p = torch.log_softmax(logits.double() / temperature, dim=1)
-        share = (-(log_p.exp() * log_p).sum(1).mean() / log(logits.shape[1])).item()
+        most = (logits > OUTSIDE).sum(1).log().mean()  # of several tasks, what each row's classes may have
+        share = (-(log_p.exp() * log_p).sum(1).mean() / most).item()
         if share < HARD:
             said.append(f"temperature {temperature:g}: the teacher's answers are as hard as labels; a higher one would show more")
         elif share > FLAT:

@@ -36,10 +36,11 @@ class JointOutputs(Outputs):
 class JointTeacher(Teacher):
     """Members that know the same classes and, where they read, the same tokens."""
 
-    def __init__(self, members: Sequence[Teacher], spec: Ensemble) -> None:
+    def __init__(self, members: Sequence[Teacher], spec: Ensemble, place: str = "teacher") -> None:
+        """place: the field that names it."""
         first = members[0]
         for number, member in enumerate(members[1:], 1):
-            _refuse_unlike(first, member, f"teacher.ensemble.{number}")
+            _refuse_unlike(first, member, place, number)
         self.parts = list(members)
         self.network = Joint([(member.network, member.config) for member in members], spec)
         self.config = first.config.model_copy(update={"input": Scaling()})  # each scales for itself
@@ -66,8 +67,8 @@ class JointTeacher(Teacher):
         return JointOutputs(self.joint.together(each, 1.0), "built" if built else "hit", each=each, joint=self.joint)
 
 
-def _refuse_unlike(first: Teacher, other: Teacher, place: str) -> None:
-    why = None
+def _refuse_unlike(first: Teacher, other: Teacher, field: str, number: int) -> None:
+    why, place = None, f"{field}.ensemble.{number}"
     if other.config.classes != first.config.classes:
         why = f"it knows the classes {', '.join(other.config.classes[:5])}, the first member {', '.join(first.config.classes[:5])}"
     elif isinstance(first.network, TextNetwork) != isinstance(other.network, TextNetwork):
@@ -79,6 +80,6 @@ def _refuse_unlike(first: Teacher, other: Teacher, place: str) -> None:
         if why is None and shorter is not None and shorter < longest:
             why = f"it reads {shorter} tokens, the first member {longest}; name the one that reads fewest first"
     if why is None and first.config.multi_label:
-        place, why = "teacher.ensemble", "members tell one class of each row; these tell any number"
+        place, why = f"{field}.ensemble", "members tell one class of each row; these tell any number"
     if why is not None:
         raise InvalidSpec(f"{place}: {why}.", code=ErrorCode.DOES_NOT_FIT, param=place, hint="Members must be alike in what they tell.")

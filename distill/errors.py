@@ -10,7 +10,7 @@ def diverged(step: int, what: str, how: str = "became NaN or infinite") -> JobEr
         f"The {what} {how} at step {step}.",
         code=ErrorCode.DIVERGED,
         param="training.optimizer.lr",
-        hint="Lower training.optimizer.lr, add schedule.warmup or training.clip_norm; checkpoints before this step are kept.",
+        hint="Lower training.optimizer.lr, add training.schedule.warmup or training.clip_norm; checkpoints before this step are kept.",
     )
 
 

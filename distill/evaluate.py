@@ -11,16 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from contract.evidence import pack_bits, statistic
+from contract.by_class import Counts
+from contract.evidence import Statistic, pack_bits, statistic
 from contract.model import ModelConfig
 from contract.registry.tasks import LANGUAGE
 from distill import scores
 from distill.data import Rows, Split, TextSplit
 from distill.data.batch import IGNORED, Given, TokenBatch
-from distill.device import derived_seed, threads
+from distill.device import threads
 from distill.losses import kl
 from distill.networks import count_parameters, said_of
 from distill.objectives import PIECE
+from distill.tasks import slices
 from distill.teacher import infer
 
 Z95 = 1.959963984540054
@@ -36,6 +38,7 @@ class Measured:
     top: Tensor
     metrics: dict[str, dict[str, Any]]
     rows_right: str | None  # which rows had the right class, packed; None for more rows than are worth carrying, and for tokens
+    by_class: Counts | None = None  # None where a row is not of one class, or there are very many
 
 
 def quick(network: nn.Module, config: ModelConfig, rows: Rows) -> dict[str, float]:
@@ -61,8 +64,9 @@ def _losses(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels, reduction="none")
 
 
-def measure(logits: Tensor, rows: Rows) -> Measured:
-    """Accuracy with its Wilson interval and mean loss with a bootstrap interval, both over rows: one seed has no other spread."""
+def measure(logits: Tensor, rows: Rows, config: ModelConfig | None = None) -> Measured:
+    """Accuracy with its Wilson interval and mean loss with a bootstrap interval, both over rows: one seed has no other spread. Of several
+    tasks, which `config` then names, accuracy, F1 and correlation of each besides."""
     right = _right(logits, rows.labels)
     losses = _losses(logits.double(), rows.labels).cpu().numpy()
     packed = pack_bits(right.tolist()) if len(rows) <= CARRIED_ROWS else None
@@ -72,7 +76,25 @@ def measure(logits: Tensor, rows: Rows) -> Measured:
         "loss": statistic([float(losses.mean())], bootstrap(losses)),
         **(scores.of_several(logits, rows.labels) if rows.labels.ndim == 2 else scores.of_classes(logits, rows.labels)),
     }
-    return Measured((logits > 0).flatten() if rows.labels.ndim == 2 else logits.argmax(1), metrics, packed)
+    if rows.tasks is not None and config is not None:
+        metrics |= _by_task(logits, rows.labels, rows.tasks, config)
+    if rows.labels.ndim == 2:
+        return Measured((logits > 0).flatten(), metrics, packed)
+    top = logits.argmax(1)
+    return Measured(top, metrics, packed, scores.counted(top, rows.labels, config.classes) if config is not None else None)
+
+
+def _by_task(logits: Tensor, labels: Tensor, tasks: Tensor, config: ModelConfig) -> dict[str, Statistic]:
+    """Of logits [N, C], labels [N] and tasks [N]."""
+    found: dict[str, Statistic] = {}
+    for number, (name, own) in enumerate(zip(config.tasks, slices(config), strict=True)):
+        mine = tasks == number
+        z, y = logits[mine, own], labels[mine] - own.start
+        accuracy = _right(z, y).double().mean().item()
+        found[f"accuracy/{name}"] = statistic([accuracy], wilson(accuracy, len(y)))
+        told = scores.of_classes(z, y)
+        found |= {f"{score}/{name}": told[score] for score in ("f1", "mcc") if score in told}
+    return found
 
 
 class Told(NamedTuple):
@@ -139,7 +161,7 @@ def measure_tokens(told: Told, config: ModelConfig) -> Measured:
         metrics = {"perplexity": statistic([perplexity(loss)], (perplexity(low), perplexity(high))), **metrics}
     else:
         metrics |= scores.of_tags(told.confidence, told.top, told.right, told.row, config.classes)
-    return Measured(told.top, metrics, None)
+    return Measured(told.top, metrics, None, None if config.task in LANGUAGE else scores.counted(told.top, told.right, config.classes))
 
 
 def perplexity(loss: float) -> float:
@@ -155,18 +177,15 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def bootstrap(values: "np.ndarray[Any, np.dtype[np.float64]]", resamples: int = 1000) -> tuple[float, float]:
+def bootstrap(values: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float, float]:
     """95 % percentile interval of the mean (Efron 1979). Rows are drawn by counts, so large sets cost no more memory."""
-    draw = np.random.default_rng(derived_seed("bootstrap"))
-    weights = draw.poisson(1.0, size=(resamples, min(len(values), 2000)))
-    weights = weights[weights.any(axis=1)]  # of a few rows, some draws take none
-    if len(values) > 2000:  # a sample of rows is enough for the spread of the mean, which then shrinks with the rest
-        sample = draw.choice(values, 2000, replace=False)
-        means = (weights @ sample) / weights.sum(1)
-        spread = (means - sample.mean()) * (2000 / len(values)) ** 0.5
-        low, high = np.quantile(values.mean() + spread, [0.025, 0.975])
-    else:
+    chosen, weights = scores.resamples(len(values))
+    if chosen is None:
         low, high = np.quantile((weights @ values) / weights.sum(1), [0.025, 0.975])
+    else:  # a sample of rows is enough for the spread of the mean, which then shrinks with the rest
+        sample = values[chosen]
+        spread = ((weights @ sample) / weights.sum(1) - sample.mean()) * (len(sample) / len(values)) ** 0.5
+        low, high = np.quantile(values.mean() + spread, [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -182,7 +201,7 @@ def disagreements(theirs: Tensor, mine: Tensor, split: Split | TextSplit, classe
     for row in distance.argsort(descending=True, stable=True)[:MOST_SHOWN].tolist():
         if distance[row] < 0:
             break
-        text = {"text": " | ".join(column[row] for column in split.texts)[:SHOWN]} if isinstance(split, TextSplit) else {}
+        text = {"text": " | ".join(column[row] for column in split.texts if column[row])[:SHOWN]} if isinstance(split, TextSplit) else {}
         said = {
             name: {"class": classes[int(logs[row].argmax())], "p": round(float(logs[row].max().exp()), 4)}
             for name, logs in (("teacher", log_t), ("student", log_s))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -13,9 +14,11 @@ from contract.model import ModelConfig
 from contract.spec import JobSpec
 from contract.status import Phase
 from distill import answers, card, disk, evaluate, networks, report, written
-from distill.data import Data, Rows
+from distill.by_task import TaskTeacher
+from distill.data import Data, Rows, Split, TextSplit
 from distill.data.spans import SpanTokens
 from distill.data.targets import TargetTokens
+from distill.device import versions
 from distill.diagnosis import diagnose
 from distill.errors import diverged
 from distill.losses import kl
@@ -38,6 +41,7 @@ def trained(
     outputs: Heard | None,
     validation: dict[str, float],
     felt: dict[str, float],
+    spent: dict[str, Any] | None,
 ) -> Finished:
     emit(PhaseChanged(phase=Phase.EVALUATING, message=f"{len(data.test):,} {data.test_name} rows"))
     folder = workdir / "result"
@@ -45,21 +49,35 @@ def trained(
         networks.save(network, config, folder / "student")
         size = networks.weight_bytes(folder / "student")
         test = _rows(network, config, data, spec)
-        about = (spec.task, data.test_name, len(test), data.test.digest(), spec.training.seed)
-        cost = evaluate.cost(network, config, test, size)
+        about = (spec.task, data.test_name, len(test), data.test.digest(), _majority(data), spec.training.seed)
+        cost = {**evaluate.cost(network, config, test, size), "training": spent}
         if teacher is None or outputs is None:
             found = report.single(*about, (_measured(network, config, test), cost), validation)
         else:
-            teachers_cost = evaluate.cost(teacher.network, teacher.config, teacher.rows(data.test), teacher.size_bytes)
+            teachers_cost = _cost(teacher, data.test)
             both = _compared(network, config, teacher, test, data)
             arms = (both.teacher, teachers_cost), (both.student, cost)
             diagnosis = diagnose(spec, outputs, data.train.labels.cpu(), felt)
             for warning in diagnosis["warnings"]:
                 emit(LogLine(level="warning", message=warning))
             found = report.distilled(*about, *arms, validation, outputs.summary(), both.mean_kl, both.disagreements, diagnosis)
+        found["made_with"] = versions(next(network.parameters()).device)
         emit(PhaseChanged(phase=Phase.SAVING))
         (folder / "student" / CARD).write_text(card.write(network, config, found))
         return _finished(folder, found, config)
+
+
+def _cost(teacher: Teacher, split: Split | TextSplit) -> dict[str, Any]:
+    """Of teachers that have a task each: parameters and bytes of all; time as a mean over tasks, a row being shown to one of them."""
+    if not isinstance(teacher, TaskTeacher):
+        return evaluate.cost(teacher.network, teacher.config, teacher.rows(split), teacher.size_bytes)
+    assert isinstance(split, TextSplit)
+    found = [_cost(part, rows) for part, rows in zip(teacher.parts.values(), split.parts, strict=True)]
+    summed = {name: sum(one[name] for one in found) for name in ("parameters", "size_bytes")}
+    latency = {**found[0]["latency_ms"], "p50": round(fmean(one["latency_ms"]["p50"] for one in found), 4)}
+    speed = {**found[0]["rows_per_second"], "value": round(fmean(one["rows_per_second"]["value"] for one in found), 1)}
+    memory = {**found[0]["peak_memory"], "bytes": max(one["peak_memory"]["bytes"] for one in found)}
+    return {**summed, "latency_ms": latency, "rows_per_second": speed, "peak_memory": memory}
 
 
 def evaluated(spec: JobSpec, workdir: Path, emit: Emit, network: nn.Module, config: ModelConfig, data: Data) -> Finished:
@@ -67,7 +85,7 @@ def evaluated(spec: JobSpec, workdir: Path, emit: Emit, network: nn.Module, conf
     test = _rows(network, config, data, spec)
     size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     model = _measured(network, config, test), evaluate.cost(network, config, test, size)
-    found = report.single(spec.task, data.test_name, len(test), data.test.digest(), spec.training.seed, model, {})
+    found = report.single(spec.task, data.test_name, len(test), data.test.digest(), _majority(data), spec.training.seed, model, {})
     with disk.writing("The report", workdir / "result", 0):
         return _finished(workdir / "result", found, None)
 
@@ -77,19 +95,31 @@ def _rows(network: nn.Module, config: ModelConfig, data: Data, spec: JobSpec) ->
     return networks.rows_for(network, config, data.test, spec.data.mask_probability, measured=True).to(device)
 
 
+def _majority(data: Data) -> float | None:
+    """Share of the test rows that have the commonest class; None where they have none, or several tasks each its own."""
+    labels = data.test.labels
+    if not data.shape.classes or data.shape.answers != "class" or data.shape.tasks or labels.ndim != 1:
+        return None
+    return int(labels.bincount().max()) / len(labels)
+
+
 def _measured(network: nn.Module, config: ModelConfig, rows: Rows) -> evaluate.Measured:
     if config.by_token:
         return _of_tokens(network, config, rows, evaluate.tell(network, config, rows))
-    return evaluate.measure(_finite(infer(network, config, rows)), rows)
+    return evaluate.measure(_finite(infer(network, config, rows)), rows, config)
 
 
-def _of_tokens(network: nn.Module, config: ModelConfig, rows: Rows, told: evaluate.Told) -> evaluate.Measured:
+def _of_tokens(
+    network: nn.Module, config: ModelConfig, rows: Rows, told: evaluate.Told, teacher: Teacher | None = None
+) -> evaluate.Measured:
+    """teacher: where the network is one, so that what it writes is asked once for all students."""
     _finite(told.losses)
     if isinstance(rows, SpanTokens):
         return answers.measure(network, config, rows, told)
     found = evaluate.measure_tokens(told, config)
     if isinstance(rows, TargetTokens):
-        said = written.texts(network, rows, written.MEASURED)
+        most = written.MEASURED
+        said = written.texts(network, rows, most) if teacher is None else written.kept(teacher, rows, most)[0]
         return replace(found, metrics={**written.nearness(said, list(rows.written[: len(said)])), **found.metrics})
     return found
 
@@ -110,11 +140,12 @@ def _compared(network: nn.Module, config: ModelConfig, teacher: Teacher, rows: R
         heard = teacher.rows(data.test) if config.made_for.answers == "tags" else rows
         told = evaluate.tell(network, config, rows, (teacher.network, teacher.config, heard))
         assert told.kl is not None
-        return Compared(_measured(teacher.network, teacher.config, heard), _of_tokens(network, config, rows, told), told.kl)
+        theirs = _of_tokens(teacher.network, teacher.config, heard, evaluate.tell(teacher.network, teacher.config, heard), teacher)
+        return Compared(theirs, _of_tokens(network, config, rows, told), told.kl)
     logits, mine = teacher.outputs(data.test).logits, _finite(infer(network, config, rows))
     a, b = (Said.of(each, config.multi_label).logits for each in (mine, logits))
     differ = None if config.multi_label else evaluate.disagreements(logits, mine, data.test, config.classes)
-    return Compared(evaluate.measure(logits, rows), evaluate.measure(mine, rows), kl(a, b, 1.0).item(), differ)
+    return Compared(evaluate.measure(logits, rows, config), evaluate.measure(mine, rows, config), kl(a, b, 1.0).item(), differ)
 
 
 def _finite(logits: Tensor) -> Tensor:

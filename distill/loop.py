@@ -23,16 +23,18 @@ from distill.data import Rows
 from distill.data.augment import augmented
 from distill.data.batch import Batch, Given, TokenBatch
 from distill.data.mixup import Mix, refuse_several
-from distill.data.on_policy import refuse_unable, written
+from distill.data.on_policy import beside, refuse_unable, written, written_together
 from distill.data.tokens import bucketed
 from distill.device import autocast, derived_seed, fingerprint, in_bf16
-from distill.diagnosis import gradient_shares, looks_at
+from distill.diagnosis import gradient_shares, looked_at
 from distill.errors import CheckpointInvalidError, diverged, memory_needed, out_of_memory
 from distill.networks import LibraryNetwork, compute_again, said_of
 from distill.objectives import Counts, Objective, Said
 from distill.sights import looks
 from distill.soft import Soft
+from distill.spent import Spent
 from distill.state import Identity, Progress, State, put_weights, retain, weights
+from distill.tasks import drawn
 from distill.teacher import Live
 
 Emit = Callable[[RunEvent], None]
@@ -63,22 +65,31 @@ class Loop:
         self.micro, self.shrunk = self.training.micro_batch_size or self.training.batch_size, False
         self.steps_per_epoch = -(-len(rows) // self.training.batch_size)
         self.total_steps = self.steps_per_epoch * self.training.epochs
-        optimizer = optim.build([*network.parameters(), *objective.parameters()], self.training.optimizer)
+        self.learned = [*network.parameters(), *objective.parameters()]
+        optimizer = optim.build(self.learned, self.training.optimizer)
         self.state = State(network, objective, optimizer, Progress(), self.total_steps, keeps_best=self.training.early_stopping is not None)
-        job = sha256((spec.resolved().model_dump_json(exclude={"name", "metadata", "priority"}) + inputs_digest).encode()).hexdigest()
+        job = sha256(
+            (spec.resolved().model_dump_json(exclude={"name", "metadata", "priority", "report_to"}) + inputs_digest).encode()
+        ).hexdigest()
         if self.training.gradient_checkpointing:
             compute_again(network)
-        self.bf16 = in_bf16(device, self.training.precision, network.width if isinstance(network, LibraryNetwork) else 0)
+        recurrent = any(isinstance(module, nn.LSTM) for module in network.modules())
+        self.bf16 = in_bf16(device, self.training.precision, network.width if isinstance(network, LibraryNetwork) else 0, recurrent)
         self.identity = Identity(job, fingerprint(device, self.bf16))
         if compiles(device, self.training.compile, network, self.total_steps):
             compiled(network, device, workdir / "compiled")
             self.identity.fingerprint["compiled"] = uuid4().hex[:8]  # other shapes first, other kernels: no two are known to be alike
         self.curves = Curves(self.state, emit, self.steps_per_epoch)
         self.changes, self.own_texts = spec.shown.augment, spec.shown.on_policy
+        own = any(term.OF_DRAWN for term in objective.terms)
+        self.mixed = spec.shown.teacher_mixed
+        self.co_author = soft.teacher.network if isinstance(soft, Live) and (own or self.mixed) else None
+        self.reads_beside = own and not all(term.NEEDS_TEACHER for term in objective.terms)
         if self.own_texts:
-            refuse_unable(network)
+            refuse_unable(network, self.co_author)
         if self.changes is not None and self.changes.mixup is not None:
             refuse_several(config)
+        self.felt_at = looked_at(self.total_steps, self.curves.every_steps)
         self.shares: dict[str, float] = {}  # of the gradient, at a step where they are measured
 
     def restore(self, candidates: Sequence[Path]) -> None:
@@ -99,6 +110,7 @@ class Loop:
         """Steps until the end (True) or until asked to stop (False), with a checkpoint either way."""
         progress, every = self.state.progress, self.training.checkpoint_every_seconds
         self.curves.start(self.device)
+        self.spent = Spent(self.device, progress.step)
         saved_at, saved_step = time.monotonic(), progress.step
         order_of, order = -1, torch.empty(0)
         while progress.step < self.total_steps and not progress.stopped_early:
@@ -134,7 +146,10 @@ class Loop:
     def _order(self, epoch: int) -> Tensor:
         """The epoch's row order: a function of seed and epoch alone, so a resume needs no sampler state."""
         generator = torch.Generator().manual_seed(derived_seed("order", self.training.seed, epoch))
-        order = torch.randperm(len(self.rows), generator=generator)
+        if self.rows.tasks is not None and self.spec.data.sampling < 1:
+            order = drawn(self.rows.tasks.cpu(), self.spec.data.sampling, generator)
+        else:
+            order = torch.randperm(len(self.rows), generator=generator)
         if self.rows.lengths is not None:
             order = bucketed(order, self.rows.lengths.cpu(), self.training.batch_size, generator)
         return order.to(self.device)
@@ -145,12 +160,11 @@ class Loop:
         speaks = self.curves.speaks(progress.step + 1)
         rate = optim.learning_rate(training.optimizer, training.schedule, progress.step, self.total_steps)
         optim.set_learning_rate(optimizer, rate)
-        network.train()
+        if not network.training:
+            network.train()
         optimizer.zero_grad(set_to_none=True)
         loss, parts = self._gradients_in_memory(index)
-        norm = None
-        if training.clip_norm is not None or speaks:
-            norm = nn.utils.clip_grad_norm_([*network.parameters(), *self.objective.parameters()], training.clip_norm or float("inf"))
+        norm = optim.clip(self.learned, training.clip_norm) if training.clip_norm is not None or speaks else None
         optimizer.step()
         named = zip(self.objective.names, parts, strict=True) if len(parts) > 1 else ()
         self.curves.add({"train/loss": loss, **{f"train/loss/{name}": part for name, part in named}})
@@ -184,7 +198,8 @@ class Loop:
         """Of the loss over the rows `index`, part by part where `micro_batch_size` says so; every part counts for its share of the rows
         or tokens of all. The loss, and each term before its weight."""
         own = self.own_texts > 0 and torch.rand(()).item() < self.own_texts
-        shown = [self._shown(part, own) for part in torch.split(index, self.micro)]
+        whole = len(index) <= self.micro
+        shown = [self._shown(part, own) for part in ((index,) if whole else torch.split(index, self.micro))]
         counts = Counts.of([batch for _, batch, _ in shown])
         share = self.state.progress.step / max(1, self.total_steps - 1)
         sums: list[Tensor] = []
@@ -194,7 +209,7 @@ class Loop:
                 said = said_of(self.state.network, self.config, given, self.looks)
             with autocast(self.device, self.bf16):
                 of_teacher = self._heard(part, given, mix)
-                total, parts = self.objective(said, batch.labels, of_teacher, counts, share)
+                total, parts = self.objective(said, batch.labels, of_teacher, counts, share, batch.drawn)
                 if mix is not None:
                     other = self.objective(said, batch.labels[mix.other], of_teacher, counts, share)
                     total, *parts = (
@@ -211,7 +226,7 @@ class Loop:
         """The rows `part` as they are shown this time. own: whether the student goes on with them by itself."""
         batch = self.rows.batch(part)
         if own:
-            batch = written(self.state.network, batch)
+            batch = self._written(batch)
         changes, given = self.changes, batch.given
         if changes is None:
             return part, batch, None
@@ -222,6 +237,13 @@ class Loop:
             mix = Mix.drawn(changes.mixup, len(given.ids if isinstance(given, TokenBatch) else given), self.device)
             given = mix.shown(given)
         return part, replace(batch, given=given), mix
+
+    def _written(self, batch: Batch) -> Batch:
+        """What the student makes of the rows; beside it the rows, where terms of what was drawn leave labels to others."""
+        if self.co_author is None:
+            return written(self.state.network, batch)
+        own = written_together(self.state.network, batch, self.co_author, self.mixed)
+        return beside(own, batch) if self.reads_beside else own
 
     def _heard(self, part: Tensor, given: Given, mix: Mix | None) -> Said | None:
         if self.soft is None:
@@ -234,7 +256,7 @@ class Loop:
     def _feel(self, parts: list[Tensor], share: float) -> None:
         """At a few steps: how much of the gradient is each term's; of the first part, where a step comes in several."""
         progress = self.state.progress
-        if len(parts) < 2 or not looks_at(progress.step + 1, self.total_steps, self.curves.every_steps):
+        if len(parts) < 2 or progress.step + 1 not in self.felt_at:
             return
         weights = [term.at(share).weight for term in self.objective.terms]
         self.shares = gradient_shares(self.objective, parts, weights, [p for p in self.state.network.parameters() if p.requires_grad])

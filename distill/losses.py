@@ -51,6 +51,20 @@ def reverse_kl(z_s: Tensor, z_t: Tensor, temperature: float) -> Tensor:
     return kl(z_t, z_s, temperature)
 
 
+def single_step_kl(z_s: Tensor, z_t: Tensor, weights: Tensor) -> Tensor:
+    """Mean of w · KL(softmax(z_s) ‖ softmax(z_t)), weights w [N] (Gu et al. 2023, https://arxiv.org/abs/2306.08543): the gradient of the
+    single-step part of policy gradient, exactly."""
+    log_p_s, log_p_t = F.log_softmax(z_s.float(), dim=-1), F.log_softmax(z_t.float(), dim=-1)
+    return (weights * (log_p_s.exp() * (log_p_s - log_p_t)).sum(dim=-1)).mean()
+
+
+def policy_gradient(z_s: Tensor, y: Tensor, weights: Tensor, reward: Tensor) -> Tensor:
+    """Mean of −w · R with the gradient −w · R · ∇log softmax(z_s)[y], weights w and rewards R [N] being what they are: R times p/p, one of
+    them without a gradient (Foerster et al. 2018, https://arxiv.org/abs/1802.05098; Gu et al. 2023, https://arxiv.org/abs/2306.08543)."""
+    log_p = F.log_softmax(z_s.float(), dim=-1).gather(1, y[:, None])[:, 0]
+    return -(weights * reward * (log_p - log_p.detach()).exp()).mean()
+
+
 def skew_kl(z_s: Tensor, z_t: Tensor, skew: float, temperature: float) -> Tensor:
     """T² · KL(p_t ‖ λ·p_t + (1 − λ)·p_s), λ being `skew` (Ko et al. 2024, https://arxiv.org/abs/2402.03898)."""
     if skew == 0:

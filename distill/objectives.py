@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from contract import registry
 from contract.registry import Term
 from distill import losses
-from distill.data.batch import IGNORED, TokenBatch
+from distill.data.batch import IGNORED, Drawn, TokenBatch
 from distill.data.batch import Batch as Asked
 from distill.inner import INNER, Comparison
 from distill.inner_losses import adversarial
@@ -36,12 +36,13 @@ class Said:
     classes: int
     inside: Inside | None = None
     beside: Callable[[Tensor, Tensor, float], Tensor] | None = None
+    several: bool = False  # whether rows are `pairs`
 
     @classmethod
     def of(cls, logits: Tensor, several: bool = False) -> "Said":
         """several: whether a row may have any number of the classes."""
         z = pairs(logits) if several else logits
-        return cls(z, lambda z: z, z.shape[-1])
+        return cls(z, lambda z: z, z.shape[-1], several=several)
 
     @property
     def logits(self) -> Tensor:
@@ -56,21 +57,30 @@ def pairs(logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Batch:
-    """What terms look at: student logits [N, C], labels [N], and the teacher's logits [N, C] for a temperature."""
+    """What terms look at: student logits [N, C], labels [N], the teacher's logits [N, C] for a temperature; what was drawn; and whether
+    rows are `pairs`."""
 
     z_s: Tensor
     y: Tensor
     teacher: Callable[[float], Tensor]
+    drawn: Drawn | None = None
+    several: bool = False
+
+    def at(self, places: Tensor) -> "Batch":
+        drawn = self.drawn.at(places) if self.drawn is not None else None
+        return Batch(self.z_s[places], self.y[places], lambda temperature: self.teacher(temperature)[places], drawn, self.several)
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Rows or tokens of a whole step: all that are asked for, those of them that have a label, and all rows and tokens there are."""
+    """Rows or tokens of a whole step: all that are asked for, those of them that have a label, all rows and tokens there are, and those
+    asked for that were drawn."""
 
     all: int
     labelled: int
     rows: int = 0
     tokens: int = 0
+    drawn: int = 0
 
     @classmethod
     def of(cls, batches: Sequence[Asked]) -> "Counts":
@@ -78,11 +88,32 @@ class Counts:
         labelled = sum(n if b.counted is None else b.counted for n, b in zip(every, batches, strict=True))
         given = [batch.given for batch in batches]
         rows = sum(len(g.ids if isinstance(g, TokenBatch) else g) for g in given)
-        return cls(sum(every), labelled, rows, sum(len(g.places) for g in given if isinstance(g, TokenBatch)))
+        tokens = sum(len(g.places) for g in given if isinstance(g, TokenBatch))
+        return cls(sum(every), labelled, rows, tokens, sum(_how_many(batch.drawn) for batch in batches))
+
+
+def _how_many(drawn: Drawn | None) -> int:
+    return 0 if drawn is None else int((drawn.ids != IGNORED).sum())
 
 
 def _nobody(_temperature: float) -> Tensor:
     raise AssertionError("the spec checks that a term with a teacher has one")
+
+
+def _single_step(_term: registry.SingleStepKl, b: Batch) -> Tensor:
+    assert b.drawn is not None
+    return losses.single_step_kl(b.z_s, b.teacher(1.0), b.drawn.weights)
+
+
+def _policy_gradient(term: registry.PolicyGradient, b: Batch) -> Tensor:
+    assert b.drawn is not None
+    reward = b.drawn.ahead / b.drawn.left.clamp(min=1) if term.length_norm else b.drawn.ahead
+    return losses.policy_gradient(b.z_s, b.drawn.ids, b.drawn.weights, reward)
+
+
+def _logit_mse(_term: registry.LogitMse, b: Batch) -> Tensor:
+    """Of a class that holds or not there is one logit; the other of its pair is 0 for both, and counts for nothing."""
+    return losses.logit_mse(b.z_s, b.teacher(1.0)) * (2 if b.several else 1)
 
 
 def _labelled(term: registry.CrossEntropy, b: Batch) -> Tensor:
@@ -92,12 +123,14 @@ def _labelled(term: registry.CrossEntropy, b: Batch) -> Tensor:
 TERMS: dict[type, Callable[[Any, Batch], Tensor]] = {
     registry.Kl: lambda term, b: losses.kl(b.z_s, b.teacher(term.temperature), term.temperature),
     registry.ReverseKl: lambda term, b: losses.reverse_kl(b.z_s, b.teacher(term.temperature), term.temperature),
+    registry.SingleStepKl: _single_step,
+    registry.PolicyGradient: _policy_gradient,
     registry.Jsd: lambda term, b: losses.jsd(b.z_s, b.teacher(term.temperature), term.beta, term.temperature),
     registry.SkewKl: lambda term, b: losses.skew_kl(b.z_s, b.teacher(term.temperature), term.skew, term.temperature),
     registry.SoftCrossEntropy: lambda term, b: losses.soft_cross_entropy(
         b.z_s, b.teacher(term.temperature), term.temperature, term.t_squared
     ),
-    registry.LogitMse: lambda term, b: losses.logit_mse(b.z_s, b.teacher(1.0)),
+    registry.LogitMse: _logit_mse,
     registry.CrossEntropy: _labelled,
     registry.Mlm: _labelled,
     registry.Clm: _labelled,
@@ -144,23 +177,34 @@ class Objective(nn.Module):
                 self.judges[name] = _judge(classes, term.hidden)
 
     def forward(
-        self, student: Said, y: Tensor, teacher: Said | None, counts: Counts | None = None, share: float = 0.0
+        self,
+        student: Said,
+        y: Tensor,
+        teacher: Said | None,
+        counts: Counts | None = None,
+        share: float = 0.0,
+        drawn: Drawn | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """Of a part of a step: its terms' shares of the step's means, added up. counts: of the whole step, when this is not all of it;
-        share: of all steps that are done, for terms that change on the way."""
+        share: of all steps that are done, for terms that change on the way; drawn: of tokens that were, where a term asks for it."""
+        if teacher is None and any(term.OF_DRAWN for term in self.terms):
+            _nobody(1.0)
         terms = [term.at(share) for term in self.terms]
-        counts = counts or Counts(len(y), int((y != IGNORED).sum()), *_size(student))
+        counts = counts or Counts(len(y), int((y != IGNORED).sum()), *_size(student), _how_many(drawn))
         rows = max(1, PIECE // student.classes)
         found = self._inside(terms, student, teacher, counts)
+        said = teacher.features if teacher is not None else None
         for start in range(0, len(y), rows):
-            piece = slice(start, start + rows)
-            z_t = teacher.features[piece] if teacher is not None else None
-            given = (student.features[piece], y[piece], z_t)
+            given = student.features, y, said, drawn
+            if len(y) > rows:  # else no slice, which would be one step more of the gradient
+                piece = slice(start, start + rows)
+                of_piece = (said[piece] if said is not None else None, drawn.at(piece) if drawn is not None else None)
+                given = (student.features[piece], y[piece], *of_piece)
 
-            def work(features: Tensor, labels: Tensor, of_teacher: Tensor | None) -> list[Tensor | None]:
+            def work(features: Tensor, labels: Tensor, of_teacher: Tensor | None, own: Drawn | None) -> list[Tensor | None]:
                 z_s = student.head(features)
                 known = _nobody if teacher is None or of_teacher is None else _known(teacher, of_teacher, z_s.detach())
-                return self._logits(terms, Batch(z_s, labels, known), counts)
+                return self._logits(terms, Batch(z_s, labels, known, own, student.several), counts)
 
             # The logits of a piece are computed again for its gradient rather than kept.
             parts = work(*given) if len(y) <= rows else checkpoint(work, *given, use_reentrant=False)
@@ -172,12 +216,20 @@ class Objective(nn.Module):
         return total, whole
 
     def _logits(self, terms: Sequence[Term], batch: Batch, counts: Counts) -> list[Tensor | None]:
-        """Each term's share; None for those that see hidden states, and where nothing has a label."""
-        named = batch.y != IGNORED
-        only = batch if counts.labelled == counts.all else Batch(batch.z_s[named], batch.y[named], _nobody)
+        """Each term's share; None for those that see hidden states, and where nothing has a label, or was drawn."""
+        only = batch
+        if counts.labelled != counts.all:
+            named = batch.y != IGNORED
+            only = Batch(batch.z_s[named], batch.y[named], _nobody)
+        own = only
+        if any(term.OF_DRAWN for term in terms):
+            drawn = batch.drawn
+            own = batch.at(torch.zeros_like(batch.y, dtype=torch.bool) if drawn is None else drawn.ids != IGNORED)
         found: list[Tensor | None] = []
         for name, term in zip(self.names, terms, strict=True):
             seen, of = (batch, counts.all) if term.NEEDS_TEACHER else (only, counts.labelled)
+            if term.OF_DRAWN:
+                seen, of = own, counts.drawn
             if term.SEES != "logits" or not len(seen.y):
                 found.append(None)
                 continue

@@ -1,6 +1,6 @@
 """Optimisers and learning-rate schedules. A schedule is a pure function of the step, so there is no scheduler state to lose."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import cos, pi
 from typing import Any
 
@@ -18,6 +18,14 @@ def build(parameters: Iterable[Parameter], spec: Optimizer) -> torch.optim.Optim
         return torch.optim.SGD(parameters, lr=spec.lr, momentum=momentum, weight_decay=spec.weight_decay, fused=True)
     kind = torch.optim.AdamW if spec.name == "adamw" else torch.optim.Adam
     return kind(parameters, lr=spec.lr, weight_decay=spec.weight_decay, fused=True)
+
+
+def clip(parameters: Sequence[Parameter], longest: float | None) -> Tensor:
+    """The norm of all gradients together; where it is longer than `longest`, they are shortened to that."""
+    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+    if longest is not None and (norm.is_cuda or not norm + 1e-6 <= longest):  # NaN, too; a GPU would have to be waited for
+        torch.nn.utils.clip_grads_with_norm_(parameters, longest, norm)
+    return norm
 
 
 def learning_rate(spec: Optimizer, schedule: Schedule, step: int, total_steps: int) -> float:

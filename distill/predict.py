@@ -21,6 +21,7 @@ from distill.data.spans import SpanTokens
 from distill.inputs import DatasetFile, Inputs
 from distill.networks import load, logits_of, rows_for, said_of
 from distill.networks.reading import LibraryNetwork
+from distill.tasks import slices
 from distill.written import texts
 
 TEMPERATURES = (1.0, 2.0, 5.0)
@@ -59,7 +60,8 @@ def read_row(text: str, task: str, columns: Columns) -> Tensor | TextSplit:
 def probabilities(folder: Path, row: Tensor | TextSplit, temperatures: Sequence[float] = TEMPERATURES) -> dict[str, Any]:
     """A saved network's probabilities for one row: {"classes": […], "T=1": […], …}. Ranks are the same at every temperature.
 
-    Of a text whose words have classes: {"words": […], "tags": […], "T=1": […]}, the likeliest of each and its probability.
+    Of a text whose words have classes: {"words": […], "tags": […], "T=1": […]}, the likeliest of each and its probability. Of a network of
+    several tasks: {"tasks": {name: {"classes": […], "T=1": […], …}}}, of each among its own classes.
     """
     network, config = load(folder)
     if config.task == "question-answering" and isinstance(row, TextSplit):
@@ -73,13 +75,20 @@ def probabilities(folder: Path, row: Tensor | TextSplit, temperatures: Sequence[
     if isinstance(row, TextSplit) and config.by_token:
         return _tagged(network, config, row, temperatures)
     split = Split(row, NO_ANSWER) if isinstance(row, Tensor) else row
-    if isinstance(row, TextSplit) and config.text is not None and config.text.texts != len(row.texts):
+    if isinstance(row, TextSplit) and config.text is not None and not config.tasks and config.text.texts != len(row.texts):
         raise InvalidSpec("the network reads pairs of texts; give FILE:ROW of a file that has both", param="INPUT")
     with torch.inference_mode():
         logits = logits_of(network, config, rows_for(network, config, split).batch(torch.tensor([0])).given).float()[0]
     if config.multi_label:
         return {"classes": config.classes, **{f"T={t:g}": (logits / t).sigmoid().tolist() for t in temperatures}}
-    return {"classes": config.classes, **{f"T={t:g}": F.softmax(logits / t, dim=-1).tolist() for t in temperatures}}
+    if config.tasks:
+        own = zip(config.by_task.items(), slices(config), strict=True)
+        return {"tasks": {task: _softened(logits[place], classes, temperatures) for (task, classes), place in own}}
+    return _softened(logits, config.classes, temperatures)
+
+
+def _softened(logits: Tensor, classes: list[str], temperatures: Sequence[float]) -> dict[str, Any]:
+    return {"classes": classes, **{f"T={t:g}": F.softmax(logits / t, dim=-1).tolist() for t in temperatures}}
 
 
 def _answered(network: nn.Module, config: ModelConfig, row: TextSplit) -> dict[str, Any]:

@@ -10,9 +10,18 @@ from distill.evaluate import Measured, agreement, wilson
 Arm = tuple[Measured, dict[str, Any]]  # what was measured, and what it costs
 
 
-def single(task: str, split: str, rows: int, rows_sha256: str, seed: int, model: Arm, validation: dict[str, float]) -> dict[str, Any]:
-    """The report of a `train` or `evaluate` job: one arm, `model`."""
-    raw = {**_head(task, split, rows, rows_sha256, validation), "arms": {"model": _arm(*model)}}
+def single(
+    task: str,
+    split: str,
+    rows: int,
+    rows_sha256: str,
+    majority: float | None,
+    seed: int,
+    model: Arm,
+    validation: dict[str, float],
+) -> dict[str, Any]:
+    """The report of a `train` or `evaluate` job: one arm, `model`. majority: share of the commonest class."""
+    raw = {**_head(task, split, rows, rows_sha256, majority, validation), "arms": {"model": _arm(*model)}}
     return _told("model", seed, raw)
 
 
@@ -21,6 +30,7 @@ def distilled(
     split: str,
     rows: int,
     rows_sha256: str,
+    majority: float | None,
     seed: int,
     teacher: Arm,
     student: Arm,
@@ -33,7 +43,7 @@ def distilled(
     """The report of one distilled student."""
     same = agreement(student[0].top, teacher[0].top)
     raw = {
-        **_head(task, split, rows, rows_sha256, validation),
+        **_head(task, split, rows, rows_sha256, majority, validation),
         "arms": {"teacher": _arm(*teacher), "student": _arm(*student)},
         "agreement": {"mean": same, "ci95": list(wilson(same, len(student[0].top)))},
         "mean_kl": mean_kl,
@@ -45,9 +55,11 @@ def distilled(
     return _told("student", seed, raw)
 
 
-def _head(task: str, split: str, rows: int, rows_sha256: str, validation: dict[str, float]) -> dict[str, Any]:
+def _head(task: str, split: str, rows: int, rows_sha256: str, majority: float | None, validation: dict[str, float]) -> dict[str, Any]:
     found = TASKS[task]
+    common = {"majority": majority} if majority is not None else {}
     return {
+        **common,
         "metric": found.metric,
         "higher_is_better": found.higher_is_better,
         "split": split,
@@ -58,7 +70,7 @@ def _head(task: str, split: str, rows: int, rows_sha256: str, validation: dict[s
 
 
 def _arm(measured: Measured, cost: dict[str, Any]) -> dict[str, Any]:
-    return {"metrics": measured.metrics, **cost, "rows_right": measured.rows_right}
+    return {"metrics": measured.metrics, **cost, "rows_right": measured.rows_right, "by_class": measured.by_class}
 
 
 def _told(arm: str, seed: int, raw: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What a classifier's answers say beyond accuracy, each with a bootstrap interval over rows (Efron 1979)."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from contract.by_class import Counts
 from contract.evidence import Statistic, statistic
 from distill.device import derived_seed
 
@@ -32,9 +33,18 @@ def _of_answers(confidence: Tensor, top: Tensor, labels: Tensor, classes: int) -
     if classes <= MOST_CLASSES:
         confused = np.zeros((len(y), classes * classes))
         confused[np.arange(len(y)), y * classes + p] = 1.0
-        found["f1"] = _with_interval(confused, lambda counts: macro_f1(counts.reshape(len(counts), classes, classes)))
-        found["mcc"] = _with_interval(confused, lambda counts: matthews(counts.reshape(len(counts), classes, classes)))
+        shape = (-1, classes, classes)
+        f1, mcc = (lambda counts: macro_f1(counts.reshape(shape))), (lambda counts: matthews(counts.reshape(shape)))
+        found["f1"], found["mcc"] = _with_intervals(confused, f1, mcc)
     return found
+
+
+def counted(top: Tensor, labels: Tensor, classes: list[str]) -> Counts | None:
+    """Of each class how many rows [N] are of it, how many are said to be, and how many of those rightly; None of very many classes."""
+    if not 0 < len(classes) <= MOST_CLASSES:
+        return None
+    parts = [part.bincount(minlength=len(classes)).tolist() for part in (labels, top, labels[top == labels])]
+    return [list(row) for row in zip(classes, *parts, strict=True)]
 
 
 def of_several(logits: Tensor, marks: Tensor) -> dict[str, Statistic]:
@@ -125,13 +135,26 @@ def _binned(confidence: Floats, right: NDArray[np.bool_]) -> Floats:
 
 
 def _with_interval(rows: Floats, figure: Callable[[Floats], Floats]) -> Statistic:
-    """A figure of sums over rows [N, K], and its interval: of many rows a sample tells the spread, which shrinks with their number."""
-    value = float(figure(rows.sum(0)[None])[0])
+    return _with_intervals(rows, figure)[0]
+
+
+def _with_intervals(rows: Floats, *figures: Callable[[Floats], Floats]) -> list[Statistic]:
+    """Figures of sums over rows [N, K], and their intervals: of many rows a sample tells the spread, which shrinks with their number."""
+    chosen, weights = resamples(len(rows))
+    sample = rows if chosen is None else rows[chosen]
+    sums, found = weights @ sample, []
+    for figure in figures:
+        value, middle = (float(figure(some.sum(0)[None])[0]) for some in (rows, sample))
+        low, high = np.quantile(figure(sums) - middle, [0.025, 0.975]) * (len(sample) / len(rows)) ** 0.5
+        found.append(statistic([value], (value + float(low), value + float(high))))
+    return found
+
+
+@lru_cache(maxsize=2)  # 16 MB each; of teacher and student, and of runs one after another, the rows are as many
+def resamples(rows: int) -> tuple[NDArray[np.int64] | None, Floats]:
+    """Which rows are the sample, None where all are, and how often each resample [RESAMPLES, sample] takes them: of so many rows always the
+    same, so it is drawn once for all figures."""
     draw = np.random.default_rng(derived_seed("bootstrap"))
-    sample = rows if len(rows) <= SAMPLE else rows[draw.choice(len(rows), SAMPLE, replace=False)]
-    weights: Any = draw.poisson(1.0, size=(RESAMPLES, len(sample)))
-    weights = weights[weights.any(axis=1)]
-    values = figure(weights @ sample)
-    middle = float(figure(sample.sum(0)[None])[0])
-    low, high = np.quantile(values - middle, [0.025, 0.975]) * (len(sample) / len(rows)) ** 0.5
-    return statistic([value], (value + float(low), value + float(high)))
+    chosen = None if rows <= SAMPLE else draw.choice(rows, SAMPLE, replace=False)
+    weights = draw.poisson(1.0, size=(RESAMPLES, min(rows, SAMPLE)))
+    return chosen, weights[weights.any(axis=1)].astype(np.float64)

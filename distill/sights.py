@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from contract.model import ModelConfig
+from contract.sights import places
 from contract.spec import JobSpec
 from distill.data import Rows
 from distill.data.batch import Given
@@ -36,7 +37,7 @@ def comparisons(spec: JobSpec, student: nn.Module, config: ModelConfig, rows: Ro
         given = rows.batch(first).given
     mine = _glimpse(student, config, given, seen)
     theirs = _glimpse(live.teacher.network, live.teacher.config, live.shown(first, given), seen)
-    named = zip(_places(spec), spec.terms, strict=True)
+    named = zip(places(spec), spec.terms, strict=True)
     return {i: comparison(term, place, mine, theirs) for i, (place, term) in enumerate(named) if term.SEES != "logits"}
 
 
@@ -48,10 +49,3 @@ def _glimpse(network: nn.Module, config: ModelConfig, given: Given, seen: Looks)
     network.train(training)
     assert found is not None
     return found
-
-
-def _places(spec: JobSpec) -> list[str]:
-    """Where in the spec each term stands."""
-    if spec.objective is None:
-        return ["recipe"] * len(spec.terms)
-    return [f"objective.{i}" for i, term in enumerate(spec.objective) if term.counts]

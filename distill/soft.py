@@ -13,6 +13,7 @@ from contract.registry.tasks import LANGUAGE
 from contract.spec import JobSpec
 from contract.status import Phase
 from distill import teacher_places, teacher_tokens
+from distill.by_task import TaskTeacher
 from distill.data import Rows, Split, TextSplit
 from distill.data.blocks import CausalBlocks
 from distill.data.spans import SpanTokens
@@ -32,10 +33,12 @@ TOP_K = 64
 
 def soft_targets(spec: JobSpec, teacher: Teacher, train: Split | TextSplit, network: nn.Module, config: ModelConfig, emit: Emit) -> Soft:
     """The teacher's outputs for all rows, once; or the teacher itself, where every epoch shows it something else."""
-    seen = looks(spec)
-    if isinstance(teacher, JointTeacher) and teacher.learns and (spec.shown.augment is not None or spec.teacher_outputs == "live"):
+    if isinstance(teacher, TaskTeacher):
+        return _asked_once(f"{len(train):,} rows of {len(teacher.parts)} tasks", partial(teacher.outputs, train), emit)
+    seen, anew = looks(spec), spec.shown.augment is not None and spec.shown.augment.anew
+    if isinstance(teacher, JointTeacher) and teacher.learns and (anew or spec.teacher_outputs == "live"):
         teacher.outputs(train)
-    if spec.shown.augment is not None:
+    if anew:
         if isinstance(train, TextSplit):
             _refuse_other_tokens(teacher.parts[0].network if isinstance(teacher, JointTeacher) else teacher.network, network)
         return Live(teacher, len(train), looks=seen)

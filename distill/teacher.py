@@ -33,7 +33,7 @@ class Outputs:
     several: bool = False
 
     def of(self, index: Tensor, given: Given) -> Said:
-        return Said.of(self.logits[index], self.several)
+        return Said.of(self.logits.index_select(0, index), self.several)
 
     def summary(self) -> dict[str, object]:
         return {"mode": "cached", "cache": self.cache, "rows": len(self.logits), "bytes": self.logits.numel() * self.logits.element_size()}

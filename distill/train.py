@@ -11,9 +11,11 @@ import torch
 from contract.events import LogLine, Outcome, PhaseChanged, RunEvent, Stopped
 from contract.fit import check_fit
 from contract.model import ModelConfig
-from contract.spec import Ensemble, JobKind, JobSpec
+from contract.networks import members
+from contract.spec import Ensemble, JobKind, JobSpec, ModelRef, TaskTeachers
 from contract.status import Phase
 from distill import finish, hub
+from distill.by_task import TaskTeacher
 from distill.data import Data, Rows, TextSplit, load
 from distill.data.tokens import Tokens
 from distill.device import derived_seed, pick_device
@@ -25,6 +27,7 @@ from distill.objectives import Objective
 from distill.sights import comparisons, looks
 from distill.soft import Heard, Soft, soft_targets
 from distill.teacher import Live, Teacher
+from distill.words import refuse_unknown_mask, with_words
 from distill.written import by_teacher
 
 Emit = Callable[[RunEvent], None]
@@ -48,13 +51,15 @@ def run(
     emit(PhaseChanged(phase=Phase.PREPARING))
     device = pick_device()
     inputs = hub.with_fetched(spec, inputs, lambda message: emit(LogLine(message=message)))
-    data = load(spec, inputs)
-    check_fit(spec, data.shape, data.test_shape, _made_for(inputs))
-    teacher = _teacher(spec, inputs, device, emit) if spec.kind is JobKind.DISTILL else None
+    found = load(spec, inputs)
+    check_fit(spec, found.shape, found.test_shape, _made_for(inputs))
+    data = with_words(spec, found, inputs, device, emit)
+    teacher = _teacher(spec, found, inputs, device, emit) if spec.kind is JobKind.DISTILL else None
 
     torch.manual_seed(derived_seed("weights", spec.training.seed))
-    network, config = student(spec, data, inputs)
+    network, config = student(spec, found, inputs)  # a new tokenizer is made of the rows there were
     network.to(device)
+    refuse_unknown_mask(spec, network, teacher)
     train = data.train
     soft: Soft | None = None
     heard: Heard | None = None
@@ -71,24 +76,28 @@ def run(
     validation = rows_for(network, config, data.validation, masked, measured=True).to(device) if data.validation else None
     compared = comparisons(spec, network, config, rows, soft) if looks(spec) and isinstance(soft, Live) else {}
     objective = Objective(spec.terms, compared, 2 if config.multi_label else len(config.classes)).to(device)
-    loop = Loop(spec, workdir, emit, network, objective, config, rows, validation, soft, device, _inputs_digest(data, inputs))
+    loop = Loop(spec, workdir, emit, network, objective, config, rows, validation, soft, device, _inputs_digest(found, inputs))
+    if data is not found:  # words that a network expects are rounded as its sums are: of other rows a resume is not exact
+        loop.identity.fingerprint["rows"] = data.digest()[:16]
     loop.restore(resume_from)
     emit(PhaseChanged(phase=Phase.TRAINING))
     if not loop.train(should_stop):
         return Stopped(step=loop.state.progress.step)
-    return finish.trained(
-        spec, workdir, emit, loop.chosen(), config, data, teacher, heard, loop.last_validation(), loop.state.progress.felt
-    )
+    spent, progress = loop.spent.told(loop.state.progress.step), loop.state.progress
+    return finish.trained(spec, workdir, emit, loop.chosen(), config, data, teacher, heard, loop.last_validation(), progress.felt, spent)
 
 
-def _teacher(spec: JobSpec, inputs: Inputs, device: torch.device, emit: Emit) -> Teacher:
+def _teacher(spec: JobSpec, data: Data, inputs: Inputs, device: torch.device, emit: Emit) -> Teacher:
     def warn(message: str) -> None:
         emit(LogLine(level="warning", message=message))
 
-    if not isinstance(spec.teacher, Ensemble):
-        return Teacher(inputs.models["teacher"], inputs.cache, device, warn)
-    fields = [f"teacher.ensemble.{i}" for i in range(len(spec.teacher.ensemble))]
-    return JointTeacher([Teacher(inputs.models[field], inputs.cache, device, warn) for field in fields], spec.teacher)
+    def one(asked: ModelRef | Ensemble | None, place: str) -> Teacher:
+        found = [Teacher(inputs.models[field], inputs.cache, device, warn) for field in members(asked, place)]
+        return JointTeacher(found, asked, place) if isinstance(asked, Ensemble) else found[0]
+
+    if isinstance(spec.teacher, TaskTeachers):
+        return TaskTeacher({name: one(asked, f"teacher.tasks.{name}") for name, asked in spec.teacher.tasks.items()}, data.shape)
+    return one(spec.teacher, "teacher")
 
 
 def _tell_of_cut_texts(rows: Rows, config: ModelConfig, emit: Emit) -> None:

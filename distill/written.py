@@ -76,23 +76,25 @@ class Written:
 
 
 def by_teacher(teacher: Teacher, split: TextSplit, emit: Callable[[RunEvent], None]) -> tuple[TextSplit, Written]:
-    """The same rows, with what the teacher writes as their targets (Kim, Rush 2016, https://arxiv.org/abs/1606.07947). Kept as its texts'
-    letters, under a key of its weights and the rows."""
+    """The same rows, with what the teacher writes as their targets (Kim, Rush 2016, https://arxiv.org/abs/1606.07947)."""
     emit(PhaseChanged(phase=Phase.TEACHER_INFERENCE, message=f"{len(split):,} texts to write"))
-    rows = teacher.rows(split)
-    assert isinstance(teacher.network, LibraryNetwork)
-    key = sha256(f"written/1/{teacher.sha256}/{rows.digest()}".encode()).hexdigest()
-    wide = 16 * teacher.network.reading.max_length  # bytes; a token is rarely more than four
+    found, done = kept(teacher, teacher.rows(split))
+    emit(LogLine(message=f"the teacher has written {len(split):,} texts, cache: {done.cache}", data=done.summary()))
+    return replace(split, targets=found), done
+
+
+def kept(teacher: Teacher, rows: Rows, most: int | None = None) -> tuple[list[str], Written]:
+    """What the teacher writes for the rows, once for all jobs and seeds: its letters, under a key of its weights and the rows; `most`: of
+    the first rows only."""
+    count = len(rows) if most is None else min(most, len(rows))
+    key = sha256(f"written/2/{teacher.sha256}/{rows.digest()}/{count}".encode()).hexdigest()
 
     def build() -> cache.Tensors:
-        letters = torch.zeros(len(split), wide, dtype=torch.uint8)
-        for row, text in enumerate(texts(teacher.network, rows)):
-            raw = text.encode()[:wide]
-            letters[row, : len(raw)] = torch.frombuffer(bytearray(raw), dtype=torch.uint8) if raw else letters[row, :0]
-        return {"letters": letters}
+        raw = [text.encode() for text in texts(teacher.network, rows, count)]
+        ends = torch.tensor([len(each) for each in raw], dtype=torch.int64).cumsum(0)
+        return {"letters": torch.frombuffer(bytearray(b"".join(raw)) or bytearray(1), dtype=torch.uint8), "ends": ends}
 
-    found, how = cache.kept(teacher.cache, key, {"letters": (len(split), wide)}, build, teacher.warn)
-    written = [bytes(row.numpy()).rstrip(b"\0").decode(errors="ignore") for row in found["letters"]]
-    done = Written(len(split), found["letters"].nbytes, how)
-    emit(LogLine(message=f"the teacher has written {len(split):,} texts, cache: {how}", data=done.summary()))
-    return replace(split, targets=written), done
+    found, how = cache.kept(teacher.cache, key, {"letters": (None,), "ends": (count,)}, build, teacher.warn)
+    letters, ends = found["letters"].numpy().tobytes(), found["ends"].tolist()
+    said = [letters[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)]
+    return said, Written(count, sum(tensor.nbytes for tensor in found.values()), how)

@@ -1,4 +1,4 @@
-"""Run by Alembic. One transaction for all revisions; on Postgres two migrating processes wait for each other."""
+"""Run by Alembic. One transaction for all revisions; of two migrating processes one waits for the other."""
 
 import sqlalchemy as sa
 from alembic import context
@@ -29,6 +29,7 @@ with database.engine.connect() as connection:
         target_metadata=Base.metadata,
         render_as_batch=database.dialect == "sqlite",
         compare_type=True,
+        transactional_ddl=True,  # of SQLite, too: our connections begin by BEGIN IMMEDIATE, before anybody asks for the present revision
         render_item=render,
     )
     with context.begin_transaction():

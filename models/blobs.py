@@ -163,6 +163,12 @@ def _whole_or_not(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def anew(path: Path) -> Path:
+    """The path with nothing at it: a file that was put may be a second name of the stored bytes, and writing into it would change those."""
+    path.unlink(missing_ok=True)
+    return path
+
+
 def _link(source: Path, target: Path) -> None:
     """A second name for the same bytes; a copy where that cannot be."""
     try:

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from contract.errors import ErrorBody, ErrorCode, PotstillError
 from contract.status import ACTIVE, JobStatus
+from models import quotas
 from models.base import now
 from models.ids import new_id
 from models.job import Event, Job
@@ -40,15 +41,18 @@ class Claim:
     seed: int
     runs: list[str]  # of a parent: the jobs whose results are to be put together
     retry_of: str | None
+    sweep_id: str | None
     traceparent: str | None
+    request_id: str | None
 
 
 class LeaseLostError(PotstillError):
     """Another attempt holds the job now, or nobody may: stop, and write nothing more."""
 
 
-def claim(session: Session, worker_id: str, lease_seconds: float) -> Claim | None:
-    """The best due job (priority, then age), now `running` under a fresh attempt; None when there is nothing to do."""
+def claim(session: Session, worker_id: str, lease_seconds: float, most: int | None = None) -> Claim | None:
+    """The best due job (priority, then age), now `running` under a fresh attempt; None when there is nothing to do. Of one project at
+    most `most` are held at once: the others' jobs go before those it has too many of."""
     query = (
         select(Job)
         .where(
@@ -60,8 +64,10 @@ def claim(session: Session, worker_id: str, lease_seconds: float) -> Claim | Non
         .with_for_update(skip_locked=True)
         .execution_options(populate_existing=True)
     )
+    if most is not None:
+        query = query.where(Job.project_id.not_in(_full_projects(most)))
     job = session.scalar(query)
-    if job is None:
+    if job is None or (most is not None and not _room(session, job, most)):
         return None
     job.attempt += 1
     job.accepted = 0
@@ -82,8 +88,21 @@ def claim(session: Session, worker_id: str, lease_seconds: float) -> Claim | Non
         seed=training.get("seed", 0),
         runs=job.runs,
         retry_of=None if job.retry_fresh else job.retry_of,
+        sweep_id=job.sweep_id,
         traceparent=job.traceparent,
+        request_id=job.request_id,
     )
+
+
+def _full_projects(most: int) -> Select[str]:
+    held = select(Job.project_id).where(Job.status.in_(ACTIVE), Job.worker_id.is_not(None))
+    return held.group_by(Job.project_id).having(func.count() >= most)
+
+
+def _room(session: Session, job: Job, most: int) -> bool:
+    """Looked at again with the project held: another worker may be claiming its last place. Nobody waits here, with a job's row
+    locked, for somebody who may be waiting for that row; the worker looks again within a second."""
+    return quotas.hold(session, job.project_id, wait=False) and quotas.running_jobs(session, job.project_id) < most
 
 
 def fenced(session: Session, claim: Claim) -> Job:
@@ -237,10 +256,10 @@ def add_checkpoint(
     return loose
 
 
-def finish(session: Session, claim: Claim, report: dict[str, Any], files: Sequence[StoredFile], model: Model | None) -> None:
-    """One transaction: artifacts, model, report and the final status. A second call by the same attempt is refused by the fence."""
+def finish(session: Session, claim: Claim, report: dict[str, Any], model: Model | None) -> None:
+    """One transaction: model, report and the final status. A second call by the same attempt is refused by the fence."""
     job = fenced(session, claim)
-    add_files(session, job, files)
+    session.execute(delete(Artifact).where(Artifact.job_id == job.id, Artifact.kind == "student", Artifact.attempt < job.attempt))
     if model is not None:
         session.add(model)
         job.model_id = model.id

@@ -4,21 +4,28 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import CursorResult, delete, func, select
+from sqlalchemy import ColumnElement, CursorResult, delete, func, select
 from sqlalchemy.orm import Session
 
 from contract.status import ACTIVE
 from models import leftovers, orphans
+from models.audit import AuditEvent
+from models.base import Base
 from models.base import now as database_now
 from models.blobs import Blobs
+from models.browser import BrowserSession
 from models.job import Job
+from models.project import RetiredSecret
 from models.service import IdempotencyRecord, Worker
 from models.session import Database
 from models.settings import StoreSettings
+from models.webhook import Message
 
 GRACE = 3600.0
 SILENT_SECONDS = 24 * 3600.0
-ANSWER_SECONDS = 7 * 24 * 3600.0  # how long an Idempotency-Key is remembered
+DAY = 24 * 3600.0
+WEEK = 7 * DAY  # how long an Idempotency-Key is remembered, and a former secret told from one that never was
+MONTH = 30 * DAY  # how long it can be looked up what a webhook was told
 MANY = 500  # ids in one question
 
 
@@ -54,8 +61,18 @@ def collect(
         _files("teacher outputs beyond cache_bytes", leftovers.outputs(settings.cache_folder(), settings.cache_bytes, now), dry_run),
         _workers(database, settings.run_folder(), dry_run),
         _files("lock files of dead workers", leftovers.locks(settings.run_folder(), now), dry_run),
-        _answers(database, dry_run),
+        *(_rows(database, what, table, over, dry_run) for what, (table, over) in _kept_for_a_while(settings).items()),
     ]
+
+
+def _kept_for_a_while(settings: StoreSettings) -> dict[str, tuple[type[Base], ColumnElement[bool]]]:
+    return {
+        "kept answers older than a week": (IdempotencyRecord, IdempotencyRecord.created_at < database_now(-WEEK)),
+        "sessions and login links that are over": (BrowserSession, BrowserSession.expires_at < database_now()),
+        "secrets rotated away a week ago": (RetiredSecret, RetiredSecret.until < database_now(-WEEK)),
+        "messages of webhooks older than a month": (Message, Message.created_at < database_now(-MONTH)),
+        "audit events older than audit_days": (AuditEvent, AuditEvent.created_at < database_now(-settings.audit_days * DAY)),
+    }
 
 
 def _store(database: Database, blobs: Blobs, grace: float, dry_run: bool, strangers: bool, now: float | None) -> list[Found]:
@@ -118,12 +135,12 @@ def _workers(database: Database, run: Path, dry_run: bool) -> Found:
     return Found("workers silent for a day", len(gone))
 
 
-def _answers(database: Database, dry_run: bool) -> Found:
-    what, old = "kept answers older than a week", IdempotencyRecord.created_at < database_now(-ANSWER_SECONDS)
+def _rows(database: Database, what: str, table: type[Base], over: ColumnElement[bool], dry_run: bool) -> Found:
+    """Rows that were to be kept for a while only."""
     if dry_run:
         with database.read() as session:
-            return Found(what, session.scalar(select(func.count()).select_from(IdempotencyRecord).where(old)) or 0)
+            return Found(what, session.scalar(select(func.count()).select_from(table).where(over)) or 0)
     with database.write() as session:
-        result = session.execute(delete(IdempotencyRecord).where(old))
+        result = session.execute(delete(table).where(over))
         assert isinstance(result, CursorResult)
         return Found(what, result.rowcount)

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from contract.columns import Column
+from contract.column import Column
 from contract.wire import DatasetView, SplitView
 from models.base import Base, now
 

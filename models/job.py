@@ -1,9 +1,9 @@
 """The job row: what was asked, how it stands, who holds it. `status` is written by lifecycle.switch and nowhere else."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String, Text, select
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String, Text, select, text
 from sqlalchemy.orm import Mapped, mapped_column, object_session, relationship
 
 from contract.errors import ErrorBody
@@ -12,12 +12,28 @@ from contract.wire import JobView, Progress
 from models.base import Base, Json, now
 
 
+class Origin(NamedTuple):
+    """The request that asked for a job or sweep."""
+
+    request_id: str | None = None
+    traceparent: str | None = None
+
+
+TOP_LEVEL = text("parent_id IS NULL AND sweep_id IS NULL")
+
+
 class Job(Base):
     __tablename__ = "jobs"
     __table_args__ = (
         Index("ix_jobs_claim", "status", "priority", "id"),
         Index("ix_jobs_project", "project_id", "id"),
         Index("ix_jobs_project_status", "project_id", "status", "id"),
+        Index("ix_jobs_finished", "finished_at"),
+        # What lists are asked for, in their order.
+        Index("ix_jobs_top", "project_id", "id", postgresql_where=TOP_LEVEL, sqlite_where=TOP_LEVEL),
+        Index("ix_jobs_name", "project_id", "name", "id"),
+        Index("ix_jobs_kind", "project_id", "kind", "id"),
+        Index("ix_jobs_metadata", "metadata", postgresql_using="gin", postgresql_ops={"metadata": "jsonb_path_ops"}).ddl_if("postgresql"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -62,6 +78,9 @@ class Job(Base):
     model_id: Mapped[str | None] = mapped_column(String(40))
     error: Mapped[dict[str, Any] | None] = mapped_column(Json)
 
+    sweep_id: Mapped[str | None] = mapped_column(String(40), index=True)
+    request_id: Mapped[str | None] = mapped_column(String(128))  # of its submission
+
     needs: Mapped[list["JobDependency"]] = relationship(
         foreign_keys="JobDependency.job_id", lazy="selectin", order_by="JobDependency.needs_id", cascade="all, delete-orphan"
     )
@@ -96,6 +115,7 @@ class Job(Base):
             spec=self.spec,
             resolved_spec=self.resolved_spec,
             parent=self.parent_id,
+            sweep=self.sweep_id,
             retry_of=self.retry_of,
             depends_on=[need.needs_id for need in self.needs if not need.is_run],
             attempt=self.attempt,

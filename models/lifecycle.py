@@ -6,31 +6,35 @@ Each function works inside the caller's transaction, locks the rows it changes, 
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, delete, func, select, true
 from sqlalchemy.orm import Session
 
 from contract.errors import Conflict, ErrorBody, ErrorCode, NotFound
 from contract.status import TRANSITIONS, JobStatus
+from models import outbox
 from models.base import now
 from models.ids import new_id
 from models.job import Event, Job, JobDependency
+from models.results import Artifact
 
 S = JobStatus
+EVERY = true()
 
 
 def locked(session: Session, job_id: str, project_id: str | None = None) -> Job:
     """The job's row, locked until the transaction ends; NotFound when it is not there or belongs to another project.
     Runs are locked before their parent, everywhere: a run that changes writes its parent's history."""
-    runs = select(Job.id).where(Job.parent_id == job_id).order_by(Job.id).with_for_update()
+    mine = Job.project_id == project_id if project_id is not None else EVERY
+    runs = select(Job.id).where(Job.parent_id == job_id, mine).order_by(Job.id).with_for_update()
     session.scalars(runs).all()
-    job = _row(session, job_id)
-    if job is None or (project_id is not None and job.project_id != project_id):
+    job = _row(session, job_id, mine)
+    if job is None:
         raise no_such_job(job_id)
     return job
 
 
-def _row(session: Session, job_id: str) -> Job | None:
-    return session.scalar(select(Job).where(Job.id == job_id).with_for_update().execution_options(populate_existing=True))
+def _row(session: Session, job_id: str, mine: ColumnElement[bool] = EVERY) -> Job | None:
+    return session.scalar(select(Job).where(Job.id == job_id, mine).with_for_update().execution_options(populate_existing=True))
 
 
 def no_such_job(job_id: str, param: str | None = None) -> NotFound:
@@ -75,7 +79,7 @@ def switch(
     error: ErrorBody | None = None,
     data: dict[str, Any] | None = None,
 ) -> None:
-    """Moves a locked job to another status and writes the event; refuses what the table does not allow."""
+    """Moves a locked job to another status and writes the event and the messages of webhooks; refuses what the table does not allow."""
     if to not in TRANSITIONS[JobStatus(job.status)]:
         raise _invalid(job, f"become {to}")
     reason = storable(reason) if reason is not None else None
@@ -98,7 +102,10 @@ def switch(
     if error is not None:
         data["error"] = error.model_dump()
     add_event(session, job, "status", reason or (error.message if error else to), level=level, data=data)
-    session.flush()
+    session.flush()  # once: a second UPDATE of the row would make Postgres look at, and wait for, its parent's
+    if to.final and to is not S.SUCCEEDED:  # cancelled or lost between the storing of its student and its end
+        session.execute(delete(Artifact).where(Artifact.job_id == job.id, Artifact.kind == "student"))
+    outbox.of_job(session, job)
     if job.parent_id is not None and (to.final or to in (S.RUNNING, S.PAUSED)):
         _tell_parent(session, job, to)
     if to.final:
@@ -198,18 +205,18 @@ def _open_runs(session: Session, job: Job) -> list[Job]:
     return [row for row in rows if row is not None and not JobStatus(row.status).final]
 
 
-def cancel(session: Session, job: Job) -> None:
+def cancel(session: Session, job: Job, reason: str = "cancelled by request") -> None:
     if job.status in (S.CANCELLED, S.CANCELLING):
         return
     if JobStatus(job.status).final:
-        raise _invalid(job, "be cancelled")
+        raise _invalid(job, "be cancelled", "Only jobs that have not ended can be cancelled.")
     open_runs = _open_runs(session, job)
     if open_runs:
-        switch(session, job, S.CANCELLING, "cancelled by request")
+        switch(session, job, S.CANCELLING, reason)
         for run in open_runs:
-            cancel(session, run)
+            cancel(session, run, reason)
         return
-    switch(session, job, S.CANCELLING if JobStatus(job.status).active else S.CANCELLED, "cancelled by request")
+    switch(session, job, S.CANCELLING if JobStatus(job.status).active else S.CANCELLED, reason)
 
 
 def pause(session: Session, job: Job) -> None:
@@ -220,7 +227,7 @@ def pause(session: Session, job: Job) -> None:
     elif job.status == S.RUNNING:
         switch(session, job, S.PAUSING, "paused by request")
     else:
-        raise _invalid(job, "be paused")
+        raise _invalid(job, "be paused", "Only jobs that wait or run can be paused.")
     for run in _open_runs(session, job):
         if run.status != S.CANCELLING:
             pause(session, run)
@@ -271,6 +278,7 @@ def _copy(job: Job, *, fresh: bool) -> Job:
         resolved_spec=job.resolved_spec,
         retry_of=job.id,
         retry_fresh=fresh,
+        request_id=job.request_id,
         meta=job.meta,
     )
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Float, ForeignKey, String, UniqueConstraint
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from contract.wire import ArtifactView, ModelView
@@ -24,11 +24,33 @@ class MetricPoint(Base):
     time: Mapped[datetime] = mapped_column(default=now())
 
 
+class MetricSpan(Base):
+    """A stretch of a metric's steps, from `start` on: how many points it has, and the lowest and the highest (see models/points.py)."""
+
+    __tablename__ = "metric_spans"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    arm: Mapped[str] = mapped_column(String(32), primary_key=True)
+    seed: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    width: Mapped[int] = mapped_column(primary_key=True)
+    start: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    points: Mapped[int] = mapped_column(BigInteger)
+    first_step: Mapped[int] = mapped_column(BigInteger)
+    last_step: Mapped[int] = mapped_column(BigInteger)
+    low_step: Mapped[int] = mapped_column(BigInteger)
+    low: Mapped[float] = mapped_column(Float(53))
+    low_time: Mapped[datetime]
+    high_step: Mapped[int] = mapped_column(BigInteger)
+    high: Mapped[float] = mapped_column(Float(53))
+    high_time: Mapped[datetime]
+
+
 class Artifact(Base):
     """One file of a job. The bytes live in the blob store under their SHA-256."""
 
     __tablename__ = "artifacts"
-    __table_args__ = (UniqueConstraint("job_id", "path"),)
+    __table_args__ = (UniqueConstraint("job_id", "path"), Index("ix_artifacts_project", "project_id", "size_bytes"))
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))

@@ -35,3 +35,5 @@ class Worker(Base):
     started_at: Mapped[datetime] = mapped_column(default=now())
     last_heartbeat_at: Mapped[datetime] = mapped_column(default=now())
     deaf_since: Mapped[datetime | None]  # since when it has not heard its own ring; it goes on by looking
+    trackers: Mapped[list[str] | None]  # that it can mirror runs to; None: it did not say
+    machine: Mapped[dict[str, Any] | None]  # what it measured: contract.machine.Machine

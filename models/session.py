@@ -1,5 +1,6 @@
 """One way to the database: `with database.write() as session` and `with database.read() as session`."""
 
+import select
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +9,9 @@ from sqlite3 import OperationalError as SqliteError
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
 
 import models.tables  # noqa: F401 - whoever opens a database needs every table known
 from contract.errors import PotstillError, Unavailable
@@ -20,6 +22,7 @@ PATIENCE = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle":
 # And how long Postgres waits inside a transaction for a client that stopped or was cut off: its row locks would keep the reaper from
 # giving its job to somebody else. Ours never wait inside one.
 IDLE_SECONDS = 5
+RESTED_SECONDS = 1.0
 SQLITE_SECONDS = 30.0  # how long a connection to SQLite waits for others
 
 
@@ -38,24 +41,28 @@ class Database:
             self.engine = create_engine(parsed, pool_size=pool_size, connect_args={"timeout": SQLITE_SECONDS, "check_same_thread": False})
             _teach_sqlite(self.engine)
         else:
-            self.engine = create_engine(parsed, pool_size=pool_size, max_overflow=10, pool_pre_ping=True, connect_args=PATIENCE)
+            self.engine = create_engine(parsed, pool_size=pool_size, max_overflow=10, connect_args=PATIENCE)
             _teach_postgres(self.engine)
+            _ask_rested(self.engine)
+        # On Postgres each statement of a reader sees what is committed by then, in a transaction or without; without, it need not say
+        # BEGIN and COMMIT, two of three ways to the server and back. SQLite's readers see one moment.
+        reading = {"isolation_level": "AUTOCOMMIT"} if self.dialect == "postgresql" else {"sqlite_begin": "DEFERRED"}
+        self._reading, self._writing = self.engine.execution_options(**reading), self.engine.execution_options(sqlite_begin="IMMEDIATE")
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Committed at the end of the block, rolled back on an exception. On SQLite it takes the write lock at once:
         upgrading a read lock later is what raises `database is locked`."""
-        with self._session("IMMEDIATE") as session, session.begin():
+        with self._session(self._writing) as session, session.begin():
             yield session
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        with self._session("DEFERRED") as session, session.begin():
+        with self._session(self._reading) as session, session.begin():
             yield session
 
     @contextmanager
-    def _session(self, sqlite_begin: str) -> Iterator[Session]:
-        engine = self.engine.execution_options(sqlite_begin=sqlite_begin)
+    def _session(self, engine: Engine) -> Iterator[Session]:
         try:
             with Session(engine, expire_on_commit=False) as session:
                 yield session
@@ -101,6 +108,28 @@ def _teach_postgres(engine: Engine) -> None:
         connection.autocommit = True
         connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
         connection.autocommit = False
+
+
+def _ask_rested(engine: Engine) -> None:
+    """A connection that was not used for a while, or on which the server has said something unasked, as it does when it closes it, is
+    asked whether it still stands before somebody gets it. Asking each time would be one way more to the server and back for every
+    transaction."""
+
+    @event.listens_for(engine, "checkin")
+    def checkin(_connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info["rests_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def checkout(connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+        rested = time.monotonic() - record.info.get("rests_since", time.monotonic())
+        said = select.poll()
+        said.register(connection.fileno(), select.POLLIN)
+        if rested < RESTED_SECONDS and not said.poll(0):
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error
 
 
 def _teach_sqlite(engine: Engine) -> None:

@@ -23,6 +23,7 @@ class StoreSettings(BaseSettings):
     cache_bytes: int = Field(
         default=20_000_000_000, ge=0, description="Teacher outputs kept between jobs; those not used for longest go when it is more."
     )
+    audit_days: int = Field(default=365, ge=1, description="How long it is kept who did what; `GET /v1/audit` lists it.")
     log_format: Literal["auto", "console", "json"] = Field(
         default="auto", description="auto: console on a terminal, else one JSON line each."
     )

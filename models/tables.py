@@ -1,13 +1,17 @@
 """Every table, imported in one place, so that `Base.metadata` is complete."""
 
+from models.audit import AuditEvent
 from models.base import Base
+from models.browser import BrowserSession
 from models.dataset import Dataset
 from models.job import Event, Job, JobDependency
-from models.project import Key, Project
-from models.results import Artifact, Checkpoint, MetricPoint, Model
+from models.project import Key, Project, RetiredSecret
+from models.results import Artifact, Checkpoint, MetricPoint, MetricSpan, Model
 from models.service import IdempotencyRecord, Worker
+from models.sweep import Sweep, Trial
+from models.webhook import Message, Webhook
 
 __all__ = [
-    "Artifact", "Base", "Checkpoint", "Dataset", "Event", "IdempotencyRecord", "Job", "JobDependency", "Key", "MetricPoint", "Model",
-    "Project", "Worker",
+    "Artifact", "AuditEvent", "Base", "BrowserSession", "Checkpoint", "Dataset", "Event", "IdempotencyRecord", "Job", "JobDependency",
+    "Key", "Message", "MetricPoint", "MetricSpan", "Model", "Project", "RetiredSecret", "Sweep", "Trial", "Webhook", "Worker",
 ]  # fmt: skip

@@ -21,7 +21,7 @@ from contract.errors import PotstillError, Unavailable
 from models.blobs import Blobs
 from models.dataset import Dataset
 from models.job import Event, Job, JobDependency
-from models.results import Artifact, Checkpoint, MetricPoint, Model
+from models.results import Artifact, Checkpoint, MetricPoint, MetricSpan, Model
 from models.session import Database
 
 log = structlog.get_logger()
@@ -125,7 +125,7 @@ def job_blobs(session: Session, job_id: str) -> dict[str, int]:
 def delete_job(session: Session, job: Job) -> list[str]:
     """Removes the job's rows; returns blobs that may now be unused."""
     loose = list(job_blobs(session, job.id))
-    for table in (Model, Artifact, Checkpoint, MetricPoint, Event, JobDependency):
+    for table in (Model, Artifact, Checkpoint, MetricSpan, MetricPoint, Event, JobDependency):
         session.execute(delete(table).where(table.job_id == job.id))
     session.expire(job, ["needs"])
     session.delete(job)

@@ -4,8 +4,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from potstill.jobs import Jobs
-from potstill.resources import Datasets, Keys, Models, Registry, Workers
+from potstill.resources import Audit, Datasets, Keys, Models, Registry, Workers
+from potstill.sweeps import Sweeps
 from potstill.transport import Transport
+from potstill.webhooks import Webhooks
 
 if TYPE_CHECKING:
     import httpx2
@@ -27,9 +29,12 @@ class Client:
     ) -> None:
         self.transport = Transport(url, key, timeout=timeout, transport=transport)
         self.jobs = Jobs(self.transport)
+        self.sweeps = Sweeps(self.transport)
         self.datasets = Datasets(self.transport)
         self.models = Models(self.transport)
+        self.webhooks = Webhooks(self.transport)
         self.keys = Keys(self.transport)
+        self.audit = Audit(self.transport)
         self.registry = Registry(self.transport)
         self.workers = Workers(self.transport)
 

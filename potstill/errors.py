@@ -1,7 +1,8 @@
 """The tree of errors of `contract.errors`, and what only a client can meet.
 
 PotstillError
-├── Refused …            answers of the service: InvalidSpec, InvalidData, Unauthorized, NotFound, Conflict, TooLarge
+├── Refused …            answers of the service: InvalidSpec, InvalidData, Unauthorized, Forbidden, QuotaExceeded, RateLimited, NotFound,
+│                        Conflict, TooLarge
 ├── Unavailable          the service answers, and asks for patience
 ├── ConnectionFailed     nobody answers, or somebody who is not Potstill
 ├── JobFailed            wait(): the job ended badly; `code`, `hint` and `job` say how
@@ -16,11 +17,15 @@ from contract.errors import (
     Conflict,
     ErrorBody,
     ErrorCode,
+    Exposed,
     FieldError,
+    Forbidden,
     InvalidData,
     InvalidSpec,
     NotFound,
     PotstillError,
+    QuotaExceeded,
+    RateLimited,
     Refused,
     TooLarge,
     Unauthorized,
@@ -31,8 +36,9 @@ if TYPE_CHECKING:
     from contract.wire import JobView
 
 __all__ = [
-    "ChecksumMismatch", "Conflict", "ConnectionFailed", "ErrorBody", "ErrorCode", "FieldError", "InvalidData", "InvalidSpec",
-    "JobCancelled", "JobFailed", "NotFound", "PotstillError", "Refused", "TooLarge", "Unauthorized", "Unavailable", "WaitTimeout",
+    "ChecksumMismatch", "Conflict", "ConnectionFailed", "ErrorBody", "ErrorCode", "Exposed", "FieldError", "Forbidden", "InvalidData",
+    "InvalidSpec", "JobCancelled", "JobFailed", "NotFound", "PotstillError", "QuotaExceeded", "RateLimited", "Refused", "TooLarge",
+    "Unauthorized", "Unavailable", "WaitTimeout",
 ]  # fmt: skip
 
 
@@ -63,12 +69,10 @@ class JobCancelled(PotstillError):
 
 
 class WaitTimeout(PotstillError):
-    """The wait is over, the job is not."""
+    """The wait is over, the job or sweep is not."""
 
-    def __init__(self, job_id: str, seconds: float) -> None:
-        super().__init__(
-            f"{job_id} has not finished within {seconds:g} s.", code="wait_timeout", hint=f"It goes on: potstill watch {job_id}"
-        )
+    def __init__(self, id_: str, seconds: float, watch: str = "potstill watch") -> None:
+        super().__init__(f"{id_} has not finished within {seconds:g} s.", code="wait_timeout", hint=f"It goes on: {watch} {id_}")
 
 
 class ChecksumMismatch(PotstillError):

@@ -2,16 +2,18 @@
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from contract.errors import Conflict, ErrorBody, ErrorCode, PotstillError
+from contract.errors import Conflict, ErrorBody, ErrorCode, NotFound, PotstillError
 from contract.status import JobStatus
-from contract.wire import ArtifactView, CheckpointView, EventView, FreedView, JobView, Progress, Series
+from contract.wire import ArtifactView, CheckpointView, EventView, FreedView, JobView, Progress
 from potstill.answers import RETRIED
 from potstill.errors import ConnectionFailed, JobCancelled, JobFailed, WaitTimeout
 from potstill.follow import PATIENCE, Event, follow
+from potstill.metrics import Metrics
 from potstill.pull import OnBytes, pull
 
 if TYPE_CHECKING:
@@ -27,6 +29,11 @@ class Job:
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name!r} {self.status}>"
+
+    def _repr_html_(self) -> str:
+        from potstill.notebook import html_of
+
+        return html_of(self.view)
 
     @property
     def id(self) -> str:
@@ -97,6 +104,17 @@ class Job:
             pause = min(2.0, 0.1 + waited / 10)
             time.sleep(pause if timeout is None else min(pause, timeout - waited))
 
+    def watch(self, timeout: float | None = None) -> Self:
+        """Shows it as it goes on: in a notebook in one cell, elsewhere as `potstill watch` does. Returns and raises as `wait` does."""
+        from potstill import notebook
+        from potstill.cli.watch import show
+
+        if notebook.running_here():
+            notebook.watch(self, timeout)
+        else:
+            show(self, timeout)
+        return self.result()
+
     def result(self) -> Self:
         """Itself if it succeeded; raises how else it ended."""
         if self.status is JobStatus.FAILED:
@@ -105,15 +123,29 @@ class Job:
             raise JobCancelled(self.view)
         return self
 
-    def pull(self, folder: str | Path | None = None, on_bytes: OnBytes | None = None) -> Path:
-        """Its student's files and report.json into `folder`; see `default_folder`. Broken downloads are resumed."""
-        if self.status is not JobStatus.SUCCEEDED and self.refresh().status is not JobStatus.SUCCEEDED:
+    def before(self, most: int = 20) -> "list[Job]":
+        """The jobs it waits for or has waited for, directly or not, nearest first; at most so many. Deleted ones are left out."""
+        found, ahead, seen = list[Job](), list(self.view.depends_on), set[str]()
+        while ahead and len(seen) < most:
+            job_id = ahead.pop(0)
+            if job_id in seen:
+                continue
+            seen.add(job_id)
+            with suppress(NotFound):
+                found.append(self._jobs.get(job_id))
+                ahead += found[-1].view.depends_on
+        return found
+
+    def pull(self, folder: str | Path | None = None, on_bytes: OnBytes | None = None, *, kind: str | None = None) -> Path:
+        """Its student's files and report.json into `folder`; see `default_folder`. Broken downloads are resumed. With `kind` the artifacts
+        of that kind, whatever became of the job: `tensorboard`, `log`, …"""
+        if kind is None and self.status is not JobStatus.SUCCEEDED and self.refresh().status is not JobStatus.SUCCEEDED:
             raise Conflict(
                 f"{self.id} is {self.status}; its files are there once it has succeeded.",
                 code=ErrorCode.STUDENT_NOT_READY,
                 hint=f"potstill {'show' if self.status.final else 'watch'} {self.id}",
             )
-        wanted = [a for a in self.artifacts() if a.kind == "student" or a.path == "report.json"]
+        wanted = [a for a in self.artifacts() if (a.kind == kind if kind else a.kind == "student" or a.path == "report.json")]
         return pull(self._jobs.transport, wanted, Path(folder) if folder is not None else self.default_folder(), on_bytes)
 
     def default_folder(self) -> Path:
@@ -146,7 +178,7 @@ class Job:
     def events(self, *, after: int = 0, types: Iterable[str] = ()) -> Iterator[EventView]:
         return self._jobs.events(self.id, after=after, types=types)
 
-    def metrics(self, **filters: Any) -> Sequence[Series]:
+    def metrics(self, **filters: Any) -> Metrics:
         return self._jobs.metrics(self.id, **filters)
 
     def checkpoints(self) -> Iterator[CheckpointView]:

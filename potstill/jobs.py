@@ -1,11 +1,12 @@
 """`client.jobs`: submit, find, steer."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from contract.wire import ArtifactView, CheckpointView, EventView, FreedView, JobView, MetricsView, Page, Series, ValidateView
+from contract.wire import ArtifactView, CheckpointView, EventView, FreedView, JobView, MetricsView, Page, ValidateView
 from potstill.job import Job
+from potstill.metrics import Metrics
 from potstill.resources import Resource, each, part
 from potstill.specs import Spec, load
 from potstill.transport import new_key
@@ -73,9 +74,9 @@ class Jobs(Resource):
         params = {"type": list(types), "after": after or None}
         return each(self.transport, _path(job_id, "/events"), EventView, params, lambda event: str(event.seq))
 
-    def metrics(self, job_id: str, **filters: Any) -> Sequence[Series]:
+    def metrics(self, job_id: str, **filters: Any) -> Metrics:
         """Series by name, arm and seed. Filters: name, arm, seed, after_step, max_points."""
-        return self.transport.read(MetricsView, self.transport.call("GET", _path(job_id, "/metrics"), params=filters)).data
+        return Metrics(self.transport.read(MetricsView, self.transport.call("GET", _path(job_id, "/metrics"), params=filters)).data)
 
     def checkpoints(self, job_id: str) -> Iterator[CheckpointView]:
         return each(self.transport, _path(job_id, "/checkpoints"), CheckpointView)
@@ -100,6 +101,7 @@ def _filters(
     created_after: When | None = None,
     created_before: When | None = None,
     parent: str | None = None,
+    sweep: str | None = None,
 ) -> dict[str, Any]:
     tagged = {f"metadata[{key}]": value for key, value in (metadata or {}).items()}
     return tagged | {
@@ -109,6 +111,7 @@ def _filters(
         "created_after": _moment(created_after),
         "created_before": _moment(created_before),
         "parent": parent,
+        "sweep": sweep,
     }
 
 

@@ -1,6 +1,6 @@
 """What the service keeps besides jobs: datasets, models, keys, workers, and the registry of what can be asked for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,8 +9,7 @@ from urllib.parse import quote
 from pydantic import BaseModel
 
 from contract.errors import Refused
-from contract.model import belongs, holds_weights
-from contract.wire import DatasetView, KeyView, ModelView, PreviewView, WorkerView
+from contract.wire import AuditAction, AuditView, DatasetView, KeyView, LoginLinkView, ModelView, PreviewView, WorkerView
 from potstill.transport import Params, Transport, new_key
 
 Item = TypeVar("Item", bound=BaseModel)
@@ -88,6 +87,8 @@ class Models(Resource):
     def upload(self, folder: str | Path, name: str | None = None) -> ModelView:
         """A folder with model.safetensors, config.json and, for one that reads text, its tokenizer: a job's student, or what
         `save_pretrained` of transformers writes. Other files in it are left out; pickles are never read."""
+        from contract.model import belongs, holds_weights
+
         folder = Path(folder)
         files = sorted(f for f in folder.iterdir() if f.is_file() and belongs(f.name))
         if not any(holds_weights(file.name) for file in files):
@@ -119,15 +120,36 @@ class Models(Resource):
 class Keys(Resource):
     """`client.keys`."""
 
-    def create(self, name: str) -> KeyView:
-        """A new key of this key's project. Its `secret` is in this answer and never again."""
-        return self.transport.read(KeyView, self.transport.call("POST", "/v1/keys", body={"name": name}, idempotency_key=new_key()))
+    def create(self, name: str, scopes: Sequence[str] | None = None, expires_in_seconds: int | None = None) -> KeyView:
+        """A new key of this key's project, to read and submit with unless `scopes` says otherwise. Its `secret` is in this answer and
+        never again."""
+        asked = {"name": name, "scopes": scopes and list(scopes), "expires_in_seconds": expires_in_seconds}
+        body = {field: value for field, value in asked.items() if value is not None}
+        return self.transport.read(KeyView, self.transport.call("POST", "/v1/keys", body=body, idempotency_key=new_key()))
+
+    def rotate(self, key_id: str, grace_seconds: int = 3600) -> KeyView:
+        """The key with another `secret`; the old one works for `grace_seconds` more."""
+        path, body = f"/v1/keys/{part(key_id)}/rotate", {"grace_seconds": grace_seconds}
+        return self.transport.read(KeyView, self.transport.call("POST", path, body=body, idempotency_key=new_key()))
+
+    def login_link(self) -> str:
+        """The address that logs one browser in, once, within ten minutes, in this key's name."""
+        view = self.transport.read(LoginLinkView, self.transport.call("POST", "/v1/login-links"))
+        return self.transport.url + view.path
 
     def list(self) -> Iterator[KeyView]:
         return each(self.transport, "/v1/keys", KeyView)
 
     def revoke(self, key_id: str) -> None:
         self.transport.call("DELETE", f"/v1/keys/{part(key_id)}")
+
+
+class Audit(Resource):
+    """`client.audit`."""
+
+    def list(self, actions: Sequence[AuditAction] | None = None) -> Iterator[AuditView]:
+        """What was done in this key's project, newest first; needs a key with the scope `admin`."""
+        return each(self.transport, "/v1/audit", AuditView, {"action": list(actions)} if actions else None)
 
 
 class Registry(Resource):

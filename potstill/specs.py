@@ -3,18 +3,21 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
-from contract.document import parse_mapping
+from pydantic import BaseModel
+
 from contract.errors import PotstillError
-from contract.spec import JobSpec
 
-Spec = str | os.PathLike[str] | Mapping[str, Any] | JobSpec
+if TYPE_CHECKING:
+    from contract.spec import JobSpec
+
+Spec = Union[str, os.PathLike[str], Mapping[str, Any], "JobSpec"]
 
 
 def load(spec: Spec) -> dict[str, Any]:
     """A path of a YAML or JSON file, a mapping or a JobSpec, as a mapping. OSError when the file cannot be read."""
-    if isinstance(spec, JobSpec):
+    if isinstance(spec, BaseModel):
         return spec.model_dump(mode="json", exclude_unset=True)
     if isinstance(spec, Mapping):
         return dict(spec)
@@ -24,6 +27,8 @@ def load(spec: Spec) -> dict[str, Any]:
 
 def parse(raw: bytes, name: str, content_type: str = "application/yaml") -> dict[str, Any]:
     """The mapping in `raw`; an error names the file."""
+    from contract.document import parse_mapping
+
     try:
         return parse_mapping(raw, content_type)
     except PotstillError as error:

@@ -25,6 +25,7 @@ TINY: dict[str, Any] = {
     "student": {"arch": "logistic"},
     "training": {"epochs": 2},
 }
+QUIET = {"POTSTILL_PROBE": "false"}  # nothing that a test measures is to run beside one of a worker's
 CLI = [sys.executable, "-P", "-c", "from potstill.cli import main; main()"]
 
 
@@ -109,7 +110,9 @@ class Process:
         self.log = folder / f"{command[0]}-{time.monotonic_ns()}.log"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("POTSTILL_")}
         with self.log.open("wb") as log:
-            self.popen = subprocess.Popen([*program, *command], env={**kept, **environment}, stdout=log, stderr=log, cwd=cwd or folder)
+            self.popen = subprocess.Popen(
+                [*program, *command], env={**kept, **QUIET, **environment}, stdout=log, stderr=log, cwd=cwd or folder
+            )
         self.ps = psutil.Process(self.popen.pid)
 
     def said(self) -> str:
@@ -151,7 +154,7 @@ class Service:
         command = ["up", "--home", str(self.home), "--port", str(self.port), "--slots", str(self.slots)]
         self.process = Process(self.home, *command, cwd=self.cwd, program=self.program, POTSTILL_HOME=str(self.home), **self.environment)
         try:
-            until(self._ready, seconds=60, what="the service")
+            until(self._ready, seconds=180, what="the service")
         except TimeoutError:
             raise TimeoutError(self.process.said()) from None
 

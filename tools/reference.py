@@ -4,6 +4,7 @@ What the code can say (fields, defaults, limits, help texts, routes) is read fro
 tables that must match the code exactly: a field, code or setting that is new there stops this script until it is described.
 """
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -14,13 +15,17 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]  # run from anywhere, also where
 
 from docgen import api, cli, errors, registry, settings, spec  # noqa: E402
 
+from contract.schema import SCHEMAS  # noqa: E402
+
 SOURCES = {"spec": spec, "api": api, "cli": cli, "settings": settings, "errors": errors, "registry": registry}
 NOTICE = "<!-- Made by tools/reference.py (`make docs`). Change the code it is made from, not this page. -->\n\n"
 
 
 def pages() -> dict[str, str]:
-    """Every page of the reference, by file name."""
-    return {f"{name}.md": NOTICE + re.sub("\n{3,}", "\n\n", source.page()).strip() + "\n" for name, source in SOURCES.items()}
+    """Every page of the reference, by file name, and the documents for machines."""
+    words = {f"{name}.md": NOTICE + re.sub("\n{3,}", "\n\n", source.page()).strip() + "\n" for name, source in SOURCES.items()}
+    documents = {"openapi.json": api.document(), **{f"{name}.schema.json": make() for name, make in SCHEMAS.items()}}
+    return words | {name: json.dumps(found, indent=1, ensure_ascii=False) + "\n" for name, found in documents.items()}
 
 
 def main() -> None:

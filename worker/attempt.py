@@ -15,21 +15,24 @@ import structlog
 from pydantic import ValidationError
 
 from contract.errors import ErrorCode, JobError, Unavailable
-from contract.events import RUN_EVENT, CheckpointSaved, Failed, Finished, Outcome, Stopped
+from contract.events import RUN_EVENT, CheckpointSaved, Failed, Finished, LogLine, Outcome, Stopped
 from contract.model import ModelConfig
 from contract.status import JobStatus
 from models import claims, teardown
-from models.blobs import Blobs
+from models.blobs import Blobs, anew
 from models.claims import Claim, LeaseLostError, StoredFile
 from models.ids import new_id
 from models.results import Model
 from models.session import Database
-from worker import parents, trainer
+from worker import child, parents
 from worker.backlog import Backlog
 from worker.hold import Hold
 from worker.inputs import gather
+from worker.mirror import Mirrors
+from worker.order import Order
 from worker.settings import Settings
 from worker.sink import Sink, discard, store_folder
+from worker.trackers import Mirrored
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -45,12 +48,13 @@ class Attempt(Hold):
     def __init__(
         self, settings: Settings, database: Database, blobs: Blobs, context: ForkServerContext, claim: Claim, device: str | None
     ) -> None:
-        super().__init__(settings, log.bind(job=claim.job_id, attempt=claim.attempt))
+        super().__init__(settings, log.bind(job=claim.job_id, attempt=claim.attempt, request_id=claim.request_id))
         self.database, self.blobs, self.context, self.claim, self.device = database, blobs, context, claim, device
         self.folder = settings.work_folder() / claim.job_id / f"attempt-{claim.attempt}"
         self.settled = False  # its end is written, or somebody else's to write
         self._backlog = Backlog(self.folder / "events.spill")
         self._drain: threading.Thread | None = None
+        self._mirrors: Mirrors | None = None
 
     def run(self) -> None:
         try:
@@ -71,6 +75,8 @@ class Attempt(Hold):
         if self._drain is not None:
             self._backlog.end()
             self._drain.join()
+        if self._mirrors is not None:
+            self._mirrors.leave()
 
     def _guarded(self) -> None:
         """Whatever goes wrong here is written down too: what nobody expected counts as a crash."""
@@ -96,7 +102,8 @@ class Attempt(Hold):
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         if self.claim.runs:
-            self._offer(lambda: parents.put_together(self.database, self.blobs, self.claim, self.folder))
+            mirrors = self._mirrored(lambda said: self.log.warning("mirror", reason=said))
+            self._offer(lambda: parents.put_together(self.database, self.blobs, self.claim, self.folder, mirrors))
             return
         try:
             order = self._offer(lambda: gather(self.database, self.blobs, self.claim, self.folder, self.settings, self.device))
@@ -106,17 +113,37 @@ class Attempt(Hold):
             self._offer(lambda: self._with_session(claims.decline, reason))
             self.log.warning("declined", reason=reason)
             return
-        sink = Sink(self.database, self.blobs, self.claim, self._backlog)
+        mirrors = self._mirrored(lambda said: self._backlog.put(LogLine(level="warning", message=said)))
+        sink = Sink(self.database, self.blobs, self.claim, self._backlog, mirrors.hear)
         self._start(order)
         self._follow(sink)
         self._offer(sink.flush)
-        self._offer(lambda: self._settle(self._backlog.outcome))
+        outcome = self._backlog.outcome
+        report = outcome.report if isinstance(outcome, Finished) else None
+        mirrors.end(report, succeeded=report is not None)
+        self._offer(sink.flush)  # what the mirrors had to say
+        self._offer(lambda: self._keep(mirrors))
+        self._offer(lambda: self._settle(outcome))
 
-    def _start(self, order: trainer.Order) -> None:
+    def _mirrored(self, warn: Callable[[str], None]) -> Mirrors:
+        claim = self.claim
+        run = Mirrored(claim.job_id, claim.name, claim.arm, claim.seed, claim.attempt, claim.spec, self.folder / "mirrors")
+        self._mirrors = Mirrors(claim.spec.get("report_to") or [], run, self.settings, warn)
+        return self._mirrors
+
+    def _keep(self, mirrors: Mirrors) -> None:
+        """Also of a run that failed or was stopped: its curves say why."""
+        with teardown.storing(self.database, self.blobs) as put:
+            files = mirrors.store(put)
+            if files:
+                with self.database.write() as session:
+                    claims.add_files(session, claims.fenced(session, self.claim), files)
+
+    def _start(self, order: Order) -> None:
         """Starts the trainer. A thread of its own drains the pipe, so that a slow database never makes a training step wait."""
         events, events_out = self.context.Pipe(duplex=False)
         control_in, control = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=trainer.main, args=(order.model_dump_json(), events_out, control_in))
+        process = self.context.Process(target=child.train, args=(order.model_dump_json(), events_out, control_in))
         process.start()
         events_out.close()
         control_in.close()
@@ -165,7 +192,7 @@ class Attempt(Hold):
         printed = path.read_bytes()[-LOG_BYTES:] if path.exists() else b""
         if not printed.strip():
             return self._with_session(call, about)
-        path.write_bytes(printed)
+        anew(path).write_bytes(printed)
         with teardown.storing(self.database, self.blobs) as put:
             log = StoredFile(f"logs/attempt-{self.claim.attempt}.log", "log", *put(path))
             with self.database.write() as session:
@@ -177,9 +204,12 @@ class Attempt(Hold):
         with teardown.storing(self.database, self.blobs) as put:
             student = store_folder(put, folder / "student", "student/", "student") if outcome.model else []
             (report,) = [f for f in store_folder(put, folder, "", "report") if f.path == "report.json"]
-            model = self._model(ModelConfig.model_validate(outcome.model), student) if outcome.model else None
             with self.database.write() as session:
-                claims.finish(session, self.claim, outcome.report, [*student, report], model)
+                claims.add_files(session, claims.fenced(session, self.claim), [*student, report])
+        # Only now, when the files are known to have stayed where their rows say: the end is a promise.
+        model = self._model(ModelConfig.model_validate(outcome.model), student) if outcome.model else None
+        with self.database.write() as session:
+            claims.finish(session, self.claim, outcome.report, model)
         self.log.info("succeeded")
 
     def _model(self, config: ModelConfig, files: list[StoredFile]) -> Model:

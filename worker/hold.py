@@ -10,7 +10,7 @@ from multiprocessing.context import ForkServerProcess
 
 import structlog
 
-from worker import trainer
+from worker.order import BEAT, STOP
 from worker.settings import Settings
 
 TOUCH = "the worker had lost touch with the database"
@@ -35,7 +35,7 @@ class Hold:
         with self._lock:
             self._process, self._control = process, control
         if self.stop_reason is not None:
-            self._tell(trainer.STOP)
+            self._tell(STOP)
 
     def beat(self, sent_at: float) -> None:
         """The lease was renewed; `sent_at` is from before it was asked for, on this machine's monotonic clock."""
@@ -44,14 +44,14 @@ class Hold:
         if self._frozen:
             self._frozen = False
             self._signal(signal.SIGCONT)
-        self._tell(trainer.BEAT)
+        self._tell(BEAT)
 
     def stop(self, reason: str) -> None:
         """Asks the trainer to leave at the next step boundary; it is killed when it has not within stop_seconds."""
         if self._stop_by is None:
             self.stop_reason = reason
             self._stop_by = time.monotonic() + self.settings.stop_seconds
-        self._tell(trainer.STOP)
+        self._tell(STOP)
 
     def tick(self) -> None:
         """Looks at the clocks, which no slow database may hold up: silence freezes the trainer, then kills it, before the lease

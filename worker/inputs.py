@@ -14,8 +14,8 @@ from models.dataset import Dataset
 from models.job import Job
 from models.results import Artifact, Checkpoint, Model
 from models.session import Database
+from worker.order import Order
 from worker.settings import Settings
-from worker.trainer import Order
 
 CANDIDATES = 3  # checkpoints tried, newest first
 Files = dict[str, str]  # file name → sha256

@@ -11,7 +11,7 @@ from contract.errors import ErrorBody, ErrorCode
 from contract.evidence import Report, RunResult
 from contract.status import JobStatus
 from models import claims
-from models.blobs import Blobs
+from models.blobs import Blobs, anew
 from models.claims import Claim, StoredFile
 from models.ids import new_id
 from models.job import Job
@@ -19,35 +19,41 @@ from models.lifecycle import switch
 from models.results import Artifact, Model
 from models.session import Database
 from models.teardown import Put, storing
+from worker.mirror import Mirrors
 
 CARD = "student/README.md"
 
 
-def put_together(database: Database, blobs: Blobs, claim: Claim, folder: Path) -> None:
+def put_together(database: Database, blobs: Blobs, claim: Claim, folder: Path, mirrors: Mirrors) -> None:
     """Succeeded if every run did. With a failed run the job fails and says which and why; if it was cancelled it stays so.
     Either way it reports what there is."""
     with database.read() as session:
         rows = [row for row in (session.get(Job, run) for run in claim.runs) if row is not None]
         results = [_result(row) for row in rows]
+    failed = [row for row in rows if row.status != JobStatus.SUCCEEDED]
     report = evidence.combine(results)
     seed = evidence.best_seed(results)
     chosen = next((row for row in rows if row.seed == seed and row.arm in ("student", "model")), None)
+    mirrors.end(report, succeeded=all(row.status == JobStatus.SUCCEEDED for row in rows))
     with storing(database, blobs) as put:
+        mirrored = mirrors.store(put)
         report_file = _stored_report(put, report, folder) if report is not None else None
-        card = _card(database, blobs, put, chosen, report["verdict"], folder) if chosen is not None and report is not None else None
+        named = None if report is None or failed else chosen
+        card = _card(database, blobs, put, named, report["verdict"], folder) if named is not None and report is not None else None
         with database.write() as session:
             job = claims.fenced(session, claim)
-            job.report = report
-            if report_file is not None:
-                claims.add_files(session, job, [report_file])
-            failed = [row for row in rows if row.status != JobStatus.SUCCEEDED]
-            if job.status == JobStatus.CANCELLING:
-                switch(session, job, JobStatus.CANCELLED, "cancelled by request; the report holds what there was")
-            elif failed:
-                switch(session, job, JobStatus.FAILED, error=_error(failed, len(rows)))
-            else:
-                _hand_out(session, job, claim, chosen, card)
-                switch(session, job, JobStatus.SUCCEEDED, report["verdict"] if report else None)
+            card = None if job.status == JobStatus.CANCELLING else card
+            claims.add_files(session, job, [*mirrored, *(file for file in (report_file, card) if file is not None)])
+    with database.write() as session:  # only now: see Attempt
+        job = claims.fenced(session, claim)
+        job.report = report
+        if job.status == JobStatus.CANCELLING:
+            switch(session, job, JobStatus.CANCELLED, "cancelled by request; the report holds what there was")
+        elif failed:
+            switch(session, job, JobStatus.FAILED, error=_error(failed, len(rows)))
+        else:
+            _hand_out(session, job, claim, chosen, card)
+            switch(session, job, JobStatus.SUCCEEDED, report["verdict"] if report else None)
 
 
 def _result(row: Job) -> RunResult:
@@ -69,7 +75,7 @@ def _error(failed: list[Job], runs: int) -> ErrorBody:
 
 
 def _stored_report(put: Put, report: Report, folder: Path) -> StoredFile:
-    path = folder / "report.json"
+    path = anew(folder / "report.json")
     path.write_text(json.dumps(report, indent=2) + "\n")
     sha256, size = put(path)
     return StoredFile("report.json", "report", sha256, size)
@@ -83,7 +89,7 @@ def _card(database: Database, blobs: Blobs, put: Put, chosen: Job, verdict: str,
         return None
     with blobs.open(found.sha256) as file:
         text = file.read().decode()
-    path = folder / "README.md"
+    path = anew(folder / "README.md")
     path.write_text(
         text.replace(chosen.report["verdict"], f"{verdict}\n\nThese files are of seed {chosen.seed}; its own figures are below.")
     )

@@ -22,6 +22,16 @@ class Settings(StoreSettings):
     doorbell_seconds: float = Field(
         default=10.0, gt=0, description="How often a worker rings itself; after three times in vain it says that it is deaf to the broker."
     )
+    quota_running_jobs: int | None = Field(
+        default=None, ge=1, description="Jobs, and runs of jobs, of one project that may run at once; without it any number."
+    )
+    mlflow_tracking_uri: str = Field(
+        default="",
+        description="Where jobs with `report_to: [mlflow]` are mirrored; empty: nowhere. Its credentials are MLflow's own variables.",
+    )
+    probe: bool = Field(
+        default=True, description="Measure this machine once, for a few seconds while there is nothing to do: estimates of time need it."
+    )
     stop_seconds: float = Field(default=30.0, gt=0, description="Time a trainer has to reach a checkpoint when asked to stop.")
 
     def threads(self) -> int:

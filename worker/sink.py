@@ -4,30 +4,26 @@ whether somebody wants the run to stop."""
 import contextlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from contract.events import CheckpointSaved, LogLine, PhaseChanged, Resumed, RunEvent, Step, news
 from contract.status import JobStatus
-from models import claims, teardown
-from models.base import now
+from models import claims, points, sweeping, teardown
 from models.blobs import Blobs
 from models.claims import Claim, StoredFile
 from models.job import Event, Job
 from models.lifecycle import add_event
-from models.results import MetricPoint
 from models.session import Database
 from worker.backlog import Backlog
 
 FLUSH_SECONDS = 0.25
 AGAIN_SECONDS = 1.0  # after a try that failed
-BATCH = 500  # events in one transaction
-ROWS = 500  # metric points in one INSERT
+BATCH = 1000  # events in one transaction
 MESSAGE = 10_000  # characters
 LOG_LINES = 10_000  # log lines and warnings kept for a job
 HISTORY = 20_000  # progress and checkpoint events older than this many are forgotten; points and checkpoints have rows of their own
@@ -36,11 +32,13 @@ FORGET_EVERY = 1000
 
 def store_folder(put: teardown.Put, folder: Path, prefix: str, kind: str) -> list[StoredFile]:
     """Puts every file below `folder` into the blob store; their paths start with `prefix`."""
-    found = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        sha256, size = put(path)
-        found.append(StoredFile(prefix + path.relative_to(folder).as_posix(), kind, sha256, size))
-    return found
+    paths = sorted(p for p in folder.rglob("*") if p.is_file())
+    return [store_file(put, path, prefix + path.relative_to(folder).as_posix(), kind) for path in paths]
+
+
+def store_file(put: teardown.Put, path: Path, name: str, kind: str) -> StoredFile:
+    sha256, size = put(path)
+    return StoredFile(name, kind, sha256, size)
 
 
 def discard(event: CheckpointSaved) -> None:
@@ -66,8 +64,11 @@ class Sink:
     the events stay in the backlog, and the job's row knows how many of them it has, so that a commit whose answer got lost
     is not repeated."""
 
-    def __init__(self, database: Database, blobs: Blobs, claim: Claim, backlog: Backlog) -> None:
-        self.database, self.blobs, self.claim, self.backlog = database, blobs, claim, backlog
+    def __init__(
+        self, database: Database, blobs: Blobs, claim: Claim, backlog: Backlog, hear: Callable[[list[RunEvent]], None] = lambda events: None
+    ) -> None:
+        """hear: told of what has been written."""
+        self.database, self.blobs, self.claim, self.backlog, self._hear = database, blobs, claim, backlog, hear
         self.status = JobStatus.RUNNING  # as of the last write
         self._position = 0  # events taken out of the backlog
         self._replaced: list[int] = []  # checkpoints to forget with the next that is stored
@@ -94,6 +95,7 @@ class Sink:
                 self._commit(events, [])
             self._position += len(events)
             self.backlog.drop(len(events))
+            self._hear(events)
             self._stepped = self._stepped or any(isinstance(event, Step) for event in events)
         self._failed = False
 
@@ -125,6 +127,7 @@ class Sink:
             fresh = events[max(0, job.accepted - self._position) :]
             if fresh:
                 self._write(session, job, fresh)
+                self._judge(session, job, fresh)
                 saved = fresh[-1]
                 if isinstance(saved, CheckpointSaved) and files:
                     dropped = [*self._replaced, *saved.dropped]
@@ -154,7 +157,8 @@ class Sink:
             progress |= timed.model_dump(include={"steps_per_second", "eta_seconds"})
             job.latest = {**job.latest, **metrics}
             add_event(session, job, "metrics", f"step {last.step:,} of {last.total_steps:,}", data={**progress, "metrics": metrics})
-            self._points(session, steps)
+            values = {(name, step.step): value for step in steps for name, value in step.metrics.items()}
+            points.add(session, self.claim.job_id, self.claim.arm, self.claim.seed, values)
         job.progress = progress
 
     def _tell(self, session: Session, job: Job, event: RunEvent) -> None:
@@ -176,15 +180,11 @@ class Sink:
         if told.type == "warning" and message not in job.warnings:
             job.warnings = [*job.warnings, message][-100:]
 
-    def _points(self, session: Session, steps: list[Step]) -> None:
-        key = {"job_id": self.claim.job_id, "arm": self.claim.arm, "seed": self.claim.seed}
-        points = {(name, step.step): value for step in steps for name, value in step.metrics.items()}  # one row is inserted once
-        rows = [{**key, "name": name, "step": step, "value": value} for (name, step), value in points.items()]
-        insert = postgresql.insert if self.database.dialect == "postgresql" else sqlite.insert
-        for start in range(0, len(rows), ROWS):
-            statement = insert(MetricPoint).values(rows[start : start + ROWS])
-            repeated = {"value": statement.excluded.value, "time": now()}
-            session.execute(statement.on_conflict_do_update(index_elements=list(MetricPoint.__table__.primary_key), set_=repeated))
+    def _judge(self, session: Session, job: Job, events: list[RunEvent]) -> None:
+        """A trial of a sweep may have to make way for better ones; what it is told then comes back as `status`."""
+        seen = [(event.epoch, event.metrics) for event in events if isinstance(event, Step) and "validation/loss" in event.metrics]
+        if self.claim.sweep_id is not None and seen:
+            sweeping.judge(session, self.claim, job, seen)
 
 
 def _forget(session: Session, job: Job) -> None:

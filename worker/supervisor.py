@@ -6,30 +6,33 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from multiprocessing.context import ForkServerContext
 
 import structlog
-import torch
+from sqlalchemy import update
 
 from contract.errors import Unavailable
 from contract.status import JobStatus
-from models import claims, cleaning, schema
+from models import claims, cleaning, proposals, schema, sweeping
 from models.blobs import Blobs
 from models.claims import Claim
 from models.ids import new_id
 from models.service import Worker
 from models.session import Database
 from worker.attempt import Attempt
+from worker.forkserver import ForkServer
 from worker.neighbours import Neighbours
+from worker.probe import Probe
 from worker.settings import Settings
+from worker.trackers import TRACKERS, missing
 
 log = structlog.get_logger()
 CLEAN_SECONDS = 3600.0
 
 
 class Supervisor:
-    def __init__(self, settings: Settings, database: Database, blobs: Blobs, context: ForkServerContext, version: str) -> None:
-        self.settings, self.database, self.blobs, self.context, self.version = settings, database, blobs, context, version
+    def __init__(self, settings: Settings, database: Database, blobs: Blobs, server: ForkServer, version: str) -> None:
+        self.settings, self.database, self.blobs, self.version = settings, database, blobs, version
+        self.context = server.context
         self.id = new_id("wrk")
         self.neighbours = Neighbours(settings.run_folder(), self.id, settings.host_id)
         self._attempts: dict[int, tuple[Attempt, threading.Thread]] = {}  # by slot
@@ -38,7 +41,9 @@ class Supervisor:
         self._unsure = False  # a claim may have gone through without our hearing of it
         self._unfit: str | None = None  # why this version may not touch the database's tables
         self._away_at: float | None = None  # when the database was last there, while it is not
-        self._devices = [str(i) for i in range(torch.cuda.device_count())]
+        self._devices = [str(i) for i in range(server.devices)]
+        self._busy = threading.Event()
+        self.probe = Probe(settings, server, self._devices[0] if self._devices else None)
 
     # ---- life
 
@@ -52,13 +57,34 @@ class Supervisor:
             "clock": self._clock_loop,
             "sweep": self._sweep_loop,
             "clean": self._clean_loop,
+            **({"probe": self._probe} if self.settings.probe else {}),
         }
         for name, target in loops.items():
             threading.Thread(target=target, name=name, daemon=True).start()
 
     def _row(self) -> Worker:
         names = [f"cuda:{i}" for i in self._devices] or ["cpu"]
-        return Worker(id=self.id, host=self.settings.host_id, version=self.version, devices=names, slots=self.settings.slots)
+        return Worker(
+            id=self.id,
+            host=self.settings.host_id,
+            version=self.version,
+            devices=names,
+            slots=self.settings.slots,
+            trackers=[name for name in TRACKERS if missing(name, self.settings) is None],
+            machine=self.probe.machine.model_dump(mode="json") if self.probe.machine is not None else None,
+        )
+
+    def _probe(self) -> None:
+        found = None
+        with _survived("measuring this machine"):
+            found = self.probe.look(self._busy, self._stopping)
+        while found is not None and not self._stopping.is_set():
+            with _survived("writing down what was measured"):
+                with self.database.write() as session:
+                    session.execute(update(Worker).where(Worker.id == self.id).values(machine=found.model_dump(mode="json")))
+                log.info("measured", **found.model_dump(mode="json"))
+                return
+            self._stopping.wait(self.settings.renew_seconds)
 
     def look(self) -> None:
         """Somebody rang: look for work now. Safe from any thread and from a signal handler."""
@@ -96,7 +122,7 @@ class Supervisor:
         sent_at = time.monotonic()
         try:
             with self.database.write() as session:
-                claim = claims.claim(session, self.id, self.settings.lease_seconds)
+                claim = claims.claim(session, self.id, self.settings.lease_seconds, self.settings.quota_running_jobs)
         except Unavailable:
             self._unsure = True
             raise
@@ -108,7 +134,8 @@ class Supervisor:
         thread = threading.Thread(target=self._run, args=(slot, attempt), name=f"slot-{slot}", daemon=True)
         with self._lock:
             self._attempts[slot] = (attempt, thread)
-        log.info("claimed", job=claim.job_id, attempt=claim.attempt, slot=slot)
+            self._busy.set()
+        attempt.log.info("claimed", slot=slot)
         thread.start()
         if self._stopping.is_set():
             attempt.stop("the worker is shutting down")
@@ -120,8 +147,12 @@ class Supervisor:
         finally:
             with self._lock:
                 del self._attempts[slot]
+                if not self._attempts:
+                    self._busy.clear()
             self._unsure = self._unsure or not attempt.settled
             self._wake.set()
+        if attempt.claim.sweep_id is not None:
+            self._go_on([attempt.claim.sweep_id])
 
     def _take_strays_back(self) -> None:
         """Jobs that the database says are here and that are not. Only the thread that claims may ask: nobody else adds to them."""
@@ -176,6 +207,8 @@ class Supervisor:
         while not self._stopping.wait(self.settings.sweep_seconds):
             with _survived("sweeping"):
                 self._sweep()
+            with _survived("going on with sweeps"):
+                self._go_on(self._unfinished())
 
     def _sweep(self) -> None:
         """Leases that ran out, on any host, and jobs of this host's dead workers. Nobody needs to be rung: idle workers look
@@ -197,6 +230,25 @@ class Supervisor:
         if taken:
             log.warning("took jobs back", jobs=taken)
             self._wake.set()
+
+    def _unfinished(self) -> list[str]:
+        if self._unfit is not None:
+            return []
+        with self.database.read() as session:
+            return sweeping.open_sweeps(session)
+
+    def _go_on(self, sweeps: list[str]) -> None:
+        """Trials that are due now, and the ends of sweeps: also of those whose last worker died before it came to this."""
+        if self._unfit is not None:
+            return
+        if sweeps:
+            proposals.load()  # half a second, once, and not inside a transaction
+        for sweep_id in sweeps:
+            with _survived("going on with a sweep"):
+                with self.database.write() as session:
+                    due = sweeping.go_on(session, sweep_id)
+                if due:
+                    self._wake.set()
 
     def _look_at_tables(self) -> None:
         """Somebody may have migrated the database: what runs is finished as well as may be, nothing more is taken."""

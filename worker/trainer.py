@@ -15,38 +15,21 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, Field
 
 from contract.errors import ErrorBody, ErrorCode, PotstillError
 from contract.events import Failed, LogLine, RunEvent
-from contract.spec import JobSpec
 from distill.errors import out_of_memory
 from distill.inputs import DatasetFile, Inputs
 from distill.train import Emit, run
+from worker.order import STOP, Order
 
 PR_SET_PDEATHSIG = 1
-BEAT, STOP = b"beat", b"stop"
-
-
-class Order(BaseModel):
-    """Everything a trainer is told."""
-
-    spec: JobSpec
-    workdir: Path
-    cache: Path
-    datasets: dict[str, tuple[Path, str]]  # reference → (file, its original name)
-    models: dict[str, Path]
-    resume_from: list[Path]
-    threads: int
-    device: str | None  # CUDA_VISIBLE_DEVICES
-    silence_seconds: float  # without a beat for this long, die
-    notes: list[str] = Field(default_factory=list)  # what the job should be told first
 
 
 def main(order_json: str, events: Connection, control: Connection) -> None:
-    _die_with_the_worker()
+    die_with_the_worker()
     order = Order.model_validate_json(order_json, strict=False)
-    _redirect_output(order.workdir / "trainer.log")
+    redirect_output(order.workdir / "trainer.log")
     if order.device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = order.device
     stop = threading.Event()
@@ -82,7 +65,7 @@ def _run(order: Order, emit: Emit, stop: threading.Event) -> RunEvent:
         return Failed(error=body, retryable=True)
 
 
-def _die_with_the_worker() -> None:
+def die_with_the_worker() -> None:
     os.setsid()
     alive = forkserver._forkserver._forkserver_alive_fd  # type: ignore[attr-defined]
     if alive is not None:  # each child inherits it, and would keep the fork server up after the worker is gone
@@ -106,7 +89,7 @@ def _watch(control: Connection, stop: threading.Event, silence_seconds: float) -
     os.killpg(0, signal.SIGKILL)
 
 
-def _redirect_output(path: Path) -> None:
+def redirect_output(path: Path) -> None:
     """What libraries print lands in a file of the attempt: it is what explains a crash."""
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     sys.stdout.flush()

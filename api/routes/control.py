@@ -21,25 +21,25 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known
 
 
 @router.post("/{job_id}/cancel")
-def cancel(services: In, caller: By, job_id: str) -> JobView:
+def cancel_job(services: In, caller: By, job_id: str) -> JobView:
     """Stop a job for good; one that runs leaves at its next step, and its last checkpoint stays."""
     return _steer(services, caller, job_id, lifecycle.cancel)
 
 
 @router.post("/{job_id}/pause")
-def pause(services: In, caller: By, job_id: str) -> JobView:
+def pause_job(services: In, caller: By, job_id: str) -> JobView:
     """Stop a job until it is resumed; one that runs saves a checkpoint first."""
     return _steer(services, caller, job_id, lifecycle.pause)
 
 
 @router.post("/{job_id}/resume")
-def resume(services: In, caller: By, job_id: str) -> JobView:
+def resume_job(services: In, caller: By, job_id: str) -> JobView:
     """Let a paused job go on where it stopped."""
     return _steer(services, caller, job_id, lifecycle.resume)
 
 
 @router.post("/{job_id}/retry", status_code=202, response_model=JobView)
-def retry(
+def retry_job(
     services: In,
     caller: By,
     sending: Sent,
@@ -50,6 +50,7 @@ def retry(
 
     def store(session: Session, _: None) -> Created:
         job = lookup.job_to_change(session, caller.project_id, job_id)
+        services.quotas.room_for_jobs(session, caller.project_id, 1)
         uses.refuse_if_deleted(session, job)
         again = lifecycle.retry(session, job, fresh=fresh)
         return Created(202, again.view(), f"/v1/jobs/{again.id}", jobs=lookup.due(session, again))

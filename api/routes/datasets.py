@@ -14,6 +14,7 @@ from api.paging import Paging
 from api.routing import known_query
 from api.services import By, In
 from contract.wire import DatasetView, Page, PreviewView
+from models import audit
 from models.dataset import Dataset
 from models.teardown import let_go
 
@@ -28,14 +29,14 @@ AGAIN: dict[int | str, dict[str, Any]] = {200: {"model": DatasetView, "descripti
     openapi_extra=form(several=False),
     responses=AGAIN | problems(400, 409, 413, 415, 503),
 )
-def upload(services: In, caller: By, sending: Sent, received: Upload) -> Response:
+def upload_dataset(services: In, caller: By, sending: Sent, received: Upload) -> Response:
     """Upload rows: a file whose ending says its format (.npz, .csv, .jsonl, …, each also as .gz). The same bytes answer 200."""
     with kept(services.database, services.blobs) as keep:
         return services.idempotency.once(
             sending,
             received.sha256,
             lambda: dataset_upload.prepare(received, keep),
-            lambda session, content: dataset_upload.store(session, caller.project_id, content),
+            lambda session, content: dataset_upload.store(session, caller.project_id, services.quotas, content),
         )
 
 
@@ -47,14 +48,14 @@ def list_datasets(services: In, caller: By, page: Paging) -> Page[DatasetView]:
 
 
 @router.get("/{dataset_id}", responses=problems(404, 503))
-def show(services: In, caller: By, dataset_id: str) -> DatasetView:
+def get_dataset(services: In, caller: By, dataset_id: str) -> DatasetView:
     """One dataset: splits, columns, classes."""
     with services.database.read() as session:
         return lookup.dataset(session, caller.project_id, dataset_id).view()
 
 
 @router.get("/{dataset_id}/preview", responses=problems(404, 503))
-def preview(
+def preview_dataset(
     services: In,
     caller: By,
     dataset_id: str,
@@ -68,11 +69,12 @@ def preview(
 
 
 @router.delete("/{dataset_id}", status_code=204, response_model=None, responses=problems(404, 409, 503))
-def delete(services: In, caller: By, dataset_id: str) -> Response:
+def delete_dataset(services: In, caller: By, dataset_id: str) -> Response:
     """Delete a dataset and its bytes, unless an unfinished job needs it."""
     with services.database.write() as session:
         row = lookup.dataset(session, caller.project_id, dataset_id, lock="change")
         uses.refuse_if_used(session, caller.project_id, "dataset", row.id)
         session.delete(row)
+        audit.record(session, caller, "dataset.deleted", row.id, name=row.name)
     let_go(services.database, services.blobs, [row.sha256])
     return Response(status_code=204)

@@ -1,6 +1,6 @@
 """A job's history, as a list and live."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Query
@@ -9,7 +9,7 @@ from sqlalchemy import select
 from starlette.responses import Response
 
 from api import lookup, stream
-from api.openapi import content, problems
+from api.openapi import REF, content, problems
 from api.paging import refused
 from api.routing import known_query
 from api.services import By, In
@@ -19,6 +19,19 @@ from models.job import Event
 router = APIRouter(prefix="/v1/jobs/{job_id}/events", tags=["news"], dependencies=[Depends(known_query)], responses=problems(404, 503))
 EventType = Literal["status", "phase", "metrics", "checkpoint", "log", "warning"]
 STREAM = content("text/event-stream", "The stream.")
+STREAM[200]["content"]["text/event-stream"]["itemSchema"] = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"enum": [*get_args(EventType), "done"]},
+        "id": {"type": "string", "description": "The `seq` of the event; none in the last."},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"anyOf": [{"$ref": REF.format(model=model)} for model in ("EventView", "JobView")]},
+        },
+    },
+}
 After = Annotated[int, Query(ge=0, description="The last `seq` that is known already.")]
 
 
@@ -29,7 +42,7 @@ def list_events(
     job_id: str,
     after: After = 0,
     type: Annotated[list[EventType] | None, Query(description="Only these types.")] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Annotated[int, Query(ge=1, le=100, description="Events on a page.")] = 20,
 ) -> Page[EventView]:
     """Events, oldest first; `after` takes the last `seq` of a page."""
     with services.database.read() as session:
@@ -57,5 +70,5 @@ async def stream_events(
             raise refused("Last-Event-ID", "it must be the id of an event of this stream, a number")
         after = int(last_event_id[:19])
     await to_thread.run_sync(stream.must_exist, services.database, caller.project_id, job_id)
-    told = stream.tell(services.news, job_id, stream.bounded(after), services.settings.keepalive_seconds)
+    told = stream.tell(services.news, caller.key_id, job_id, stream.bounded(after), services.settings.keepalive_seconds)
     return EventSourceResponse(told, headers={"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"})

@@ -52,25 +52,25 @@ class Entries(BaseModel, Generic[Entry]):
 
 
 @router.get("/recipes")
-async def recipes(caller: By) -> Entries[RecipeEntry]:
+async def list_recipes(caller: By) -> Entries[RecipeEntry]:
     """Named, published combinations of losses."""
     return Entries(data=[RecipeEntry.model_validate(recipe.entry()) for recipe in RECIPES])
 
 
 @router.get("/losses")
-async def losses(caller: By) -> Entries[ChoiceEntry]:
+async def list_losses(caller: By) -> Entries[ChoiceEntry]:
     """The terms an objective is made of."""
     return Entries(data=[ChoiceEntry.model_validate(loss.entry()) for loss in LOSSES])
 
 
 @router.get("/architectures")
-async def architectures(caller: By) -> Entries[ChoiceEntry]:
+async def list_architectures(caller: By) -> Entries[ChoiceEntry]:
     """Networks that a spec can describe."""
     return Entries(data=[ChoiceEntry.model_validate(architecture.entry()) for architecture in ARCHITECTURES])
 
 
 @router.get("/tasks")
-async def tasks(caller: By) -> Entries[TaskEntry]:
+async def list_tasks(caller: By) -> Entries[TaskEntry]:
     """What a job can be about."""
     return Entries(data=[TaskEntry(**task.entry(), datasets=_builtins(task.name)) for task in TASKS.values()])
 

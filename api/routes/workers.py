@@ -10,6 +10,7 @@ from api.openapi import problems
 from api.paging import Paging
 from api.routing import known_query
 from api.services import By, In
+from contract.machine import Machine
 from contract.status import ACTIVE
 from contract.wire import Page, WorkerJob, WorkerView
 from models.base import now
@@ -26,6 +27,14 @@ def list_workers(services: In, caller: By, page: Paging) -> Page[WorkerView]:
         alive = set(session.scalars(select(Worker.id).where(Worker.last_heartbeat_at > now(-SILENCE))))
         running = _running(session, caller.project_id)
         return paging.page(session, Worker, page, lambda worker: _view(worker, worker.id in alive, running.get(worker.id, [])))
+
+
+def view_of_workers(session: Session, project_id: str, most: int = 100) -> list[WorkerView]:
+    """The newest, as a page shows them."""
+    alive = set(session.scalars(select(Worker.id).where(Worker.last_heartbeat_at > now(-SILENCE))))
+    running = _running(session, project_id)
+    rows = session.scalars(select(Worker).order_by(Worker.id.desc()).limit(most))
+    return [_view(worker, worker.id in alive, running.get(worker.id, [])) for worker in rows]
 
 
 def _running(session: Session, project_id: str) -> dict[str, list[WorkerJob]]:
@@ -45,8 +54,10 @@ def _view(worker: Worker, alive: bool, running: list[WorkerJob]) -> WorkerView:
         revision=worker.revision,
         devices=worker.devices,
         slots=worker.slots,
+        trackers=worker.trackers or [],
         running=running,
         last_heartbeat_at=worker.last_heartbeat_at,
         alive=alive,
         deaf_since=worker.deaf_since,
+        machine=Machine.model_validate(worker.machine) if worker.machine is not None else None,
     )

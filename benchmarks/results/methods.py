@@ -1,5 +1,6 @@
 """The section on methods side by side: every recipe an arm of one job, against the student alone and against the classic."""
 
+import math
 from collections.abc import Mapping
 
 from benchmarks.results import store
@@ -8,10 +9,12 @@ from benchmarks.results.words import interval, listed, percent, points, table, v
 from contract.evidence import statistic
 
 NEAR = 0.03  # of guessing
+MEASURED = {"accuracy": "% right", "perplexity": "perplexity"}
 STUDENTS = {
     "methods-cnn": "A small network of the teacher's kind",
     "methods-mlp": "A student of another kind",
     "reviews-student": "A small BERT on film reviews",
+    "lines-student": "A small GPT on Shakespeare",
 }
 
 
@@ -28,8 +31,9 @@ def section() -> list[str]:
         f"""
 ## Methods side by side
 
-Every method is an arm of the same job (`evaluation.compare`): same teacher, student, initial weights, row order and budget. `logit_mse` and
-`tinybert` hear no labels; the others hear both. Parameters are the recipes' defaults, or a guess made once; none was tuned, so a method
+Every method is an arm of the same job (`evaluation.compare`): same teacher, student, initial weights, row order and budget. `logit_mse`,
+`tinybert`, `minilm` and `gkd` hear no labels; the others hear both. A gain is for the better, also where less is better.
+Parameters are the recipes' defaults, or a guess made once; none was tuned, so a method
 that looks weak here may only be badly set. Of twenty comparisons one seems to differ by chance.
 
 {parts}
@@ -40,29 +44,50 @@ that looks weak here may only be badly set. Of twenty comparisons one seems to d
 def _part(job: Row) -> str:
     spec = job.record["spec"]
     teacher = job.report["arms"]["teacher"]
-    lines = [_line(job, spec["recipe"]["name"], job.report["arms"]["student"], job.report)]
-    for name, told in job.report["compared"].items():
-        lines.append(_line(job, name, job.report["arms"][name], told))
-    heads = ["method", "% right", "gain over the student alone (95 %)", "against the first (95 %)", "agrees with the teacher, %", "verdict"]
+    arms = {spec["recipe"]["name"]: ("student", job.report)} | {name: (name, told) for name, told in job.report["compared"].items()}
+    costs = _costs({name: job.report["arms"][arm] for name, (arm, _) in arms.items()} | {"alone": job.report["arms"]["control"]})
+    lines = [[*_line(job, name, job.report["arms"][arm], told), *costs.get(name, [])] for name, (arm, told) in arms.items()]
+    called = MEASURED[job.metric]
+    heads = ["method", called, "gain over the student alone (95 %)", "against the first (95 %)", "agrees with the teacher, %", "verdict"]
+    heads += ["seconds", "MB at most"] if costs else []
     return f"""
 ### {job.label}
 
-Teacher {percent(teacher["metrics"]["accuracy"])} % right; student of {job.report["arms"]["student"]["parameters"]:,} parameters,
-{teacher["parameters"] / job.report["arms"]["student"]["parameters"]:.1f} times fewer, on {spec["data"]["max_train_samples"]:,} rows,
-{training(job.record)}, {len(job.seeds)} seeds. Alone it is {percent(job.measured("control"))} % right.
+Teacher: {_figure(job, teacher)} {called}. Student of {job.report["arms"]["student"]["parameters"]:,} parameters,
+{teacher["parameters"] / job.report["arms"]["student"]["parameters"]:.1f} times fewer, on {job.report["teacher_outputs"]["rows"]:,} rows,
+{training(job.record)}, {len(job.seeds)} seeds; alone: {percent(job.measured("control"), factor=job.factor)} {called}.{_told(costs)}
 
 {table(heads, lines)}
 
 {_said(job)}"""
 
 
+def _costs(arms: Mapping[str, Mapping[str, object]]) -> dict[str, list[str]]:
+    """Seconds of one training, and the megabytes its process held at most; nothing of records from before runs told them."""
+    found = {name: dict(arm["training"]) for name, arm in arms.items() if arm.get("training")}  # type: ignore[call-overload]
+    if len(found) < len(arms):
+        return {}
+    return {name: [f"{told['seconds']:.1f}", f"{(told['peak_memory'] or 0) / 1e6:,.0f}"] for name, told in found.items()}
+
+
+def _told(costs: Mapping[str, list[str]]) -> str:
+    if not costs:
+        return ""
+    seconds, peak = costs["alone"]
+    return f""" One training of the student alone takes {seconds} seconds and {peak} MB at most, the process and its libraries included; the
+teacher's pass over the rows, where its outputs are kept, is made once before and not counted."""
+
+
 def _line(job: Row, name: str, arm: Mapping[str, object], told: Mapping[str, object]) -> list[str]:
     """told: the gain of this arm, and how it stands to the job's own recipe, which says nothing of itself."""
     gain, against = dict(told["gain"]), told.get("against_objective")  # type: ignore[call-overload]
-    accuracy = dict(arm["metrics"])["accuracy"]  # type: ignore[call-overload]
     agrees = statistic(dict(told["agreement"])["values"])  # type: ignore[call-overload]
-    beside = interval(dict(against)) if against else "–"  # type: ignore[call-overload]
-    return [f"`{name}`", percent(accuracy), interval(gain), beside, percent(agrees), verdict(gain)]
+    beside = interval(dict(against), 1, job.factor) if against else "–"  # type: ignore[call-overload]
+    return [f"`{name}`", _figure(job, arm), interval(gain, 1, job.factor), beside, percent(agrees), verdict(gain)]
+
+
+def _figure(job: Row, arm: Mapping[str, object]) -> str:
+    return percent(dict(arm["metrics"])[job.metric], factor=job.factor)  # type: ignore[call-overload]
 
 
 def _said(job: Row) -> str:
@@ -70,9 +95,9 @@ def _said(job: Row) -> str:
     best = max(gains, key=lambda name: gains[name]["mean"])
     helped = [f"`{name}`" for name, gain in gains.items() if verdict(gain) == "helped"]
     said = f"{listed(helped)} helped. " if helped else "None is shown to have helped. "
-    chance = 1 / len(job.record["dataset"]["classes"])
+    chance = 1 / len(job.record["dataset"]["classes"]) if job.metric == "accuracy" else -math.inf
     names = {job.record["spec"]["recipe"]["name"]: "student"} | {name: name for name in job.report["compared"]}
     lost = [f"`{name}`" for name, arm in names.items() if job.measured(arm)["mean"] < chance + NEAR]
     if lost:
         said += f"{listed(lost)} did not get beyond guessing: with these weights and this budget the labels were never learned. "
-    return f"{said}The largest gain is `{best}`'s, {points(gains[best]['mean'])} points."
+    return f"{said}The largest gain is `{best}`'s, {points(gains[best]['mean'], factor=job.factor)} points."

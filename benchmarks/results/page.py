@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.results import methods, plot, texts
+from benchmarks.results import augmentation, chains, hinton, methods, plot, sizes, tasks, texts, trials, when
 from benchmarks.results.rows import Row, gains, hidden, needed, rows, training
 from benchmarks.results.store import Record
 from benchmarks.results.words import NOT_SHOWN, interval, listed, percent, table, verdict, wrapped
@@ -24,16 +24,24 @@ def write() -> None:
     twenty, hundred, features = rows(TWENTY), rows(HUNDRED), rows(FEATURES)
     lines = [plot.Line(f"{len(row.seeds)} seeds", row.label.replace(", ", ",\n"), row.gain) for row in [*twenty, *hundred]]
     plot.gains("What the teacher added, seed by seed (MNIST, α 0.8)", lines, DOCS / "assets" / "primer.png")
-    several = [*twenty, *hundred, *features, *methods.found(), *texts.found()]
+    several = [*twenty, *hundred, *features, *methods.found(), *texts.found(), *augmentation.found(), *tasks.found()]
+    questions = [*hinton.found(), *when.found(), *chains.found()]
     alpha_zero, alone = needed("primer-alpha-zero"), needed("primer-alone")
-    parts = [_head([*(row.record for row in several), alpha_zero, alone]), _primer(twenty), _hundred(twenty, hundred)]
+    parts = [_head([*(row.record for row in [*several, *questions]), alpha_zero, alone]), _primer(twenty), _hundred(twenty, hundred)]
     parts += [
         _reduction(*twenty[:2]),
         _features(features),
+        *hinton.section(),
+        *when.sections(),
+        *chains.sections(),
         *methods.section(),
         *texts.sections(),
+        *augmentation.section(),
+        *tasks.section(),
+        *sizes.section(),
+        *trials.section(),
         _alpha_zero(alpha_zero, alone),
-        _cost(several),
+        _cost(several, questions),
     ]
     (DOCS / "results.md").write_text("\n\n".join(wrapped(part) for part in parts) + "\n")
     print(DOCS / "results.md")
@@ -160,14 +168,15 @@ SHA-256 of `student/model.safetensors` at the end of three trainings of the prim
 """
 
 
-def _cost(jobs: Sequence[Row]) -> str:
+def _cost(jobs: Sequence[Row], others: Sequence[Row]) -> str:
+    """others: not in the table, which is long enough, but among those whose controls are compared."""
     heads = ["job", "runs", "teacher passes", "seconds", "load before"]
     lines = []
     for job in jobs:
         if job.record["beside"]:  # of other parts' jobs, which took turns with it
             continue
         seconds, load = f"{job.record['seconds']:.0f}", f"{job.record['load_before']:.1f}"
-        lines.append((f"`{job.name}`", len(job.record["runs"]), job.report["teacher_outputs"]["passes"], seconds, load))
+        lines.append((f"`{job.name}`", len(job.record["runs"]), job.report["teacher_outputs"].get("passes", "every epoch"), seconds, load))
     return f"""
 ## What a job of many runs costs
 
@@ -178,7 +187,7 @@ rows find its outputs. Where the jobs were run in several sittings, each began w
 {table(heads, lines)}
 
 The load is the machine's one-minute average before the service started; other work on the cores makes these times longer.
-{_controls(jobs)}
+{_controls([*jobs, *others])}
 """
 
 

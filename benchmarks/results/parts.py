@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.results import catalogues, cloze, gradients
+from benchmarks.results import catalogues, cloze, digits, gradients
 from benchmarks.results.plan import Part
 
 
@@ -33,6 +33,18 @@ def _encoder(_: Path) -> Path:
 
 def _features(folder: Path) -> Path:
     return gradients.write(_data("mnist/mnist.npz")(folder), folder / "features.npz")
+
+
+def mnist() -> Path:
+    return _data("mnist/mnist.npz")(Path())
+
+
+def _noisy(percent: int) -> Callable[[Path], Path]:
+    return lambda folder: digits.noisy(_data("mnist/mnist.npz")(folder), percent / 100, folder / f"noisy-{percent}.npz")
+
+
+def _threes(make: Callable[[Path, int, Path], Path]) -> Callable[[Path], Path]:
+    return lambda folder: make(_data("mnist/mnist.npz")(folder), 3, folder / f"threes-{make.__name__}.npz")
 
 
 def _lines(name: str, part: slice) -> Callable[[Path], Path]:
@@ -65,6 +77,7 @@ def _messages(_: Path, train: Path, test: Path) -> None:
     catalogues.write("fr", train, test)
 
 
+NOISE = (10, 20, 40)  # percent of the training labels
 PARTS = (
     Part(
         "primer",
@@ -107,15 +120,61 @@ PARTS = (
         },
     ),
     Part(
+        "lines",
+        ("teacher", "student"),
+        {
+            "ds_PLAY": _lines("tinyshakespeare/input.txt", slice(36_000)),
+            "ds_PLAY_FEW": _lines("tinyshakespeare/input.txt", slice(12_000)),
+            "ds_PLAY_TEST": _lines("tinyshakespeare/input.txt", slice(36_000, None)),
+        },
+    ),
+    Part(
         "translation",
         ("teacher", "seq-kd"),
         {"ds_MESSAGES": _made(False, _messages), "ds_MESSAGES_TEST": _made(True, _messages)},
     ),
     Part("arguments", ("teacher", "student"), {}),
+    Part(
+        "tasks",
+        ("news-teacher", "reviews-teacher", "news", "reviews", "both"),
+        {
+            "ds_NEWS": _data("ag_news/train_10k.jsonl"),
+            "ds_NEWS_TEST": _lines("ag_news/test.jsonl", slice(2_000)),
+            "ds_NEWS_FEW": _lines("ag_news/train_10k.jsonl", slice(1_000)),
+            "ds_REVIEWS": _data("sst2/train.jsonl"),
+            "ds_REVIEWS_TEST": _data("sst2/test.jsonl"),
+            "ds_REVIEWS_FEW": _lines("sst2/train.jsonl", slice(2_000)),
+        },
+    ),
     Part("methods", ("teacher", "cnn", "mlp"), {"ds_MNIST": _data("mnist/mnist.npz")}),
+    Part(
+        "augmentation",
+        ("teacher", "plain", "tang"),
+        {"ds_SST2": _data("sst2/train.jsonl"), "ds_SST2_TEST": _data("sst2/test.jsonl"), "mdl_MINILM": _encoder},
+    ),
     Part(
         "reviews",
         ("teacher", "student"),
         {"ds_SST2": _data("sst2/train.jsonl"), "ds_SST2_TEST": _data("sst2/test.jsonl"), "mdl_MINILM": _encoder},
     ),
+    Part(
+        "hinton",
+        ("teacher", "student", "no-threes", "no-threes-on-threes"),
+        {"ds_MNIST": _data("mnist/mnist.npz"), "ds_THREES_LAST": _threes(digits.last), "ds_THREES": _threes(digits.only)},
+    ),
+    Part(
+        "amount", ("teacher", *(f"rows-{rows}" for rows in (100, 200, 400, 800, 1600, 6400, 60000))), {"ds_MNIST": _data("mnist/mnist.npz")}
+    ),
+    Part(
+        "noise",
+        ("clean-teacher", *(f"{kind}-{share}" for share in NOISE for kind in ("teacher", "noisy", "clean"))),
+        {"ds_MNIST": _data("mnist/mnist.npz"), **{f"ds_NOISY_{share}": _noisy(share) for share in NOISE}},
+    ),
+    Part(
+        "teachers",
+        ("weak", "overfit", "cnn", "mlp", "of-weak", "of-overfit", "cnn-to-mlp", "mlp-to-mlp", "mlp-to-cnn", "cnn-to-cnn"),
+        {"ds_MNIST": _data("mnist/mnist.npz")},
+    ),
+    Part("gap", ("teacher", "direct", "one", "two"), {"ds_MNIST": _data("mnist/mnist.npz")}),
+    Part("generations", ("teacher", "one", "two", "three"), {"ds_MNIST": _data("mnist/mnist.npz")}),
 )

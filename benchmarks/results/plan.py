@@ -46,6 +46,14 @@ def plan(part: Part) -> Plan:
     return Plan(part, specs, pending, needed - pending)
 
 
+def filled(spec: Record, ids: Mapping[str, str]) -> Record:
+    """The spec with what its placeholders stand for."""
+    text = json.dumps(spec)
+    for placeholder, found in ids.items():
+        text = text.replace(json.dumps(placeholder), json.dumps(found))
+    return dict(json.loads(text))
+
+
 def refs(spec: Record) -> set[str]:
     """The jobs that a spec follows, as it names them: `{job: "@name"}`."""
     return set(re.findall(r'"@([^"]+)"', json.dumps(spec)))

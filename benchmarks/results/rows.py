@@ -52,13 +52,18 @@ def rows(labels: Mapping[str, str]) -> list[Row]:
     return [Row(name, label, needed(name)) for name, label in labels.items()]
 
 
+def complete(labels: Mapping[str, str]) -> list[Row]:
+    """Their rows, or none where one has not been run."""
+    return rows(labels) if all(store.read(name) for name in labels) else []
+
+
 CALLED = {"accuracy": "%", "f1": "F1, %", "chrf": "chrF", "perplexity": "perplexity"}
 
 
-def gains(jobs: Sequence[Row], digits: int = 1) -> str:
+def gains(jobs: Sequence[Row], digits: int = 1, what: str = "objective") -> str:
     """The table of a comparison, and one sentence for each kind of outcome in it. A gain is for the better, whatever is measured."""
     called, unit = CALLED[jobs[0].metric], "" if jobs[0].factor == 1 else ", points"
-    heads = ["objective", f"alone, {called}", f"with the teacher, {called}", f"paired gain{unit} (95 %)", "deviation of gains"]
+    heads = [what, f"alone, {called}", f"with the teacher, {called}", f"paired gain{unit} (95 %)", "deviation of gains"]
     return f"{table([*heads, 'seeds better', 'verdict'], [_line(job, digits) for job in jobs])}\n\n{_said(jobs, digits)}"
 
 
@@ -77,6 +82,11 @@ def _said(jobs: Sequence[Row], digits: int) -> str:
         if found:
             said.append(form.format(listed(found)))
     return " ".join(said)
+
+
+def again(part: str) -> str:
+    """Where its specs are, and what measures it."""
+    return f"Specs: [examples/{part}](../examples/{part}). Measured by `python -m benchmarks.results {part}`."
 
 
 def hidden(record: Record) -> str:

@@ -4,7 +4,6 @@ What is in `data/` already is not run again (`plan`), so a broken-off run goes o
 trained anew for them; training is exact, so it must end with the bytes that the kept results had.
 """
 
-import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import store
-from benchmarks.results.plan import EXAMPLES, Part, Plan, plan, refs
+from benchmarks.results.plan import EXAMPLES, Part, Plan, filled, plan, refs
 from benchmarks.results.store import Record
 from benchmarks.service import running
 from potstill import Client
@@ -84,10 +83,7 @@ def _uploaded(client: Client, files: Mapping[str, Path]) -> tuple[dict[str, str]
 
 def _submit(client: Client, spec: Record, ids: Mapping[str, str]) -> Job:
     """The job of `spec` with its placeholders filled in, ended."""
-    text = json.dumps(spec)
-    for placeholder, found in ids.items():
-        text = text.replace(json.dumps(placeholder), json.dumps(found))
-    job = client.jobs.submit(json.loads(text)).wait(timeout=SECONDS)
+    job = client.jobs.submit(filled(spec, ids)).wait(timeout=SECONDS)
     assert job.report is not None
     print(f"{job.name}: {_seconds(job):.1f} s. {job.report['verdict']}", flush=True)
     return job

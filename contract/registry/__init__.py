@@ -5,7 +5,7 @@ code behind each; a test matches the two lists.
 """
 
 from contract.registry.architectures import Cnn, Logistic, Mlp, Resnet
-from contract.registry.chain_recipes import BornAgain, Takd, WellRead
+from contract.registry.chain_recipes import BornAgain, SelfKd, Takd, WellRead
 from contract.registry.choices import ARCHITECTURES, Architecture
 from contract.registry.datasets import BUILTINS, Builtin
 from contract.registry.inner import (
@@ -28,11 +28,13 @@ from contract.registry.losses import (
     Kl,
     LogitMse,
     Mlm,
+    PolicyGradient,
     ReverseKl,
+    SingleStepKl,
     SkewKl,
     SoftCrossEntropy,
 )  # fmt: skip
-from contract.registry.methods import RECIPES, Recipe
+from contract.registry.methods import RECIPES, Recipe, RecipeName
 from contract.registry.objective import LOSSES, Term
 from contract.registry.recipes import DistilBert, Hinton, LogitMseRecipe, SeqKd, TangBilstm
 from contract.registry.tasks import TASKS, Task, TaskName
@@ -76,13 +78,17 @@ __all__ = [
     "Mlm",
     "Mlp",
     "Pkd",
+    "PolicyGradient",
     "Qwen2",
     "Recipe",
+    "RecipeName",
     "Resnet",
     "ReverseKl",
     "Rkd",
     "Roberta",
+    "SelfKd",
     "SeqKd",
+    "SingleStepKl",
     "SkewKl",
     "SoftCrossEntropy",
     "Takd",

@@ -1,8 +1,8 @@
-"""Networks that a spec can describe. `parameters` counts weights without torch, so that the API can quote sizes."""
+"""Networks that a spec can describe. `parameters` and `work` count without torch, so that the API can quote sizes and times."""
 
 from itertools import pairwise
 from math import prod
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -13,15 +13,30 @@ Dropout = Annotated[float, Field(ge=0, lt=1, description="Share of hidden units 
 Shape = tuple[int, ...]
 
 
+class Work(NamedTuple):
+    """What a forward pass costs: multiplications with their addition for a row, kernels that start one after the other whatever the number
+    of rows, numbers that a row leaves behind for its gradient, and the numbers that go into and come out of the widest layer for a row."""
+
+    multiply_adds: int
+    kernels: int
+    values: int
+    widest: int
+
+
 class _Architecture(Choice):
     KEY: ClassVar = "arch"
     READS: ClassVar[Literal["numbers", "text"]] = "numbers"
     LAYERED: ClassVar[bool] = False  # whether it is a stack of transformer layers
     SERVES: ClassVar[tuple[str, ...]] = ("image-classification", "tabular-classification")  # tasks
+    PACE: ClassVar[float] = 0.5  # share of a large matrix product's speed that its layers reach: `python -m benchmarks.preflight`
 
     def parameters(self, shape: Shape, classes: int) -> int:
         """Trainable parameters for inputs of `shape` (without the batch) and `classes` outputs."""
         raise TypeError(f"{type(self).__name__} cannot count its parameters")
+
+    def work(self, shape: Shape, classes: int, tokens: int = 0) -> Work:
+        """Of a row of this shape; of a text, which has no shape, with so many tokens."""
+        raise TypeError(f"{type(self).__name__} cannot count its work")
 
     def refuses(self, shape: Shape) -> str | None:
         """Why inputs of this shape cannot be used, or None."""
@@ -32,12 +47,26 @@ def _dense(widths: list[int]) -> int:
     return sum(a * b + b for a, b in pairwise(widths))
 
 
+def _dense_work(widths: list[int]) -> Work:
+    """Linear layers with ReLU between them."""
+    products = [a * b for a, b in pairwise(widths)]
+    return Work(sum(products), 2 * len(products) - 1, widths[0] + 2 * sum(widths[1:]), max(a + b for a, b in pairwise(widths)))
+
+
+def _convolved(before: int, after: int, height: int, width: int, kernel: int = 9) -> int:
+    """Multiplications of a convolution with this output."""
+    return before * after * kernel * height * width
+
+
 class Logistic(_Architecture):
     ABOUT: ClassVar = About("Multinomial logistic regression: one linear layer.", "z = W·x + b")
     arch: Literal["logistic"] = "logistic"
 
     def parameters(self, shape: Shape, classes: int) -> int:
         return _dense([prod(shape), classes])
+
+    def work(self, shape: Shape, classes: int, tokens: int = 0) -> Work:
+        return _dense_work([prod(shape), classes])
 
 
 class Mlp(_Architecture):
@@ -49,6 +78,9 @@ class Mlp(_Architecture):
     def parameters(self, shape: Shape, classes: int) -> int:
         return _dense([prod(shape), *self.hidden, classes])
 
+    def work(self, shape: Shape, classes: int, tokens: int = 0) -> Work:
+        return _dense_work([prod(shape), *self.hidden, classes])
+
 
 class Cnn(_Architecture):
     ABOUT: ClassVar = About(
@@ -57,6 +89,7 @@ class Cnn(_Architecture):
         "conv-relu-pool, …, flatten, linear-relu, linear",
         "LeCun et al. 1998, https://doi.org/10.1109/5.726791",
     )
+    PACE: ClassVar = 0.3
     arch: Literal["cnn"] = "cnn"
     channels: list[Width] = Field(
         default=[16, 32], min_length=1, max_length=16, description="Output channels of each convolution, first to last."
@@ -74,6 +107,21 @@ class Cnn(_Architecture):
             before = channels
         return count + _dense([before * height * width, self.hidden, classes])
 
+    def work(self, shape: Shape, classes: int, tokens: int = 0) -> Work:
+        before, height, width = shape
+        products = values = widest = 0
+        for channels in self.channels:
+            size = channels * height * width
+            products += _convolved(before, channels, height, width)
+            values += 3 * size  # the convolution's, the ReLU's, and half as many whole numbers of twice the width from pooling
+            widest = max(widest, before * height * width + size, 2 * size)
+            if min(height, width) >= 2:
+                height, width = height // 2, width // 2
+            before = channels
+        head = _dense_work([before * height * width, self.hidden, classes])
+        kernels = 3 * len(self.channels) + head.kernels
+        return Work(products + head.multiply_adds, kernels, values + head.values, max(widest, head.widest))
+
     def refuses(self, shape: Shape) -> str | None:
         if len(shape) == 3:
             return None
@@ -87,6 +135,7 @@ class Resnet(_Architecture):
         "y = relu(F(x) + shortcut(x)) for each block",
         "He et al. 2016, https://arxiv.org/abs/1512.03385",
     )
+    PACE: ClassVar = 0.3
     arch: Literal["resnet"] = "resnet"
     channels: list[Width] = Field(default=[16, 32, 64], min_length=1, max_length=8, description="Channels of each stage.")
     blocks: int = Field(default=1, ge=1, le=32, description="Residual blocks in each stage.")
@@ -101,6 +150,26 @@ class Resnet(_Architecture):
                     count += before * after + 2 * after
                 before = after
         return count + _dense([before, classes])
+
+    def work(self, shape: Shape, classes: int, tokens: int = 0) -> Work:
+        height, width = shape[1:]
+        before = self.channels[0]
+        products, kernels = _convolved(shape[0], before, height, width), 3
+        values = 3 * before * height * width
+        widest = 2 * before * height * width
+        for stage, after in enumerate(self.channels):
+            for block in range(self.blocks):
+                halved = stage > 0 and block == 0
+                if halved:
+                    height, width = -(-height // 2), -(-width // 2)
+                products += _convolved(before, after, height, width) + _convolved(after, after, height, width)
+                kernels, values = kernels + 7, values + 7 * after * height * width
+                if before != after or halved:
+                    products += _convolved(before, after, height, width, kernel=1)
+                    kernels, values = kernels + 2, values + 2 * after * height * width
+                widest = max(widest, 2 * after * height * width)
+                before = after
+        return Work(products + before * classes, kernels + 2, values + classes, widest)
 
     def refuses(self, shape: Shape) -> str | None:
         if len(shape) != 3:

@@ -51,6 +51,18 @@ class BornAgain(_Chain):
     generations: int = Field(default=3, ge=1, le=10, description="How many; the last one is handed out.")
 
 
+class SelfKd(_Chain):
+    ABOUT: ClassVar = About(
+        "The student is its own teacher: trained alone on the labels first, it teaches a fresh copy of itself. A spec names no teacher.",
+        "cross_entropy → (1 − α) · cross_entropy + α · kl(T) with the student so trained",
+        "Yuan et al. 2020 (Tf-KD self), https://arxiv.org/abs/1909.11723",
+    )
+    OWN_TEACHER: ClassVar = True
+    name: Literal["self_kd"] = "self_kd"
+    temperature: Temperature = 20.0
+    alpha: Alpha = 0.9
+
+
 class WellRead(_Chain):
     ABOUT: ClassVar = About(
         "A compact student first reads: it is trained to guess masked words of plain text, and only then hears its teacher.",

@@ -10,6 +10,7 @@ class Builtin(NamedTuple):
     classes: tuple[str, ...]
     rows: dict[str, int]
     tasks: tuple[str, ...]
+    characters: int = 0  # of a row of text, about
 
     def entry(self) -> dict[str, Any]:
         return self._asdict()
@@ -31,6 +32,16 @@ BUILTINS: dict[str, Builtin] = {
         ("code", "files", "networks", "numbers", "tests"),
         {"train": 1600, "test": 400},
         ("text-classification", "masked-lm", "causal-lm"),
+        178,
+    ),
+    "returns": Builtin(
+        "returns",
+        "800 docstrings of functions of the standard library, and whether the function gives a value back. 400 of each.",
+        (),
+        ("nothing", "value"),
+        {"train": 600, "test": 200},
+        ("text-classification",),
+        172,
     ),
     "arguments": Builtin(
         "arguments",
@@ -39,6 +50,7 @@ BUILTINS: dict[str, Builtin] = {
         ("O", "argument"),
         {"train": 1040, "test": 260},
         ("token-classification",),
+        185,
     ),
     "messages": Builtin(
         "messages",
@@ -47,5 +59,6 @@ BUILTINS: dict[str, Builtin] = {
         (),
         {"train": 500, "test": 60},
         ("seq2seq",),
+        21,
     ),
 }

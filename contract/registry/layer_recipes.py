@@ -22,6 +22,7 @@ from contract.registry.objective import Term
 from contract.registry.recipe import Alpha, BaseRecipe, counted
 from contract.registry.tasks import CLASSES, NUMBERS
 from contract.registry.terms import Anneal, Temperature, Weight
+from contract.words import TinyBertWords
 
 Phase = Annotated[float, Field(gt=0, lt=1, description="Share of all steps that the first phase takes; then the second takes over.")]
 
@@ -56,10 +57,14 @@ class TinyBert(BaseRecipe):
         "Jiao et al. 2019, https://arxiv.org/abs/1909.10351",
     )
     ONLY_FOR: ClassVar = ("text-classification", "token-classification", "question-answering", "masked-lm")
+    SHOWS: ClassVar = ("words",)
     name: Literal["tinybert"] = "tinybert"
     general: bool = Field(default=False, description="The first phase alone, to the end: for `masked-lm`, before a task is known.")
     until: Phase = 0.5
     layers: Layers = Field(default="uniform", description="Which layers are compared, as of `hidden_mse`.")
+    words: TinyBertWords | None = Field(
+        default=None, description="Of text-classification: rows made of each row, as `data.augment.words` with rules: tinybert."
+    )
 
     def expand(self) -> list[Term]:
         away = None if self.general else Anneal(weight=0.0, shape="step", until=self.until)

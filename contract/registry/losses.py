@@ -77,6 +77,32 @@ class ReverseKl(BaseTerm):
     temperature: Temperature = 1.0
 
 
+class SingleStepKl(BaseTerm):
+    ABOUT: ClassVar = About(
+        "Reverse kl of each token the student has written, over all tokens that it might have written there: what a drawn token does to "
+        "itself, without the chance of a draw.",
+        "w_i · Σ_c p_s(c) · (log p_s(c) − log p_t(c)), mean over drawn tokens y_i; w_i = p_s(y_i)/p̃(y_i), p̃ = a·p_t + (1 − a)·p_s with "
+        "a = data.teacher_mixed",
+        "Gu et al. 2023 (MiniLLM), https://arxiv.org/abs/2306.08543",
+    )
+    ONLY_FOR: ClassVar = ("causal-lm",)
+    OF_DRAWN: ClassVar = True
+    loss: Literal["single_step_kl"] = "single_step_kl"
+
+
+class PolicyGradient(BaseTerm):
+    ABOUT: ClassVar = About(
+        "What a drawn token does to those after it: tokens that led to where the teacher would not have gone become less likely.",
+        "−w_i · R_i+1, mean over drawn tokens y_i, with the gradient −w_i · R_i+1 · ∇log p_s(y_i); R_i+1: mean (or sum) over the drawn "
+        "tokens j > i of log p_t(y_j) − log p_s(y_j); w_i as in single_step_kl",
+        "Gu et al. 2023 (MiniLLM), https://arxiv.org/abs/2306.08543",
+    )
+    ONLY_FOR: ClassVar = ("causal-lm",)
+    OF_DRAWN: ClassVar = True
+    loss: Literal["policy_gradient"] = "policy_gradient"
+    length_norm: bool = Field(default=True, description="R is the mean over the tokens to come; else their sum, which favours short texts.")
+
+
 class Jsd(BaseTerm):
     ABOUT: ClassVar = About(
         "Generalised Jensen-Shannon divergence: between kl (beta near 0) and reverse_kl (near 1), and never larger than log 2 at 0.5.",
@@ -111,4 +137,4 @@ class Adversarial(BaseTerm):
     hidden: int = Field(default=64, ge=1, le=4096, description="Width of the two hidden layers of D.")
 
 
-Outer = Kl | ReverseKl | Jsd | SkewKl | SoftCrossEntropy | LogitMse | CrossEntropy | Mlm | Clm | Adversarial
+Outer = Kl | ReverseKl | SingleStepKl | PolicyGradient | Jsd | SkewKl | SoftCrossEntropy | LogitMse | CrossEntropy | Mlm | Clm | Adversarial

@@ -6,11 +6,12 @@ from pydantic import Field
 
 from contract.base import About
 from contract.registry.inner import Cosine
-from contract.registry.losses import CrossEntropy, Jsd, Kl, LogitMse, Mlm
+from contract.registry.losses import Clm, CrossEntropy, Jsd, Kl, LogitMse, Mlm, PolicyGradient, SingleStepKl
 from contract.registry.objective import Term
 from contract.registry.recipe import Alpha, BaseRecipe, counted
 from contract.registry.tasks import CLASSES
 from contract.registry.terms import Temperature, Weight
+from contract.words import TangWords
 
 
 class Hinton(BaseRecipe):
@@ -27,6 +28,17 @@ class Hinton(BaseRecipe):
         soft = Kl(temperature=self.temperature, weight=self.alpha)
         hard = CrossEntropy(weight=1 - self.alpha)
         return counted(soft, hard)
+
+
+class MultiTeacher(Hinton):
+    ABOUT: ClassVar = About(
+        "The classic, with several teachers that speak as one: the mean of what each says after softening.",
+        "(1 − α) · cross_entropy + α · kl(T), p_t = 1/K · Σ_k softmax(z_k/T)",
+        "You et al. 2017, https://doi.org/10.1145/3097983.3098135",
+    )
+    ONLY_FOR: ClassVar = CLASSES
+    SEVERAL_TEACHERS: ClassVar = True
+    name: Literal["multi_teacher"] = "multi_teacher"  # type: ignore[assignment]
 
 
 class LogitMseRecipe(BaseRecipe):
@@ -66,8 +78,12 @@ class TangBilstm(BaseRecipe):
         "Tang et al. 2019, https://arxiv.org/abs/1903.12136",
     )
     ONLY_FOR: ClassVar = ("text-classification",)
+    SHOWS: ClassVar = ("words",)
     name: Literal["tang_bilstm"] = "tang_bilstm"
     alpha: Alpha = 1.0
+    words: TangWords | None = Field(
+        default=None, description="Rows made of each row, as `data.augment.words` with rules: tang; `{}` for those of the paper."
+    )
 
     def expand(self) -> list[Term]:
         return LogitMseRecipe(alpha=self.alpha).expand()
@@ -80,7 +96,7 @@ class MixKd(BaseRecipe):
         "Liang et al. 2020, https://arxiv.org/abs/2011.00593",
     )
     ONLY_FOR: ClassVar = CLASSES
-    SHOWS: ClassVar = "mixup"
+    SHOWS: ClassVar = ("mixup",)
     name: Literal["mixkd"] = "mixkd"
     temperature: Temperature = 4.0
     alpha: Alpha = 0.7
@@ -98,7 +114,7 @@ class Gkd(BaseRecipe):
         "Agarwal et al. 2023, https://arxiv.org/abs/2306.13649",
     )
     ONLY_FOR: ClassVar = ("causal-lm",)
-    SHOWS: ClassVar = "on_policy"
+    SHOWS: ClassVar = ("on_policy",)
     name: Literal["gkd"] = "gkd"
     beta: float = Field(default=0.5, gt=0, lt=1, description="As of `jsd`: near 0 the student covers its teacher, near 1 it avoids.")
     temperature: Temperature = 1.0
@@ -106,6 +122,25 @@ class Gkd(BaseRecipe):
 
     def expand(self) -> list[Term]:
         return [Jsd(beta=self.beta, temperature=self.temperature)]
+
+
+class MiniLlm(BaseRecipe):
+    ABOUT: ClassVar = About(
+        "On-policy reverse kl of whole texts: the student writes, its teacher mixed in, and learns of every token how far it is from its "
+        "teacher there and what it led to; beside it the data's own texts. Its student should be one that can write already.",
+        "single_step_kl + policy_gradient of tokens y ~ p̃ = a·p_t + (1 − a)·p_s, + clm of the data's tokens",
+        "Gu et al. 2023, https://arxiv.org/abs/2306.08543",
+    )
+    ONLY_FOR: ClassVar = ("causal-lm",)
+    SHOWS: ClassVar = ("on_policy", "teacher_mixed")
+    name: Literal["minillm"] = "minillm"
+    teacher_mixed: float = Field(default=0.2, ge=0, lt=1, description="a: the teacher's share in what tokens are drawn from.")
+    length_norm: bool = Field(default=True, description="As of `policy_gradient`.")
+    clm: Weight = 1.0
+    on_policy: float = Field(default=1.0, gt=0, le=1, description="Share of steps on the student's own texts; in the others clm alone.")
+
+    def expand(self) -> list[Term]:
+        return counted(SingleStepKl(), PolicyGradient(length_norm=self.length_norm), Clm(weight=self.clm))
 
 
 class SeqKd(BaseRecipe):

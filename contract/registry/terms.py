@@ -14,12 +14,15 @@ Temperature = Annotated[
 ]
 
 
+_END = "As beside it, at the end; not said, it stays."
+
+
 class Anneal(Sent):
     """Where a term's numbers go in the course of training, from those beside it to these: teacher annealing (Clark et al. 2019,
     https://arxiv.org/abs/1907.04829) is `kl` going to 0 while `cross_entropy` goes from 0 to 1."""
 
-    weight: Weight | None = None
-    temperature: Temperature | None = None
+    weight: Weight | None = Field(default=None, description=_END)
+    temperature: Temperature | None = Field(default=None, description=_END)
     shape: Literal["linear", "cosine", "step"] = Field(
         default="linear", description="cosine is slow at both ends; step jumps there at `until`."
     )
@@ -43,6 +46,7 @@ class BaseTerm(Choice):
     KEY: ClassVar = "loss"
     NEEDS_TEACHER: ClassVar[bool] = True
     ONLY_FOR: ClassVar[tuple[str, ...]] = ()  # tasks; all when empty
+    OF_DRAWN: ClassVar[bool] = False  # whether only tokens count that the student has drawn itself (`data.on_policy`)
     SEES: ClassVar[Literal["logits", "states", "heads"]] = "logits"  # states of layers; heads: what each head of attention works with
     weight: Weight = 1.0
     anneal: Anneal | None = Field(

@@ -1,5 +1,5 @@
-"""Networks that read text. Their size depends on the tokenizer's vocabulary V, so `parameters` here takes (V,) for a shape; with 0 classes
-it counts a language model, whose outputs are the vocabulary.
+"""Networks that read text. Their size depends on the tokenizer's vocabulary V, so `parameters` and `work` here take (V,) for a shape; with
+0 classes they count a language model, whose outputs are the vocabulary.
 """
 
 from typing import Annotated, Any, ClassVar, Literal
@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from contract.base import About
-from contract.registry.architectures import Dropout, Shape, Width, _Architecture
+from contract.registry.architectures import Dropout, Shape, Width, Work, _Architecture
 from contract.rules import wrong
 
 Layers = Annotated[int, Field(ge=1, le=200, description="Layers, one on the other.")]
@@ -18,6 +18,7 @@ class _Text(_Architecture):
     SERVES: ClassVar[tuple[str, ...]] = ("text-classification",)
 
 
+KERNELS = 18  # of a layer of transformers: ten products, two normalisations, dropouts, sums
 ENCODES = ("text-classification", "token-classification", "question-answering", "masked-lm")
 GOES_ON = ("text-classification", "causal-lm")
 
@@ -27,6 +28,7 @@ class _Recurrent(_Text):
 
     GATES: ClassVar[int]
     DIRECTIONS: ClassVar[int] = 1
+    STEP: ClassVar[int] = 5  # kernels from one state to the next
     embedding: Width = Field(default=128, description="Width of a token's vector.")
     hidden: Width = Field(default=128, description="Width of the state, in each direction.")
     layers: Annotated[int, Field(ge=1, le=16, description="Recurrent layers, one on the other.")] = 1
@@ -38,6 +40,15 @@ class _Recurrent(_Text):
         layers = sum(self.DIRECTIONS * self.GATES * self.hidden * (before + self.hidden + 2) for before in inputs)
         outputs = classes or shape[0]
         return shape[0] * self.embedding + layers + (wide + 1) * outputs
+
+    def work(self, shape: Shape, classes: int, tokens: int = 0) -> Work:
+        wide = self.DIRECTIONS * self.hidden
+        inputs = [self.embedding, *[wide] * (self.layers - 1)]
+        products = tokens * sum(self.DIRECTIONS * self.GATES * self.hidden * (before + self.hidden) for before in inputs)
+        products += wide * classes if classes else tokens * wide * shape[0]
+        kernels = self.STEP * tokens * self.layers * self.DIRECTIONS  # a state waits for the one before it
+        values = tokens * (2 * self.embedding + self.layers * wide * (2 * self.GATES + 3))
+        return Work(products, kernels + 8, values, tokens * max(2 * self.embedding, (self.GATES + 2) * wide))
 
 
 class Lstm(_Recurrent):
@@ -92,12 +103,19 @@ class Textcnn(_Text):
         convolutions = sum(self.channels * (self.embedding * width + 1) for width in self.widths)
         return shape[0] * self.embedding + convolutions + len(self.widths) * self.channels * classes + classes
 
+    def work(self, shape: Shape, classes: int, tokens: int = 0) -> Work:
+        products = tokens * self.embedding * self.channels * sum(self.widths) + len(self.widths) * self.channels * classes
+        values = tokens * (3 * self.embedding + len(self.widths) * (self.embedding + 3 * self.channels))
+        return Work(products, 6 * len(self.widths) + 6, values, tokens * (self.embedding + self.channels))
+
 
 class _Transformer(_Text):
     """A network that the transformers library builds, saves and opens; FIELDS are its names for ours."""
 
     LAYERED: ClassVar = True
     FIELDS: ClassVar[dict[str, str]]
+    ATTENTIONS: ClassVar[int] = 1  # of what is one layer here
+    MATRICES: ClassVar[int] = 2  # of its feed-forward blocks
     layers: Layers = 2
     hidden: Width = Field(default=128, description="Width of a token's vector in every layer.")
     heads: Annotated[int, Field(ge=1, le=256)] = Field(default=2, description="Attention heads; they share the width between them.")
@@ -111,9 +129,21 @@ class _Transformer(_Text):
             raise wrong(f"{self.heads} heads cannot share {self.hidden} values between them equally", at=("heads",))
         return self
 
+    @property
+    def inner(self) -> int:
+        """Width inside the feed-forward blocks."""
+        return self.intermediate or 4 * self.hidden
+
+    def work(self, shape: Shape, classes: int, tokens: int = 0) -> Work:
+        wide, inner = self.hidden, self.inner
+        block = self.ATTENTIONS * (4 * wide * wide + 2 * tokens * wide) + self.MATRICES * wide * inner
+        products = self.layers * tokens * block + (wide * (wide + classes) if classes else tokens * wide * shape[0])
+        values = tokens * (4 * wide + self.layers * (13 * self.ATTENTIONS * wide + 2 * self.MATRICES * inner))
+        return Work(products, self.layers * KERNELS * self.ATTENTIONS + 10, values, tokens * (wide + inner))
+
     def settings(self) -> dict[str, Any]:
         """What transformers' config of this kind takes."""
-        given = {**self.model_dump(exclude={"arch"}), "intermediate": self.intermediate or 4 * self.hidden}
+        given = {**self.model_dump(exclude={"arch"}), "intermediate": self.inner}
         return {theirs: given[ours] for ours, names in self.FIELDS.items() for theirs in names.split()}
 
 
@@ -133,7 +163,7 @@ class _Encoder(_Transformer):
 
     def parameters(self, shape: Shape, classes: int) -> int:
         """Embeddings, blocks, and a head of one hidden layer; a language model's shares its last matrix with the embeddings."""
-        wide, inner = self.hidden, self.intermediate or 4 * self.hidden
+        wide, inner = self.hidden, self.inner
         square = wide * (wide + 1)
         embeddings = (shape[0] + self.positions + self.EXTRA_ROWS + 2) * wide
         block = 4 * square + (wide + 1) * inner + (inner + 1) * wide + 4 * wide
@@ -194,7 +224,7 @@ class Gpt2(_Transformer):
     arch: Literal["gpt2"] = "gpt2"
 
     def parameters(self, shape: Shape, classes: int) -> int:
-        wide, inner = self.hidden, self.intermediate or 4 * self.hidden
+        wide, inner = self.hidden, self.inner
         block = 4 * wide * (wide + 1) + (wide + 1) * inner + (inner + 1) * wide + 4 * wide
         return (shape[0] + self.positions + 2 + classes) * wide + self.layers * block
 
@@ -213,6 +243,8 @@ class T5(_Transformer):
         "intermediate": "d_ff",
         "dropout": "dropout_rate",
     }
+    ATTENTIONS: ClassVar = 3  # the encoder's, and two of the decoder's
+    MATRICES: ClassVar = 4
     BUCKETS: ClassVar = 32  # of distances that are told apart
     arch: Literal["t5"] = "t5"
 
@@ -220,7 +252,7 @@ class T5(_Transformer):
         return {**super().settings(), "d_kv": self.hidden // self.heads, "relative_attention_num_buckets": self.BUCKETS}
 
     def parameters(self, shape: Shape, classes: int) -> int:
-        wide, inner = self.hidden, self.intermediate or 4 * self.hidden
+        wide, inner = self.hidden, self.inner
         forward = 2 * wide * inner + wide
         encoder, decoder = 4 * wide * wide + wide + forward, 8 * wide * wide + 2 * wide + forward
         return shape[0] * wide + self.layers * (encoder + decoder) + 2 * (self.BUCKETS * self.heads + wide)
@@ -238,13 +270,14 @@ class _Rotary(_Transformer):
         "positions": "max_position_embeddings",
         "dropout": "attention_dropout",
     }
+    MATRICES: ClassVar = 3
     BIASES: ClassVar[int] = 0  # of queries, keys and values
 
     def settings(self) -> dict[str, Any]:
         return {**super().settings(), "tie_word_embeddings": True}
 
     def parameters(self, shape: Shape, classes: int) -> int:
-        wide, inner = self.hidden, self.intermediate or 4 * self.hidden
+        wide, inner = self.hidden, self.inner
         block = 4 * wide * wide + 3 * wide * inner + (2 + self.BIASES) * wide
         return (shape[0] + 1 + classes) * wide + self.layers * block
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from distill.data.arguments import arguments
 from distill.data.docstrings import docstrings
 from distill.data.messages import messages
+from distill.data.returns import returns
 
 Table = tuple[NDArray[np.generic], NDArray[np.generic]]  # features, labels
 
@@ -25,5 +26,5 @@ def digits() -> dict[str, Table]:
     return {name: (images[np.sort(part)], found.target[np.sort(part)]) for name, part in (("train", train), ("test", test))}
 
 
-SOURCES = {"digits": digits, "docstrings": docstrings, "arguments": arguments, "messages": messages}
+SOURCES = {"digits": digits, "docstrings": docstrings, "returns": returns, "arguments": arguments, "messages": messages}
 DIVIDE = {"digits": 16.0}  # the largest pixel value

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 import datafiles
 from contract.columns import choose_columns, test_split
 from contract.errors import InvalidData, InvalidSpec
+from contract.fit import check_fit
 from contract.model import Scaling
 from contract.registry import BUILTINS, TASKS
-from contract.shapes import DataShape, builtin_shape, input_shape
-from contract.spec import JobSpec, Source
+from contract.shapes import DataShape, builtin_shape, input_shape, joined
+from contract.spec import JobSpec, Source, TaskSources
+from contract.tasks import naming
 from distill.data import builtin, texts
 from distill.data.rows import Split, TextSplit
 from distill.device import derived_seed
@@ -38,12 +40,15 @@ class Data:
     train: Split | TextSplit
     validation: Split | TextSplit | None
     test: Split | TextSplit
-    test_name: str  # "test" or, where there is no test split, "validation"
+    test_name: str  # "test" or, where there is no test split, "validation"; of several tasks there may be both
     shape: DataShape
     scaling: Scaling
 
     @property
     def test_shape(self) -> DataShape:
+        if isinstance(self.test, TextSplit) and self.test.parts:
+            of_tasks = zip(self.shape.tasks.items(), self.test.parts, strict=True)
+            return joined({task: _shape(rows, shape.classes, "class") for (task, shape), rows in of_tasks})
         return _shape(self.test, self.shape.classes, self.shape.answers if self.shape.speaks else "class")
 
     def digest(self) -> str:
@@ -56,6 +61,30 @@ class Data:
 def load(spec: JobSpec, inputs: Inputs) -> Data:
     """Raises InvalidData or InvalidSpec naming what is wrong with the rows."""
     read = Reader(spec.task, inputs)
+    return _of_tasks(spec, read) if spec.data.tasks else _of_one(spec, read)
+
+
+def _of_tasks(spec: JobSpec, read: "Reader") -> Data:
+    """Of several tasks, each loaded as if it were alone: its teacher is then asked of the very rows that a job of its own has."""
+    parts: dict[str, Data] = {}
+    for task in spec.data.tasks:
+        with naming(task):
+            parts[task] = part = _of_one(spec.alone(task), read)
+            check_fit(spec.alone(task), part.shape, part.test_shape, {})
+    shape = joined({task: part.shape for task, part in parts.items()})
+    counts = [len(part.shape.classes) for part in parts.values()]
+
+    def put_together(found: list[Split | TextSplit]) -> TextSplit:
+        return TextSplit.of_tasks([rows for rows in found if isinstance(rows, TextSplit)], counts)
+
+    train, test = (put_together([getattr(part, name) for part in parts.values()]) for name in ("train", "test"))
+    held_out = [part.validation for part in parts.values() if part.validation is not None]
+    named = " and ".join(dict.fromkeys(part.test_name for part in parts.values()))
+    return Data(train, put_together(held_out) if held_out else None, test, named, shape, Scaling())
+
+
+def _of_one(spec: JobSpec, read: "Reader") -> Data:
+    assert isinstance(spec.data.train, Source)
     found = read.table(spec.data.train, "train", "data.train")
     classes = read.classes(spec.data.train) if TASKS[spec.task].labelled else []
     train = _split(found, classes, "data.train", spec.data.max_train_samples)
@@ -77,9 +106,11 @@ def _shape(rows: Split | TextSplit, classes: list[str], answers: str) -> DataSha
 
 
 def _test(spec: JobSpec, read: "Reader", classes: list[str], validation: Split | TextSplit | None) -> tuple[Split | TextSplit, str]:
-    source = read.named_alike(spec.data.test, spec.data.train) if spec.data.test is not None else spec.data.train
-    if spec.data.test is not None or "test" in read.splits(source):
-        default = test_split(source, spec.data.train, read.splits(source))
+    train, asked = spec.data.train, spec.data.test
+    assert isinstance(train, Source) and not isinstance(asked, TaskSources)
+    source = read.named_alike(asked, train) if asked is not None else train
+    if asked is not None or "test" in read.splits(source):
+        default = test_split(source, train, read.splits(source))
         return _split(read.table(source, default, "data.test"), classes, "data.test"), "test"
     if validation is None:
         raise InvalidSpec(

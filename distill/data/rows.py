@@ -1,9 +1,9 @@
 """Rows as networks take them: whole batches of tensors, looked up by index."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -12,12 +12,15 @@ from distill.data.batch import Batch
 
 
 class Rows(Protocol):
-    """labels [N]; lengths [N] in tokens, None where all rows are of one size."""
+    """labels [N]; lengths [N] in tokens, None where all rows are of one size; tasks [N]: the number of each row's task, None where there
+    is but one."""
 
     @property
     def labels(self) -> Tensor: ...
     @property
     def lengths(self) -> Tensor | None: ...
+    @property
+    def tasks(self) -> Tensor | None: ...
     def __len__(self) -> int: ...
     def batch(self, index: Tensor) -> Batch: ...
     def chunks(self, size: int) -> Iterator[Tensor]: ...
@@ -36,6 +39,10 @@ class Split:
     def lengths(self) -> None:
         return None
 
+    @property
+    def tasks(self) -> None:
+        return None
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -43,7 +50,7 @@ class Split:
         return Split(self.features[index], self.labels[index])
 
     def batch(self, index: Tensor) -> Batch:
-        return Batch(self.features[index], self.labels[index])
+        return Batch(self.features.index_select(0, index), self.labels.index_select(0, index))  # faster than [index], which can more
 
     def chunks(self, size: int) -> Iterator[Tensor]:
         """Indices of all rows, in their order, at most `size` at a time."""
@@ -68,7 +75,8 @@ class TextSplit:
 
     labels: class indices [N], or marks [N, C] where a row may have any number of classes. tags: of each row's words, which then
     stand in its text with one space between them, the class. spans: of each row the characters in its second text, [first, last), that
-    answer the question in its first. targets: the text each is to become.
+    answer the question in its first. targets: the text each is to become. parts: of several tasks the rows of each, one task after the
+    other, with its own texts and classes.
     """
 
     texts: tuple[list[str], ...]
@@ -76,13 +84,36 @@ class TextSplit:
     tags: list[list[int]] | None = None
     spans: list[tuple[int, int]] | None = None
     targets: list[str] | None = None
+    parts: tuple["TextSplit", ...] = ()
+
+    @classmethod
+    def of_tasks(cls, parts: "Sequence[TextSplit]", classes: Sequence[int]) -> "TextSplit":
+        """The rows of several tasks; classes: how many each has, which are counted on from those of the task before. Where some tasks have
+        one text and others two, a second one is empty."""
+        width = max(len(part.texts) for part in parts)
+        whole = [(*part.texts, *([""] * len(part) for _ in range(width - len(part.texts)))) for part in parts]
+        columns = tuple([text for of_part in whole for text in of_part[i]] for i in range(width))
+        before = [sum(classes[:number]) for number in range(len(classes))]
+        labels = torch.cat([part.labels + first for part, first in zip(parts, before, strict=True)])
+        return cls(columns, labels, parts=tuple(parts))
+
+    @property
+    def tasks(self) -> Tensor | None:
+        """[N]: the number of each row's task; None where there is but one."""
+        if not self.parts:
+            return None
+        return torch.arange(len(self.parts)).repeat_interleave(torch.tensor([len(part) for part in self.parts]))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def rows(self, index: Tensor) -> "TextSplit":
+        assert not self.parts, "rows are held out of each task by itself"
         chosen = index.tolist()
-        told = {name: [every[i] for i in chosen] for name in ("tags", "spans", "targets") if (every := getattr(self, name)) is not None}
+        told: dict[str, Any] = {}
+        for name in ("tags", "spans", "targets"):
+            if (every := getattr(self, name)) is not None:
+                told[name] = [every[i] for i in chosen]
         return replace(self, texts=tuple([column[i] for i in chosen] for column in self.texts), labels=self.labels[index], **told)
 
     def to(self, device: torch.device) -> "TextSplit":

@@ -16,7 +16,8 @@ WINDOW = 64  # batches whose rows are sorted by length together
 @dataclass(frozen=True)
 class Tokens:
     """flat [sum of lengths] int32; starts [N + 1]: row i is flat[starts[i]:starts[i+1]]; second [N]: where in it the second text
-    begins, or its length; labels [N], or marks [N, C] of classes that each hold or not; pad: the id that fills a batch up."""
+    begins, or its length; labels [N], or marks [N, C] of classes that each hold or not; pad: the id that fills a batch up; tasks [N]: the
+    number of each row's task, None where there is but one."""
 
     flat: Tensor
     starts: Tensor
@@ -24,6 +25,7 @@ class Tokens:
     labels: Tensor
     pad: int
     cut: int = 0  # rows that were longer than what the network reads
+    tasks: Tensor | None = None
 
     @property
     def lengths(self) -> Tensor:
@@ -38,7 +40,7 @@ class Tokens:
     def tokens(self, index: Tensor) -> TokenBatch:
         ids, mask = self.padded(self.flat, index, self.pad)
         segments = ((torch.arange(mask.shape[1], device=index.device) >= self.second[index][:, None]) & mask).long()
-        return TokenBatch(ids, mask, segments)
+        return TokenBatch(ids, mask, segments, tasks=None if self.tasks is None else self.tasks[index])
 
     def padded(self, flat: Tensor, index: Tensor, fill: int) -> tuple[Tensor, Tensor]:
         """[B, L] of the rows `index`, filled up on the right, and where something stands."""
@@ -64,8 +66,8 @@ class Tokens:
         return replace(self, **moved)
 
     def digest(self) -> str:
-        """Hash of the tokens: what a network's outputs depend on."""
-        parts = (self.flat, self.starts, self.second)
+        """Hash of the tokens and tasks: what a network's outputs depend on."""
+        parts = (self.flat, self.starts, self.second, *(() if self.tasks is None else (self.tasks,)))
         return sha256(b"tokens" + b"".join(part.cpu().numpy().tobytes() for part in parts)).hexdigest()
 
 

@@ -12,6 +12,7 @@ from contract.model import ModelConfig, Scaling
 from distill.data.batch import Given
 from distill.networks.residual import Residual
 from distill.networks.texts import Recurrent, RecurrentLm, RecurrentTagger, TextCnn
+from distill.tasks import within
 
 Shape = tuple[int, ...]
 
@@ -95,7 +96,9 @@ def count_parameters(network: nn.Module) -> int:
 def scaled(features: Tensor, scaling: Scaling) -> Tensor:
     """Raw features [B, *shape] → float32 as the network wants them."""
     x = features.float()
-    return (x - _number(scaling.subtract, x)) / _number(scaling.divide, x)
+    if scaling.subtract != 0:
+        x = x - _number(scaling.subtract, x)
+    return x / _number(scaling.divide, x) if scaling.divide != 1 else x
 
 
 def _number(value: float | list[float], like: Tensor) -> Tensor | float:
@@ -103,6 +106,6 @@ def _number(value: float | list[float], like: Tensor) -> Tensor | float:
 
 
 def logits_of(network: nn.Module, config: ModelConfig, given: Given) -> Tensor:
-    """[B, C], whatever the network reads."""
+    """[B, C], whatever the network reads; of several tasks those of each row's own."""
     found: Tensor = network(scaled(given, config.input) if isinstance(given, Tensor) else given)
-    return found
+    return within(found, config, given)

@@ -133,7 +133,8 @@ def save(network: LibraryNetwork, config: ModelConfig, folder: Path) -> None:
     """A folder that transformers opens, with what only we know under a key of its own in config.json."""
     inner: Any = network.inner
     assert config.text is not None
-    setattr(inner.config, OURS, {"task": config.task, "text": config.text.model_dump(), "weights": config.weights})
+    tasks = {"tasks": config.tasks} if config.tasks else {}
+    setattr(inner.config, OURS, {"task": config.task, "text": config.text.model_dump(), "weights": config.weights, **tasks})
     inner.save_pretrained(folder)
     names = ["input_ids", *(["token_type_ids"] if network.takes_segments else []), "attention_mask"]
     network.reader.save(folder, model_input_names=names)
@@ -159,7 +160,7 @@ def _with_reader(inner: Any, reader: Reader, config: ModelConfig, task: str, mad
     if inner.config.pad_token_id is None:
         inner.config.pad_token_id = reader.pad
     weights = sum(parameter.numel() for parameter in inner.parameters())
-    told = {"classes": made_for.classes, "multi_label": made_for.answers == "classes"}
+    told = {"classes": made_for.classes, "multi_label": made_for.answers == "classes", "tasks": list(made_for.tasks)}
     config = config.model_copy(update={**told, "weights": weights, "task": task})
     assert config.text is not None
     return LibraryNetwork(inner, reader, config.text), config

@@ -19,6 +19,7 @@ from distill.data.rows import TextSplit
 from distill.data.spans import SpanTokens
 from distill.data.targets import TargetTokens
 from distill.data.tokens import TaggedTokens, Tokens
+from distill.data.words import SPELLED, spans
 
 FILE, SETTINGS = "tokenizer.json", "tokenizer_config.json"
 PAD, UNKNOWN, FIRST, BETWEEN, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
@@ -47,13 +48,24 @@ class Reader:
         """What stands between two texts."""
         return next((id_ for id_ in map(self._id, ("eos_token", "sep_token")) if id_ is not None), self.pad)
 
+    @property
+    def mask(self) -> int:
+        """What stands for a hidden token. JobError where there is none."""
+        found = self._id("mask_token")
+        if found is None:
+            raise JobError("The tokenizer has no mask token.", code=ErrorCode.INVALID_MODEL, hint="Use one of a masked language model.")
+        return found
+
     def _id(self, name: str) -> int | None:
         said = self.settings.get(name)
         text = said.get("content") if isinstance(said, dict) else said
         return self.tokenizer.token_to_id(text) if isinstance(text, str) else None
 
     def read(self, split: TextSplit, reading: Reading) -> Tokens:
-        """Every row as tokens, special ones included; of pairs that are too long the longer text is cut first."""
+        """Every row as tokens, special ones included; of pairs that are too long the longer text is cut first. Rows of several tasks are
+        read as those of each alone."""
+        if split.parts:
+            return _joined([self.read(part, reading) for part in split.parts], split)
         return self._tokens(self._encoded(split, reading, self.tokenizer.encode_batch_fast), split)
 
     def _encoded(self, split: TextSplit, reading: Reading, encode: Callable[[Any], list[Encoding]]) -> list[Encoding]:
@@ -114,11 +126,23 @@ class Reader:
         given: dict[str, Any] = {"flat": flat, "starts": starts, "second": starts.diff(), "labels": nothing, "pad": self.pad}
         if task == "causal-lm":
             return CausalBlocks(**given)
-        mask_id = self._id("mask_token")
-        if mask_id is None:
-            raise JobError("The tokenizer has no mask token.", code=ErrorCode.INVALID_MODEL, hint="Use one of a masked language model.")
         special = {id_ for id_ in (*map(self._id, NAMES), self._id("eos_token"), self._id("bos_token")) if id_ is not None}
-        return MaskedBlocks(**given, mask_id=mask_id, special=tuple(sorted(special)), vocabulary=self.vocabulary, share=share)
+        return MaskedBlocks(**given, mask_id=self.mask, special=tuple(sorted(special)), vocabulary=self.vocabulary, share=share)
+
+    def whole_words(self, split: TextSplit, reading: Reading) -> tuple[Tokens, list[tuple[int, int, int]]]:
+        """Every text as tokens, and (row, word, token), each counted from 0, of every word that is a single token."""
+        found = self._encoded(split, reading, self.tokenizer.encode_batch)
+        texts = zip(found, split.texts[0], strict=True)
+        whole = [(number, word, token) for number, (row, text) in enumerate(texts) for word, token in _whole_words(row, text)]
+        return self._tokens(found, split), whole
+
+    def spelled_alone(self) -> dict[int, str]:
+        """The tokens that are words by themselves, as they are spelled: read alone, the word is that token and no other."""
+        ids = sorted(self.tokenizer.get_vocab(with_added_tokens=True).values())
+        said = {id_: text.strip() for id_, text in zip(ids, self.tokenizer.decode_batch([[id_] for id_ in ids]), strict=True)}
+        words = {id_: text for id_, text in said.items() if SPELLED.fullmatch(text)}
+        alone = self.tokenizer.encode_batch_fast([f" {text}" for text in words.values()], add_special_tokens=False)
+        return {id_: text for (id_, text), row in zip(words.items(), alone, strict=True) if row.ids == [id_]}
 
     def differs(self, other: "Reader") -> str | None:
         """In which ids the two vocabularies differ; None when they are one."""
@@ -176,6 +200,14 @@ class Reader:
         return cls(tokenizer, {"tokenizer_class": "PreTrainedTokenizerFast", **NAMES})
 
 
+def _joined(parts: list[Tokens], split: TextSplit) -> Tokens:
+    """The rows of several tasks, one task after the other."""
+    lengths = torch.cat([part.lengths for part in parts])
+    starts = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+    flat, second = (torch.cat([getattr(part, name) for part in parts]) for name in ("flat", "second"))
+    return Tokens(flat, starts, second, split.labels, parts[0].pad, sum(part.cut for part in parts), split.tasks)
+
+
 def _tags_of_tokens(row: Encoding, text: str, tags: list[int]) -> list[int]:
     """For each token the class of the word that begins with it, −100 where none does. Words stand in `text` with a space between them."""
     word, word_at = 0, []
@@ -188,6 +220,21 @@ def _tags_of_tokens(row: Encoding, text: str, tags: list[int]) -> list[int]:
         found.append(tags[word] if word != last else IGNORED)
         last = word
     return found
+
+
+def _whole_words(row: Encoding, text: str) -> list[tuple[int, int]]:
+    """(word, token) of the words of letters and digits that are one token, which is of no other word."""
+    words = spans(text)
+    word_at = {place: number for number, span in enumerate(words) for place in range(*span)}
+    tokens: list[list[int]] = [[] for _ in words]
+    several: set[int] = set()
+    for token, ((start, end), sequence) in enumerate(zip(row.offsets, row.sequence_ids, strict=True)):
+        inside = {word_at[place] for place in range(start, end) if place in word_at} if sequence is not None else set()
+        for word in inside:
+            tokens[word].append(token)
+        several |= inside if len(inside) > 1 else set()
+    spelled = (SPELLED.fullmatch(text, *span) for span in words)
+    return [(n, of[0]) for n, (of, word) in enumerate(zip(tokens, spelled, strict=True)) if word and len(of) == 1 and n not in several]
 
 
 def _span_of_tokens(row: Encoding, first: int, last: int) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from distill.networks.reader import Reader
 from distill.networks.residual import Residual
 from distill.networks.texts import Recurrent, RecurrentLm, RecurrentTagger, TextCnn
 from distill.objectives import Said
+from distill.tasks import within
 
 IMPOSSIBLE = -1e4  # as a logit: finite, so that nothing times its log is nothing
 
@@ -187,6 +188,8 @@ def said_of(network: nn.Module, config: ModelConfig, given: Given, looks: Looks 
     if isinstance(given, TokenBatch):
         assert isinstance(network, TextNetwork)
         said = network.told(given, looks)
+        if given.tasks is not None:
+            said = replace(said, features=within(said.features, config, given))  # of rows these are the logits
     elif looks:
         logits, states = _layer_by_layer(network, scaled(given, config.input))
         said = replace(Said.of(logits), inside=Inside(states))

@@ -4,8 +4,9 @@ from itertools import chain
 
 from torch import nn
 
-from contract.model import ModelConfig, Reading
-from contract.spec import Ensemble, FromLayers, JobSpec, ModelRef, NewTokenizer
+from contract.model import LONGEST, ModelConfig, Reading
+from contract.networks import members
+from contract.spec import FromLayers, JobSpec, ModelRef, NewTokenizer
 from distill.data.load import Data
 from distill.data.rows import TextSplit
 from distill.inputs import Inputs
@@ -14,8 +15,6 @@ from distill.networks.build import build
 from distill.networks.files import load
 from distill.networks.reader import Reader
 from distill.networks.reading import TextNetwork
-
-LONGEST = 512  # tokens of a text, for networks that have no longest of their own
 
 
 def student(spec: JobSpec, data: Data, inputs: Inputs) -> tuple[nn.Module, ModelConfig]:
@@ -40,8 +39,8 @@ def student(spec: JobSpec, data: Data, inputs: Inputs) -> tuple[nn.Module, Model
 def _reader(spec: JobSpec, train: TextSplit, inputs: Inputs) -> Reader:
     """The tokenizer asked for; not said, the teacher's, so that both may share what they read; without a teacher a new one."""
     field = "tokenizer" if isinstance(spec.tokenizer, ModelRef) else None
-    if spec.tokenizer is None and spec.teacher is not None:
-        field = "teacher.ensemble.0" if isinstance(spec.teacher, Ensemble) else "teacher"
+    if spec.tokenizer is None:
+        field = next(iter(members(spec.teacher)), None)
     if field is not None:
         return Reader.load(inputs.models[field])
     return Reader.train(chain(*train.texts), spec.tokenizer if isinstance(spec.tokenizer, NewTokenizer) else NewTokenizer())

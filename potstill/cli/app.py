@@ -26,6 +26,7 @@ PANELS: dict[str, dict[str, Entry]] = {
         "api": Entry("Run the API (deployments).", "potstill.cli.service:api"),
         "worker": Entry("Run a worker (deployments).", "potstill.cli.service:worker"),
         "migrate": Entry("Bring the database to this version (deployments).", "potstill.cli.service:migrate"),
+        "projects": Entry("Create and list projects (deployments).", "potstill.cli.projects:app"),
         "gc": Entry("Free what nothing refers to any more.", "potstill.cli.gc:gc"),
     },
     "Jobs": {
@@ -46,13 +47,18 @@ PANELS: dict[str, dict[str, Entry]] = {
         "predict": Entry("Put a row before student and teacher, at several temperatures.", "potstill.cli.predict:predict"),
     },
     "Things": {
+        "sweeps": Entry("Try many jobs that differ in a few fields; show the best.", "potstill.cli.sweeps:app"),
         "datasets": Entry("Upload, list, show and remove datasets.", "potstill.cli.datasets:app"),
         "models": Entry("List, show, pull, push and remove models.", "potstill.cli.models:app"),
-        "keys": Entry("Create, list and revoke API keys.", "potstill.cli.keys:app"),
+        "webhooks": Entry("Have other programs told when jobs end.", "potstill.cli.webhooks:app"),
+        "keys": Entry("Create, list, rotate and revoke API keys.", "potstill.cli.keys:app"),
+        "login": Entry("Print a link that opens the pages in a browser.", "potstill.cli.keys:login"),
+        "audit": Entry("Who made and revoked keys, logged in, and deleted what.", "potstill.cli.audit:audit"),
         "recipes": Entry("Recipes that a spec can name.", "potstill.cli.registry:recipes"),
         "losses": Entry("Losses that an objective can hold.", "potstill.cli.registry:losses"),
         "architectures": Entry("Networks that a spec can describe.", "potstill.cli.registry:architectures"),
         "tasks": Entry("Tasks that a job can be about.", "potstill.cli.registry:tasks"),
+        "schema": Entry("Print the JSON schema of a spec, for editors.", "potstill.cli.schema:schema"),
     },
 }
 COMMANDS = {name: entry for panel in PANELS.values() for name, entry in panel.items()}
@@ -77,13 +83,17 @@ class LazyGroup(TyperGroup):
 
 
 def _load(name: str) -> Any:
+    from potstill.cli.examples import put_below
+
     module, _, attribute = COMMANDS[name].where.partition(":")
     target = getattr(import_module(module), attribute)
-    if isinstance(target, typer.Typer):
-        return get_command(target)
-    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-    alone.command(name)(target)
-    return get_command(alone)
+    if not isinstance(target, typer.Typer):
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(name)(target)
+        target = alone
+    command = get_command(target)
+    put_below(command, name)
+    return command
 
 
 def build() -> Callable[..., None]:

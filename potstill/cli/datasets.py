@@ -42,7 +42,7 @@ def ls(as_json: Json = False) -> None:
         rows = [(d.id, d.name, d.format, _splits(d), size(d.size_bytes), age(d.created_at)) for d in found]
         table(["ID", "NAME", "FORMAT", "ROWS", "SIZE", "CREATED"], rows)
     else:
-        note("no datasets; `digits` is built in, and `potstill datasets add FILE` uploads one")
+        note("no datasets yet; `digits` is built in, and `potstill datasets add FILE` uploads one")
 
 
 @app.command()

@@ -77,7 +77,6 @@ def demo(
         line("✓", "submitted", f"student {student.id}, {_network(student)}, {runs}; {student.status} for the teacher", stderr=False)
         _follow(teacher)
         _follow(student)
-        _show(student)
         folder = student.pull(out)
         line("✓", "pulled", f"{folder}: {', '.join(sorted(p.name for p in folder.iterdir()))}; every sha256 is right", stderr=False)
         _use(folder, student)
@@ -133,10 +132,12 @@ def _wait_for_api(client: "Client", process: "subprocess.Popen[bytes]", log: Pat
 def _network(job: "Job") -> str:
     from contract.check import parse_spec
     from contract.shapes import builtin_shape
+    from contract.spec import Source
 
     spec = parse_spec(job.view.resolved_spec)
-    assert spec.described is not None and spec.data.train.dataset is not None
-    shape = builtin_shape(spec.data.train.dataset, spec.task)
+    source = spec.data.train
+    assert spec.described is not None and isinstance(source, Source) and source.dataset is not None
+    shape = builtin_shape(source.dataset, spec.task)
     if shape.texts:  # how many tokens there will be nobody knows yet
         return f"a small {spec.described.arch}" if spec.kind == "distill" else f"a {spec.described.arch}"
     return f"a {spec.described.arch} of {spec.described.parameters(shape.shape, len(shape.classes)):,} parameters"
@@ -148,13 +149,6 @@ def _follow(job: "Job") -> None:
     line("·", "watching", job.view.name, stderr=False)
     if to_the_end(job, timeout=300, as_json=False) != 0:
         raise PotstillError(f"{job.view.name} did not succeed.")
-
-
-def _show(job: "Job") -> None:
-    from potstill.cli.report import report_table
-
-    job.refresh()
-    report_table(job.view.report or {})
 
 
 def _use(folder: Path, student: "Job") -> None:

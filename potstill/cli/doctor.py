@@ -15,6 +15,7 @@ from potstill.cli.output import emit, line, size
 from potstill.errors import PotstillError, Unauthorized
 
 if TYPE_CHECKING:
+    from contract.wire import WorkerView
     from potstill.client import Client
 
 ROOM = 1_000_000_000  # bytes free; below it a run of any size may end early
@@ -71,7 +72,17 @@ def _service() -> Iterator[Check]:
             yield Check("key", True, "accepted")
             alive = [worker for worker in client.workers.list() if worker.alive]
             slots = sum(worker.slots for worker in alive)
-            yield Check("workers", bool(alive), f"{len(alive)} alive, {slots} slots", "Jobs wait until one starts: potstill worker", code=0)
+            yield Check(
+                "workers",
+                bool(alive),
+                f"{len(alive)} alive, {slots} slot{'s' * (slots != 1)}",
+                "Jobs wait until one starts: potstill worker",
+                code=0,
+            )
+            if alive:
+                machines = _machine(alive)
+                hint = "Once idle for a few seconds a worker measures its machine, unless POTSTILL_PROBE is off."
+                yield Check("estimates", machines is not None, machines or "no worker has measured its machine yet", hint, code=0)
             trouble = ready.get("workers", "ok")
             if alive and trouble != "ok":
                 yield Check("workers", False, trouble, code=0)
@@ -79,6 +90,13 @@ def _service() -> Iterator[Check]:
         yield Check("key", False, error.detail, error.hint, code=4)
     except PotstillError as error:
         yield Check("service", False, error.detail, error.hint)
+
+
+def _machine(alive: "list[WorkerView]") -> str | None:
+    """The machines on which times are estimated."""
+    found = [worker.machine for worker in alive if worker.machine is not None]
+    said = [f"{one.processor if one.device == 'cpu' else one.device}, {one.flops / 1e9:,.0f} GFLOP/s in fp32" for one in found]
+    return "; ".join(dict.fromkeys(said)) or None
 
 
 def _versions(client: "Client") -> str:

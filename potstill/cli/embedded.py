@@ -45,6 +45,8 @@ class Embedded:
 
     def run(self) -> int:
         """Serves until Ctrl-C, SIGTERM or the end of its terminal; the exit code."""
+        from api.settings import Settings
+        from models.exposure import refuse_guessable
         from models.process import leave_on_hangup
 
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -54,6 +56,8 @@ class Embedded:
             _wait_for_port(self.host, self.port, PREDECESSOR_SECONDS if left_behind else 0)
             database = self.home.prepare()
             try:
+                if not Settings(host=self.host).loopback:
+                    refuse_guessable(database, self.host)
                 self._start("worker", "worker", "--slots", str(self.slots))
                 self._start("api", "api", "--host", self.host, "--port", str(self.port))
                 self._say_when_ready(database)
@@ -71,6 +75,8 @@ class Embedded:
         self.ready = not self.leaving
         if self.ready:
             line("✓", "ready", f"{self.url} · {self.slots} slot{'s' * (self.slots > 1)} · home {self.home.folder}")
+            if (path := _login(database, self.home.key)) is not None:
+                line("·", "open", f"{self.url}{path} (once, within ten minutes; later: potstill login)")
             note(f"              key in {self.home.key} · potstill submit SPEC --watch · Ctrl-C stops")
 
     def _wait(self, what: str, true: Callable[[], bool]) -> None:
@@ -144,6 +150,20 @@ def _leave_with_parent(parent: int) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it died before we asked to be told
         os._exit(1)
+
+
+def _login(database: "Database", key: Path) -> str | None:
+    """A path that logs one browser in with the first key; None where that was revoked."""
+    from sqlalchemy import select
+
+    from models.browser import new_link
+    from models.project import Key
+    from models.secret import secret_hash
+
+    with database.write() as session:
+        valid = Key.secret_sha256 == secret_hash(key.read_text().strip()), Key.revoked_at.is_(None)
+        id_ = session.scalar(select(Key.id).where(*valid))
+        return f"/login?once={new_link(session, id_)}" if id_ is not None else None
 
 
 def _workers(database: "Database") -> set[str]:

@@ -15,7 +15,8 @@ import typer
 
 from potstill import settings
 from potstill.cli.options import Json
-from potstill.cli.output import emit, line
+from potstill.cli.output import emit, line, note
+from potstill.cli.report import well
 from potstill.specs import load
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def run(
     *before, job = links(parse_spec(load(spec)))
     if (out / "report.json").exists():
         raise PotstillError(f"{out} holds a finished run already.", hint="Choose another folder for --out.")
+    if job.report_to:
+        note("report_to: only workers of a service mirror runs; here it is left out")
     stop = threading.Event()
     signal.signal(signal.SIGINT, lambda _number, _frame: _leave(stop, _frame))
     made: dict[str, Path] = {}
@@ -64,7 +67,7 @@ def run(
 
 def _found(job: "JobSpec", made: dict[str, Path]) -> "JobSpec":
     """With the networks of the jobs before it where they lie."""
-    from contract.networks import ModelRef
+    from contract.refs import ModelRef
 
     return job.with_refs({field: ModelRef(path=str(made[ref.job])) for field, ref in job.refs().items() if ref.job in made})
 
@@ -131,7 +134,7 @@ def _conclude(out: Path, results: "list[RunResult]", as_json: bool) -> None:
     if as_json:
         emit(report, stream=True)
         return
-    line("✓", "finished", report["verdict"], stderr=False)
+    well("finished", report)
     line(" ", "", " · ".join(str(out / name) for name in ("student", "report.json") if (out / name).exists()))
 
 

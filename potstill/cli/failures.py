@@ -1,15 +1,16 @@
 """Exceptions → one line on stderr, a hint, and the exit code: 1 error · 4 auth · 5 job failed · 6 job cancelled · 7 timeout.
 
-0 is success, 2 wrong usage (typer's), 130 Ctrl-C.
+0 is success, 2 wrong usage (typer's) or a start that would let strangers in, 130 Ctrl-C.
 """
 
 import json
 import sys
+from pathlib import Path
 
 from potstill.cli.output import line
-from potstill.errors import JobCancelled, JobFailed, PotstillError, Unauthorized, WaitTimeout
+from potstill.errors import Exposed, Forbidden, JobCancelled, JobFailed, PotstillError, Unauthorized, WaitTimeout
 
-EXIT_CODES: dict[type[PotstillError], int] = {Unauthorized: 4, JobFailed: 5, JobCancelled: 6, WaitTimeout: 7}
+EXIT_CODES: dict[type[PotstillError], int] = {Exposed: 2, Unauthorized: 4, Forbidden: 4, JobFailed: 5, JobCancelled: 6, WaitTimeout: 7}
 OURS = frozenset({"contract", "datafiles", "distill", "models", "migrations", "api", "worker", "potstill"})
 SERVER_PARTS = "Install the part that runs jobs: pip install 'potstill[worker]'."
 
@@ -23,7 +24,8 @@ def explain(error: Exception) -> int | None:
         line("✗", "error", f"This command needs {error.name}, which is not installed.", hint=SERVER_PARTS)
         return 1
     if isinstance(error, OSError):
-        line("✗", "error", f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        missing = f"Relative paths start at {Path.cwd()}." if isinstance(error, FileNotFoundError) and error.filename else None
+        line("✗", "error", f"{error.filename}: {error.strerror}" if error.filename else str(error), hint=missing)
         return 1
     return None
 

@@ -53,6 +53,11 @@ class Gauge:
         """How much is done, 0 to 1."""
         return min(1.0, self.step / self.total_steps) if self.step is not None and self.total_steps else None
 
+    @property
+    def moving(self) -> bool:
+        """Whether something is being done: by the job, or by the runs that it waits for."""
+        return self.status == "running" or (self.status in ("waiting", "queued") and self.share is not None)
+
     def pace(self) -> str:
         """`step 1,260/2,000 · 910 it/s · ETA 0:01`."""
         if self.step is None or not self.total_steps:

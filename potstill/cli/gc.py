@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from contract.errors import PotstillError
 from potstill.cli.options import Json
 from potstill.cli.output import emit, line, size, table
+from potstill.cli.store import opened
 
 
 def gc(
@@ -24,18 +24,11 @@ def gc(
     Workers do the same every hour. It reads POTSTILL_HOME, POTSTILL_DATABASE_URL and POTSTILL_ARTIFACTS_URL, as they do, and may run
     beside them: what is in use stays.
     """
-    from models import cleaning, schema
+    from models import cleaning
     from models.blobs import Blobs
-    from models.session import Database
-    from models.settings import StoreSettings
 
-    settings = StoreSettings()
-    if not settings.database_url and not (settings.home_path() / "potstill.db").exists():
-        raise PotstillError(f"There is no service in {settings.home_path()}.", hint="Name its folder in POTSTILL_HOME.")
-    database = Database(settings.database())
-    schema.refuse_other(database)
-    found = cleaning.collect(database, Blobs(settings.artifacts()), settings, grace=grace, dry_run=dry_run, strangers=strangers)
-    database.dispose()
+    with opened() as (database, settings):
+        found = cleaning.collect(database, Blobs(settings.artifacts()), settings, grace=grace, dry_run=dry_run, strangers=strangers)
     count, freed = sum(one.count for one in found), sum(one.size_bytes for one in found)
     if as_json:
         kinds = [{"what": one.what, "count": one.count, "size_bytes": one.size_bytes, "note": one.note} for one in found]

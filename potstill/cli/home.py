@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 ELSEWHERE = "Choose another one with --home or POTSTILL_HOME."
 ROOM = 10_000_000  # bytes: the database's first tables and their journal, and then some
-SECRET = 24  # characters at least
 
 
 class Home:
@@ -104,7 +103,7 @@ class Home:
 
     def _secret(self) -> str:
         """The first key; made where there is none."""
-        from models.project import new_secret
+        from models.secret import flaw, new_secret
 
         if not self.key.exists():
             temporary = self.folder / ".key"
@@ -117,9 +116,9 @@ class Home:
             raise PotstillError(f"The key file {self.key} cannot be read: {error}.", hint=f"chmod 600 {self.key}") from None
         if others:
             raise PotstillError(f"The key file {self.key} can be read by others.", hint=f"chmod 600 {self.key}")
-        if not secret.startswith("psk_") or len(secret) < SECRET:
+        if (wrong := flaw(secret)) is not None:
             raise PotstillError(
-                f"The key file {self.key} holds no key.", hint="Put the key back; or remove the file, and a new key is made."
+                f"The key file {self.key} holds no key: {wrong}.", hint="Put the key back; or remove the file, and a new key is made."
             )
         return secret
 

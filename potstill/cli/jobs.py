@@ -1,14 +1,17 @@
 """`jobs`, `show`, and the verbs that steer: cancel, pause, resume, retry, rm."""
 
+import sys
 from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from potstill.cli.chain import tell_chain
 from potstill.cli.options import JobId, JobIds, Json, connect, job_id
-from potstill.cli.output import age, clean, duration, emit, fields, line, note, plain, size, table
-from potstill.cli.report import headline, report_table
+from potstill.cli.output import age, duration, emit, fields, line, note, prose, size, table
+from potstill.cli.report import classes_table, headline, report_table
+from potstill.cli.told import deleted
 
 if TYPE_CHECKING:
     from contract.wire import JobView
@@ -33,18 +36,51 @@ def jobs(
     if as_json:
         emit(views)
     elif views:
-        table(["ID", "NAME", "KIND", "STATUS", "PROGRESS", "CREATED"], [_row(view) for view in views])
+        table(["ID", "NAME", "KIND", "STATUS", "CREATED"], [_row(view) for view in views], cut=1)
+    elif status or kind or name or parent or tags:
+        note("no such jobs; `potstill jobs` lists all")
     else:
-        note("no jobs")
+        note("no jobs yet; `potstill submit SPEC` queues one, and examples/ has specs to start from")
 
 
-def show(job: JobId, as_json: Json = False) -> None:
-    """Show one job: where it stands, its spec's outcome, its report."""
+def show(
+    job: JobId,
+    classes: Annotated[bool, typer.Option("--classes", help="Also the figures of each class.")] = False,
+    spec: Annotated[bool, typer.Option("--spec", help="Only its spec, as YAML, to submit it again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show one job: where it stands, the jobs it waits for, its spec's outcome, its report."""
     with connect() as client:
-        view = client.jobs.get(job_id(client, job)).view
-    if as_json:
-        emit(view)
-        return
+        found = client.jobs.get(job_id(client, job))
+        view = found.view
+        if spec:
+            import yaml
+
+            # ASCII, so no terminal obeys it
+            print(yaml.safe_dump(view.spec, sort_keys=False, default_flow_style=None, width=120), end="")
+            return
+        if as_json:
+            emit(view)
+            return
+        _told(view)
+        tell_chain(found, stderr=False)
+    if view.report:
+        print()
+        report_table(view.report)
+        if classes:
+            classes_table(view.report)
+        prose(headline(view.report))
+    if (verb := _next(view)) is not None:
+        note(f"next: potstill {verb} {view.id}")
+
+
+def _next(view: "JobView") -> str | None:
+    if view.status == "succeeded":
+        return "pull" if view.model else None
+    return {"failed": "logs", "cancelled": "retry", "paused": "resume"}.get(view.status, "watch")
+
+
+def _told(view: "JobView") -> None:
     ended = view.finished_at
     fields(
         [
@@ -57,21 +93,17 @@ def show(job: JobId, as_json: Json = False) -> None:
             ("created", age(view.created_at)),
             ("took", duration((ended - view.started_at).total_seconds()) if ended and view.started_at else None),
             ("attempt", view.attempt),
-            ("after", ", ".join(view.depends_on)),
             ("part of", view.parent),
             ("retry of", view.retry_of),
             ("model", view.model),
             ("metadata", ", ".join(f"{key}={value}" for key, value in view.metadata.items())),
-            *((name, f"{value:.4g}") for name, value in view.latest.items()),
+            *((name, size(value) if name.endswith("_bytes") else f"{value:.4g}") for name, value in view.latest.items()),
             ("error", f"{view.error.code}: {view.error.message}" if view.error else None),
             ("hint", view.error.hint if view.error else None),
             *(("warning", warning) for warning in view.warnings),
         ]
     )
-    if view.report:
-        print()
-        report_table(view.report)
-        print(clean(headline(view.report)))
+    sys.stdout.flush()
 
 
 def cancel(job: JobIds, as_json: Json = False) -> None:
@@ -112,13 +144,7 @@ def rm(
     with connect() as client:
         for given in job:
             id_ = job_id(client, given)
-            freed = client.jobs.delete(id_, dry_run=dry_run)
-            if as_json:
-                emit({"id": id_, "deleted": not dry_run, **(plain(freed) or {})}, stream=True)
-            elif freed:
-                print(f"{clean(id_)}: would free {size(freed.freed_bytes)} in {freed.files} files")
-            else:
-                line("✓", "deleted", id_)
+            deleted(id_, client.jobs.delete(id_, dry_run=dry_run), as_json=as_json, stream=True)
 
 
 def _each(ids: list[str], act: "Callable[[Client, str], Job]", as_json: bool) -> None:
@@ -132,15 +158,17 @@ def _each(ids: list[str], act: "Callable[[Client, str], Job]", as_json: bool) ->
 
 
 def _row(view: "JobView") -> tuple[object, ...]:
-    return view.id, view.name, view.kind, view.status, _progress(view), age(view.created_at)
+    return view.id, view.name, view.kind, " ".join(filter(None, [view.status, _share(view)])), age(view.created_at)
+
+
+def _share(view: "JobView") -> str:
+    done, total = view.progress.step, view.progress.total_steps
+    return f"{done / total:.0%}" if done is not None and total and not view.status.final else ""
 
 
 def _progress(view: "JobView") -> str:
-    if view.status.final:
-        return ""
-    done, total = view.progress.step, view.progress.total_steps
-    share = f"{done / total:.0%}" if done is not None and total else ""
-    return " ".join(filter(None, [view.progress.phase, share]))
+    phase = str(view.progress.phase or "").replace("_", " ")
+    return "" if view.status.final else " ".join(filter(None, [phase, _share(view)]))
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -37,8 +37,8 @@ class Panel:
 
     def _draw(self) -> RenderableType:
         gauge = self.gauge
-        moving = gauge.status == "running"
-        word = gauge.phase.replace("_", " ") if moving and gauge.phase else gauge.status
+        moving = gauge.moving
+        word = (gauge.phase or "running").replace("_", " ") if moving else gauge.status
         row = Table.grid(padding=(0, 2))
         cells: list[RenderableType] = [Text(f"  {clean(word):<11}", "cyan" if moving else "dim")]
         if moving:

@@ -28,7 +28,8 @@ def logs(
     with connect() as client:
         id_ = job_id(client, job)
         if not follow:
-            _print(client.jobs.events(id_, types=wanted), as_json)
+            if not _print(client.jobs.events(id_, types=wanted), as_json):
+                note(f"nothing of {' or '.join(wanted)}; its history: potstill logs {id_} --type status --type phase")
             return
         try:
             _print((event for event in client.jobs.get(id_).stream(on_lost=lost) if event.type in wanted), as_json)
@@ -37,8 +38,11 @@ def logs(
             raise typer.Exit(130) from None
 
 
-def _print(events: "Iterable[EventView]", as_json: bool) -> None:
+def _print(events: "Iterable[EventView]", as_json: bool) -> int:
+    """How many there were."""
+    count = 0
     for event in events:
+        count += 1
         if as_json:
             emit(event, stream=True)
         else:
@@ -46,3 +50,4 @@ def _print(events: "Iterable[EventView]", as_json: bool) -> None:
             mark = "" if word == "log" else f"{word}: "
             said = clean(event.message, keep="\n\t").replace("\n", "\n" + " " * 10)
             print(f"{event.created_at.astimezone():%H:%M:%S}  {mark}{said}", flush=True)
+    return count

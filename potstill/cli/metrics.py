@@ -6,10 +6,12 @@ import typer
 
 from potstill.cli.gauge import sparkline
 from potstill.cli.options import JobId, Json, connect, job_id
-from potstill.cli.output import emit, note, table
+from potstill.cli.output import emit, note, size, table
 
 if TYPE_CHECKING:
     from contract.wire import Series
+
+HEADERS = ["METRIC", "ARM", "SEED", "POINTS", "LAST", "MIN", "MAX", "CURVE"]
 
 
 def metrics(
@@ -25,12 +27,13 @@ def metrics(
     if as_json:
         emit(list(found))
     elif found:
-        table(["METRIC", "ARM", "SEED", "POINTS", "LAST", "MIN", "MAX", "CURVE"], [_row(series) for series in found])
+        table(HEADERS, map(row, found))
     else:
-        note("no such metrics" if name or arm else "no metrics yet")
+        note("no such metrics; without --name and --arm come all" if name or arm else "no metrics yet; they come with the first steps")
 
 
-def _row(series: "Series") -> tuple[object, ...]:
+def row(series: "Series") -> tuple[object, ...]:
     values = [value for _, value, _ in series.points]
-    numbers = [f"{number:.4g}" for number in (values[-1], min(values), max(values))] if values else ["", "", ""]
+    written = size if series.name.endswith("_bytes") else "{:.4g}".format
+    numbers = [written(number) for number in (values[-1], min(values), max(values))] if values else ["", "", ""]
     return series.name, series.arm, series.seed, f"{series.total_points:,}", *numbers, sparkline(values)

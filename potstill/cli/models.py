@@ -24,7 +24,7 @@ def ls(as_json: Json = False) -> None:
         rows = [(m.id, m.name, m.task, compact(m.parameters), size(m.size_bytes), m.job or "uploaded", age(m.created_at)) for m in found]
         table(["ID", "NAME", "TASK", "PARAMETERS", "SIZE", "FROM", "CREATED"], rows)
     else:
-        note("no models; a job that succeeds makes one")
+        note("no models yet; a job that succeeds makes one, and `potstill models push DIR` uploads one")
 
 
 @app.command()

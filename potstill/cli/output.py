@@ -4,15 +4,22 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from functools import cache
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
+from contract.units import age, clock, compact, duration, size
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+__all__ = ["age", "clean", "clock", "compact", "console", "duration", "emit", "fields", "line", "note", "plain", "prose", "size", "table"]
+
+INDENT = 14  # where `line` puts its text
+GAP = 2  # spaces between columns
+SHORTEST = 10  # of a column that may be cut
+UNBROKEN = "\u00a0"
+NARROWEST = 20  # columns below which breaking between words helps nobody
 # Control characters, line separators, surrogates, and the marks that turn the direction of writing.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _COLOURS = {
@@ -37,15 +44,19 @@ def line(mark: str, word: str, text: str, *, hint: str | None = None, stderr: bo
     """`✓ queued      job_…`, and a hint below."""
     from rich.text import Text
 
-    said = Text.assemble((mark, _COLOURS.get(mark, "")), f" {clean(word):<11} {_indented(text)}")
-    console(stderr=stderr).print(said)
+    screen = console(stderr=stderr)
+    said = Text.assemble((mark, _COLOURS.get(mark, "")), f" {clean(word):<11} {_indented(screen, text)}")
+    screen.print(said)
     if hint:
-        console(stderr=stderr).print(Text(" " * 14 + _indented(hint), "dim"))
+        screen.print(Text(" " * INDENT + _indented(screen, hint), "dim"))
 
 
-def _indented(text: str) -> str:
-    """Further lines stand below the first, where none of them can pass for a line of ours."""
-    return clean(text, keep="\n").replace("\n", "\n" + " " * 14)
+def _indented(screen: "Console", text: str, indent: int = INDENT) -> str:
+    """Further lines stand below the first, where none of them can pass for a line of ours; a terminal's end between words."""
+    lines = clean(text, keep="\n").split("\n")
+    if screen.is_terminal and (width := screen.width - indent) >= NARROWEST:
+        lines = [part for line in lines for part in wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]]
+    return ("\n" + " " * indent).join(lines)
 
 
 def note(text: str) -> None:
@@ -55,6 +66,11 @@ def note(text: str) -> None:
     console(stderr=True).print(Text(clean(text), "dim"))
 
 
+def prose(text: str) -> None:
+    """Sentences to stdout, on a terminal broken between words."""
+    print(_indented(console(), text, 0), flush=True)
+
+
 def emit(value: Any, *, stream: bool = False) -> None:
     """JSON to stdout: one line each while streaming or piped, indented for a reader. ASCII, so no terminal obeys it."""
     print(json.dumps(plain(value), indent=2 if sys.stdout.isatty() and not stream else None), flush=stream)
@@ -62,13 +78,14 @@ def emit(value: Any, *, stream: bool = False) -> None:
 
 def plain(value: Any) -> Any:
     """Views as the JSON they came from."""
-    if isinstance(value, BaseModel):
+    if hasattr(value, "model_dump"):  # a pydantic model; pydantic itself takes longer to load than help takes to read
         return value.model_dump(mode="json")
     return [plain(item) for item in value] if isinstance(value, list) else value
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Columns: coloured and fitted on a terminal, plain and never cut elsewhere."""
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, cut: int | None = None) -> None:
+    """Columns, plain and never cut; on a terminal coloured and broken between words, the column `cut` shortened where it must be. Where
+    even that does not fit, each row becomes a paragraph."""
     headers = [clean(header) for header in headers]
     cells = [[_cell(value) for value in row] for row in rows]
     if not sys.stdout.isatty():
@@ -79,12 +96,45 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for i, header in enumerate(headers):
-        shown.add_column(header, no_wrap=i == 0, overflow="fold")
+    columns, gaps = list(zip(headers, *cells, strict=True)), GAP * (len(headers) - 1)
+    natural = [max(map(len, column)) for column in columns]
+    least = [max((len(word) for cell in column for word in cell.split()), default=0) for column in columns]
+    if cut is not None:
+        least[cut] = min(natural[cut], SHORTEST)
+    if sum(least) + gaps > console().width:
+        _paragraphs(headers, cells)
+        return
+    shown = Table(box=None, pad_edge=False, header_style="dim", padding=(0, GAP, 0, 0), collapse_padding=True)
+    for i, (header, width) in enumerate(zip(headers, _widths(natural, least, console().width - gaps, cut), strict=True)):
+        shown.add_column(header, no_wrap=i in (0, cut), overflow="ellipsis", width=width)
     for row in cells:
-        shown.add_row(*(Text(cell, _COLOURS.get(cell, "")) for cell in row))
+        shown.add_row(*(Text(cell, _colour(header, cell)) for header, cell in zip(headers, row, strict=True)))
     console().print(shown, soft_wrap=False)
+
+
+def _widths(natural: Sequence[int], least: Sequence[int], room: int, cut: int | None) -> list[int]:
+    """Of columns that together have `room`: the one that may be cut gives first, then whoever can spare most."""
+    widths = list(natural)
+    if cut is not None:
+        widths[cut] = max(least[cut], min(natural[cut], room - sum(natural) + natural[cut]))
+    while sum(widths) > room:
+        widths[max(range(len(widths)), key=lambda i: widths[i] - least[i])] -= 1
+    return widths
+
+
+def _paragraphs(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A line with what the row is called, and below it the rest, each with its header."""
+    from rich.text import Text
+
+    for row in rows:
+        called, *rest = [f"{header.lower()} {cell}" for header, cell in zip(headers, row, strict=True) if cell]
+        console().print(Text(called.removeprefix("id ").strip(), "bold"))
+        whole = [part.replace(" ", UNBROKEN) if len(part) < console().width - 6 else part for part in rest]
+        console().print(Text("  " + _indented(console(), " · ".join(whole), 2).replace(UNBROKEN, " ")))
+
+
+def _colour(header: str, cell: str) -> str:
+    return _COLOURS.get(cell.partition(" ")[0], "") if header in ("STATUS", "STATE") else ""
 
 
 def fields(pairs: Iterable[tuple[str, object]]) -> None:
@@ -92,7 +142,7 @@ def fields(pairs: Iterable[tuple[str, object]]) -> None:
     given = [(clean(name), _cell(value)) for name, value in pairs if value not in (None, "", [], {})]
     width = max((len(name) for name, _ in given), default=0)
     for name, value in given:
-        print(f"{name:<{width}}  {value}")
+        print(f"{name:<{width}}  {_indented(console(), value, width + 2)}")
 
 
 def _cell(value: object) -> str:
@@ -100,48 +150,3 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     return clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
-
-
-def size(count: int) -> str:
-    amount = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:.{0 if unit == 'B' else 1}f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} TB"
-
-
-def compact(count: float) -> str:
-    """1,797 · 2.4 k · 66 M."""
-    if count < 2000:
-        return f"{count:,.0f}"
-    for unit in ("k", "M"):
-        count /= 1000
-        if count < 1000:
-            return f"{count:.{1 if count < 10 else 0}f} {unit}"
-    return f"{count / 1000:.1f} G"
-
-
-def duration(seconds: float) -> str:
-    """4.1 s · 3:05 · 2:03:05."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def clock(seconds: float) -> str:
-    """Remaining time: 0:01."""
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def age(moment: datetime) -> str:
-    """How long ago, in the largest unit that fits."""
-    seconds = max(0.0, (datetime.now(UTC) - moment).total_seconds())
-    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit} ago"
-    return f"{seconds:.0f} s ago"

@@ -35,7 +35,8 @@ class Lines:
         elif event.type in ("status", "phase"):
             word = self.gauge.status if event.type == "status" else self.gauge.phase
             ended = event.type == "status" and word in FINAL  # told at the end, with all there is to tell
-            if word != self.last and not ended:
+            concluding = event.type == "status" and self.gauge.share == 1.0 and word != "paused"  # a parent's last work, too short to tell
+            if word != self.last and not ended and not concluding:
                 self._print(word.replace("_", " "), "" if event.message == word else event.message)
             self.last = word
         elif event.type == "metrics" and time.monotonic() - self.shown_at >= PAUSE:

@@ -10,6 +10,7 @@ from potstill.cli.options import JobId, Json, connect, job_id
 from potstill.cli.output import emit, line, table
 
 if TYPE_CHECKING:
+    from contract.spec import Columns, JobSpec
     from potstill.client import Client
     from potstill.job import Job
 
@@ -19,6 +20,7 @@ SHOWN = 5  # classes
 def predict(
     job: JobId,
     rows: Annotated[list[str], typer.Argument(metavar="INPUT", help="FILE:ROW or a built-in set, as digits:17; rows count from 0.")],
+    task: Annotated[str | None, typer.Option("--task", metavar="NAME", help="Of several tasks this one; all when not said.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show what a job's student, and its teacher, make of rows: probabilities at T = 1, 2 and 5. Ranks never change with T."""
@@ -28,14 +30,33 @@ def predict(
     with connect() as client, tempfile.TemporaryDirectory() as folder:
         found = client.jobs.get(job_id(client, job))
         spec = parse_spec(found.view.resolved_spec)
+        _refuse_unknown(task, spec)
         networks = _networks(client, found, Path(folder))
         for text in rows:
-            row = read_row(text, spec.task, spec.data.train.columns)
+            row = read_row(text, spec.task, _columns(spec, task))
             said = {name: probabilities(path, row) for name, path in networks.items()}
+            if task is not None:
+                said = {name: {"tasks": {task: one["tasks"][task]}} for name, one in said.items()}
             if as_json:
                 emit({"input": text, **said}, stream=True)
             else:
                 _show(text, said)
+
+
+def _refuse_unknown(task: str | None, spec: "JobSpec") -> None:
+    from contract.errors import InvalidSpec
+
+    if task is not None and task not in spec.data.tasks:
+        known = ", ".join(spec.data.tasks) or "it has but one"
+        raise InvalidSpec(f"--task: the job has no task {task}", param="--task", hint=f"Its tasks: {known}.")
+
+
+def _columns(spec: "JobSpec", task: str | None) -> "Columns":
+    """Those of the task asked for; of all tasks together nobody knows which are meant."""
+    from contract.spec import Columns, Source
+
+    source = spec.data.of(task).train if task is not None else spec.data.train
+    return source.columns if isinstance(source, Source) else Columns()
 
 
 def _networks(client: "Client", job: "Job", folder: Path) -> dict[str, Path]:
@@ -43,6 +64,8 @@ def _networks(client: "Client", job: "Job", folder: Path) -> dict[str, Path]:
     found = {"student": job.pull(folder / "student")}
     teacher: dict[str, Any] = job.view.resolved_spec.get("teacher") or {}
     source = teacher.get("job")
+    if teacher.get("tasks"):
+        line("!", "warning", "every task has a teacher of its own, so the student stands alone")
     if teacher.get("ensemble"):
         line("!", "warning", f"the teacher is {len(teacher['ensemble'])} networks, so the student stands alone")
     if teacher.get("model"):
@@ -56,6 +79,10 @@ def _networks(client: "Client", job: "Job", folder: Path) -> dict[str, Path]:
 
 def _show(text: str, said: dict[str, dict[str, Any]]) -> None:
     student = said["student"]
+    if "tasks" in student:
+        for task in student["tasks"]:
+            _show(f"{text} · {task}", {name: one["tasks"][task] for name, one in said.items()})
+        return
     if "words" in student:
         _show_words(text, said)
         return

@@ -14,13 +14,18 @@ if TYPE_CHECKING:
 Folder = Annotated[Path | None, typer.Argument(metavar="DIR", help="Where to; by default ./<name>-<end of the id>.")]
 
 
-def pull(job: JobId, folder: Folder = None, as_json: Json = False) -> None:
+def pull(
+    job: JobId,
+    folder: Folder = None,
+    kind: Annotated[str | None, typer.Option(metavar="KIND", help="Files of this kind instead: tensorboard, wandb, log, …")] = None,
+    as_json: Json = False,
+) -> None:
     """Download a job's student and report. A broken download goes on where it stopped; every file's SHA-256 is checked."""
     with connect() as client:
-        fetch(client.jobs.get(job_id(client, job)), folder, as_json)
+        fetch(client.jobs.get(job_id(client, job)), folder, as_json, kind)
 
 
-def fetch(job: "Job", folder: Path | None, as_json: bool) -> None:
+def fetch(job: "Job", folder: Path | None, as_json: bool, kind: str | None = None) -> None:
     """Pulls with a progress bar on a terminal; prints the folder."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
@@ -35,7 +40,7 @@ def fetch(job: "Job", folder: Path | None, as_json: bool) -> None:
                 tasks[path] = bars.add_task(clean(path), total=total)
             bars.update(tasks[path], completed=done)
 
-        where = job.pull(folder, on_bytes)
+        where = job.pull(folder, on_bytes, kind=kind)
     if as_json:
         emit({"job": job.id, "path": str(where), "files": sorted(totals), "bytes": sum(totals.values())})
         return

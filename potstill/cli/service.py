@@ -58,6 +58,7 @@ def migrate() -> None:
     import migrations
     from models import schema
     from models.project import ensure_key
+    from models.secret import flaw
     from models.session import Database
     from models.settings import StoreSettings
 
@@ -67,8 +68,8 @@ def migrate() -> None:
     migrations.upgrade(url)
     secret = os.environ.get("POTSTILL_KEY")
     if secret:
-        if not secret.startswith("psk_") or len(secret) < 24:
-            raise PotstillError("POTSTILL_KEY does not look like a key.", hint="psk_ and at least 20 random characters.")
+        if (wrong := flaw(secret)) is not None:
+            raise PotstillError(f"POTSTILL_KEY cannot be a key: {wrong}.", hint="echo psk_$(openssl rand -hex 24) makes one.")
         with database.write() as session:
             ensure_key(session, secret, "from POTSTILL_KEY")
     database.dispose()

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from potstill.cli import watch as watching
+from potstill.cli.chain import tell_chain, tell_plan
 from potstill.cli.options import Json, Seconds, connect
-from potstill.cli.output import compact, emit, line, note
-from potstill.specs import load, parse
+from potstill.cli.output import compact, emit, line, note, plain
+from potstill.cli.told import complaints
 
 if TYPE_CHECKING:
     from contract.wire import JobView, ValidateView
@@ -24,16 +25,21 @@ def submit(
     as_json: Json = False,
 ) -> None:
     """Queue jobs. Prints their ids; with --watch follows them and ends with their exit code."""
-    mappings = [_read(spec) for spec in specs]  # all are read before one is sent
+    mappings = [read(spec) for spec in specs]  # all are read before one is sent
     with connect() as client:
-        if watch and not batch and not as_json:
+        if not batch and not as_json:
             for mapping in mappings:
-                _quote(client.jobs.validate(mapping))
+                found = client.jobs.validate(mapping)
+                if watch:
+                    _quote(found)
+                _forecast(found)
         queued = client.jobs.submit_batch(mappings) if batch else (client.jobs.submit(mapping) for mapping in mappings)
         jobs = []
         for job in queued:
             jobs.append(job)
             _announce(job.view, watch=watch, as_json=as_json)
+            if not (watch or as_json):
+                tell_chain(job)
         if watch:
             codes = [watching.to_the_end(job, timeout=timeout, as_json=as_json) for job in jobs]
             raise typer.Exit(next((code for code in codes if code), 0))
@@ -44,8 +50,9 @@ def submit(
 def validate(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="A YAML or JSON file; - reads standard input.")], as_json: Json = False
 ) -> None:
-    """Check a spec without queueing anything. Exit code 1 if it is not valid."""
-    mapping = _read(spec)
+    """Check a spec without queueing anything, and say what it would take: networks, rows, steps, time, memory, disk. With --json also
+    every default. Exit code 1 if it is not valid."""
+    mapping = read(spec)
     with connect() as client:
         found = client.jobs.validate(mapping)
     if as_json:
@@ -57,28 +64,47 @@ def validate(
 
 
 def _verdict(spec: str, found: "ValidateView") -> None:
-    for error in found.errors:
-        line("✗", "error", f"{error.pointer or '/'}: {error.message}")
-    for warning in found.warnings:
-        line("!", "warning", warning)
+    complaints(found)
     if found.valid:
         line("✓", "valid", spec, stderr=False)
         _quote(found)
+        _forecast(found, whole=True)
+
+
+def _forecast(found: "ValidateView", *, whole: bool = False) -> None:
+    """How long it takes, on the workers there are; whole: what else it needs, and what these figures are not."""
+    from contract.machine import Estimate
+
+    if not found.valid or not isinstance(found.estimate, Estimate):
+        return
+    if found.estimate.takes and (whole or found.estimate.seconds is not None):
+        line("·", "takes", found.estimate.takes)
+    if whole:
+        if found.estimate.needs:
+            line("·", "needs", found.estimate.needs)
+        for remark in found.estimate.notes:
+            line("·", "note", remark)
 
 
 def _quote(found: "ValidateView") -> None:
     """What a valid spec comes to: `digits · 1,437 rows · teacher 2.4 k → student 0.6 k parameters`. Nothing for an invalid one."""
     if not found.valid or found.estimate is None or found.resolved_spec is None:
         return
-    data = found.resolved_spec.get("data", {}).get("train", {}).get("dataset")
-    networks = found.estimate.get("parameters", {})
+    train = found.resolved_spec.get("data", {}).get("train", {})
+    data = ", ".join(train["tasks"]) if train.get("tasks") else train.get("dataset")
+    estimate = plain(found.estimate)
+    networks = estimate.get("parameters", {})
     sizes = " → ".join(f"{name} {compact(networks[name])}" for name in ("teacher", "student") if networks.get(name) is not None)
-    rows, steps = found.estimate.get("train_rows"), found.estimate.get("steps")
+    rows, steps = estimate.get("train_rows"), estimate.get("steps")
     said = [data, f"{rows:,} rows" if rows else "", f"{sizes} parameters" if sizes else "", f"{steps:,} steps" if steps else ""]
     line("✓", "validated", " · ".join(filter(None, said)))
+    if found.jobs_before:
+        tell_plan(found.jobs_before, found.resolved_spec)
 
 
-def _read(spec: str) -> dict[str, Any]:
+def read(spec: str) -> dict[str, Any]:
+    from potstill.specs import load, parse  # and with it every loss there is
+
     if spec != "-":
         return load(spec)
     raw = sys.stdin.buffer.read()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from potstill.cli.chain import tell_chain
 from potstill.cli.options import JobId, Json, Seconds, connect, job_id
 from potstill.cli.output import console, emit, note
 from potstill.cli.report import ending
@@ -27,32 +28,34 @@ def watch(job: JobId, timeout: Seconds = None, as_json: Json = False) -> None:
 
 def to_the_end(job: "Job", *, timeout: float | None, as_json: bool) -> int:
     """Follows until the job is final; the exit code that says how it ended."""
-    last_lines: deque[str] = deque(maxlen=LAST_LINES)
     try:
-        if as_json:
-            for event in job.stream(timeout=timeout, on_lost=lost):
-                emit(event, stream=True)
-            emit(job.view, stream=True)
-        else:
-            _display(job, timeout, last_lines)
+        if not as_json:
+            return show(job, timeout)
+        for event in job.stream(timeout=timeout, on_lost=lost):
+            emit(event, stream=True)
+        emit(job.view, stream=True)
     except KeyboardInterrupt:
         note(f"detached; the job goes on — potstill watch {job.id}")
         raise typer.Exit(130) from None
-    if as_json:
-        return {"succeeded": 0, "cancelled": 6}.get(job.status, 5)
-    return ending(job.view, last_lines)
+    return {"succeeded": 0, "cancelled": 6}.get(job.status, 5)
 
 
 def lost(error: "PotstillError") -> None:
     note(f"{error.detail} Trying again; the job does not notice.")
 
 
-def _display(job: "Job", timeout: float | None, last_lines: "deque[str]") -> None:
+def show(job: "Job", timeout: float | None) -> int:
+    """Draws the job until it is final, then how it ended; the exit code for that."""
+    last_lines: deque[str] = deque(maxlen=LAST_LINES)
+    tell_chain(job)
+    over = job.view.status.final  # its history is not drawn again; `logs` has it
     with screen_for(job.view) as screen:
         for event in job.stream(timeout=timeout, on_lost=lost):
             if event.type in ("log", "warning"):
                 last_lines.append(event.message)
-            screen.show(event)
+            if not over:
+                screen.show(event)
+    return ending(job.view, last_lines)
 
 
 def screen_for(job: "JobView") -> "Panel | Lines":

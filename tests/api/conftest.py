@@ -3,12 +3,13 @@
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import httpx2
 import pytest
 import sqlalchemy as sa
-from real_service import SETTINGS, Api, Running, start
+from real_service import SETTINGS, Api, Running, must_be_documented, start
 from sqlalchemy.engine import make_url
 from worker_hand import Hand
 
@@ -55,7 +56,14 @@ def make_api(running: Running) -> Iterator[Callable[[], Api]]:
             session.add(project)
             secret = f"psk_{uuid.uuid4().hex}"
             key = add_key(session, project, "test", secret)
-        http = httpx2.Client(base_url=running.url, headers={"Authorization": f"Bearer {secret}"}, timeout=20, trust_env=False, verify=False)
+        http = httpx2.Client(
+            base_url=running.url,
+            headers={"Authorization": f"Bearer {secret}"},
+            event_hooks={"response": [must_be_documented(running.document)]},
+            timeout=20,
+            trust_env=False,
+            verify=False,
+        )
         clients.append(http)
         return Api(http, running, project.id, key.id, secret, Hand(running.database, running.services.blobs))
 
@@ -78,6 +86,20 @@ def api(make_api: Callable[[], Api]) -> Api:
 def other(make_api: Callable[[], Api], api: Api) -> Api:
     """Somebody else's project in the same service."""
     return make_api()
+
+
+@pytest.fixture
+def make_browser(api: Api) -> Iterator[Callable[[str], httpx2.Client]]:
+    """Logs a browser in with a key."""
+    with ExitStack() as open_:
+
+        def make(secret: str) -> httpx2.Client:
+            headers = {"Accept": "text/html", "Origin": api.running.url}
+            http = open_.enter_context(httpx2.Client(base_url=api.running.url, headers=headers, timeout=20, trust_env=False, verify=False))
+            assert http.post("/login", data={"key": secret}).status_code == 303
+            return http
+
+        yield make
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The real application behind a real socket, and what a program outside sees of it."""
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import httpx2
 import sqlalchemy as sa
 import structlog
+from servers import free_port
 from worker_hand import Hand
 
 from api.main import create_app
@@ -21,6 +23,7 @@ from models.session import Database
 from models.tables import Base
 
 PROBLEM = {"type", "title", "status", "detail", "instance", "code", "param", "errors", "hint", "request_id"}
+RECEIVER_PORT = free_port()
 UPLOAD_LIMIT = 3 * 2**20
 SETTINGS: dict[str, Any] = {
     "port": 0,
@@ -28,6 +31,8 @@ SETTINGS: dict[str, Any] = {
     "max_body_bytes": 64 * 1024,
     "keepalive_seconds": 0.3,
     "stream_poll_seconds": 0.1,
+    "failed_logins_per_minute": 0,  # tests/api/test_api_limits.py has its own; a fuzzer tries more wrong keys in a minute than that
+    "webhook_hosts": f"*.example.com, 127.0.0.1:{RECEIVER_PORT}",
 }
 
 
@@ -42,6 +47,7 @@ class Running:
     settings: Settings
     services: Services
     server: Server
+    document: dict[str, Any]  # its /openapi.json
 
     @property
     def database(self) -> Database:
@@ -68,7 +74,7 @@ def start(settings: Settings, schema_head: str | None = None) -> tuple[Running, 
         thread.join(10)
         assert not thread.is_alive(), "the server did not stop"
 
-    return Running(told[0], settings, app.state.services, server), stop
+    return Running(told[0], settings, app.state.services, server, app.openapi()), stop
 
 
 @dataclass
@@ -123,6 +129,27 @@ def problem(response: httpx2.Response, code: str, param: str | None = None) -> d
     if param is not None:
         assert body["param"] == param, body
     return body
+
+
+def must_be_documented(document: dict[str, Any]) -> Callable[[httpx2.Response], None]:
+    """Hears every answer: one whose status or code /openapi.json does not name for that operation fails the test."""
+    places = [(re.compile(re.sub(r"{\w+}", "[^/]+", path)), path) for path in sorted(document["paths"], key=lambda path: "{" in path)]
+
+    def heard(response: httpx2.Response) -> None:
+        method = response.request.method.lower()
+        path = next((path for pattern, path in places if pattern.fullmatch(response.request.url.path)), None)
+        operation = document["paths"].get(path, {}).get(method)
+        if operation is None or response.status_code == 405:
+            return
+        said = operation["responses"].get(str(response.status_code))
+        assert said is not None, f"{method} {path} answers {response.status_code}, which /openapi.json does not say"
+        if response.headers.get("content-type") == "application/problem+json":
+            response.read()
+            code = response.json()["code"]
+            known = said["content"]["application/problem+json"]["examples"]
+            assert code in known, f"{method} {path} answers {response.status_code} {code}; /openapi.json knows {sorted(known)}"
+
+    return heard
 
 
 def until(true: Callable[[], Any], seconds: float = 5) -> None:

@@ -105,6 +105,20 @@ def test_a_recipe_of_several_jobs_puts_them_before_the_one_sent(api: Api, train:
     assert api.get(f"/v1/jobs/{last['id']}").json()["status"] == "queued"
 
 
+def test_a_student_that_is_its_own_teacher_names_none(api: Api, distill: dict[str, Any]) -> None:
+    sent = {**{field: value for field, value in distill.items() if field != "teacher"}, "name": "small", "recipe": "self_kd"}
+    told = api.post("/v1/jobs/validate", sent).json()
+    assert told["valid"], told
+    assert [spec["name"] for spec in told["jobs_before"]] == ["small-alone"]
+    assert told["resolved_spec"]["teacher"]["job"] == "@small-alone"
+    last = api.submit(sent)
+    alone = api.get(f"/v1/jobs/{last['depends_on'][0]}").json()
+    assert (alone["name"], alone["kind"], alone["status"], last["status"]) == ("small-alone", "train", "queued", "waiting")
+    assert last["resolved_spec"]["teacher"]["job"] == alone["id"]
+    api.hand.done(alone["id"])
+    assert api.get(f"/v1/jobs/{last['id']}").json()["status"] == "queued"
+
+
 def test_chains_in_a_batch_and_what_is_wrong_with_them(api: Api, train: dict[str, Any], distill: dict[str, Any]) -> None:
     teacher = {**train, "name": "teacher"}
     chained = {**distill, "name": "small", "teacher": {"job": "@teacher"}, "recipe": ASSISTED}

@@ -7,13 +7,15 @@ import pytest
 from real_service import Api, Running, problem
 from sqlalchemy import text
 
+from contract.scope import Scope
+
 
 def test_an_unknown_path_names_the_nearest(api: Api) -> None:
     assert api.refused(api.get("/v1/jobz"), 404, "not_found")["hint"] == "Did you mean /v1/jobs?"
     api.refused(api.get("/v1/jobs/"), 404, "not_found")
 
 
-@pytest.mark.parametrize("path", ["/elsewhere", "/v2/jobs", "/jobs"])
+@pytest.mark.parametrize("path", ["/elsewhere", "/v2/jobs", "/job"])
 def test_unknown_paths_outside_v1_are_404(api: Api, path: str) -> None:
     api.refused(api.get(path), 404, "not_found")
 
@@ -124,7 +126,7 @@ def test_the_openapi_document_is_whole(running: Running, api: Api) -> None:
             success = [status for status in operation["responses"] if status.startswith("2")]
             assert success, (method, path)
             if path.startswith("/v1"):
-                assert operation["security"] == [{"key": []}]
+                assert operation["security"] in [[{"key": [scope]}] for scope in Scope]
                 for status, response in operation["responses"].items():
                     if status.startswith(("4", "5")):
                         assert list(response["content"]) == ["application/problem+json"], (method, path, status)

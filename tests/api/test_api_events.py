@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import sqlalchemy as sa
 from real_service import SETTINGS, Api, start, until
 
 Told = list[dict[str, Any]]
@@ -155,10 +156,24 @@ def test_many_streams_share_one_look(api: Api, job: str) -> None:
     for thread in threads:
         thread.start()
     until(lambda: len(api.running.services.news._watches) == 30)
-    api.hand.done(job)
-    for thread in threads:
-        thread.join()
+    time.sleep(1)  # all have read what there was
+    looks: list[str] = []
+    engine = api.running.services.database.engine
+    listening = sa.event.listens_for(engine, "before_cursor_execute")
+
+    @listening
+    def seen(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM events" in statement:
+            looks.append(statement)
+
+    try:
+        api.hand.done(job)
+        for thread in threads:
+            thread.join()
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", seen)
     assert heard == [4] * 30
+    assert 1 <= len(looks) <= 10  # not one for each stream
     until(lambda: not api.running.services.news._watches)
     assert api.running.services.news._poller is None
 

@@ -27,6 +27,7 @@ from models.service import Worker
 from models.session import Database
 
 KEY = "psk_" + "k" * 43
+PATIENCE = 3.0  # with a broker that says nothing
 PROGRAM = """
 import sys
 from contract.errors import PotstillError
@@ -204,7 +205,7 @@ def test_a_broker_that_is_away_keeps_nobody_waiting(home: Path) -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         broker = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-        settings = Settings(home=home, database_url="", broker_url=broker, broker_timeout_seconds=1, artifacts_url="", **SETTINGS)
+        settings = Settings(home=home, database_url="", broker_url=broker, broker_timeout_seconds=PATIENCE, artifacts_url="", **SETTINGS)
         _submit_to_silence(*start(settings))
 
 
@@ -214,12 +215,12 @@ def _submit_to_silence(made: Running, stop: Callable[[], None]) -> None:
         began = time.monotonic()
         for _ in range(10):
             assert http.post("/v1/jobs", json=spec).status_code == 202
-        assert time.monotonic() - began < 1, "ten answers within one broker timeout"
+        assert time.monotonic() - began < PATIENCE, "ten answers within one broker timeout"
         ready = http.get("/readyz")
         assert ready.status_code == 200 and "not reachable" in ready.json()["checks"]["broker"]
     began = time.monotonic()
     stop()
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 5 + PATIENCE
 
 
 def test_metrics_are_behind_a_key_on_other_addresses(home: Path) -> None:

@@ -7,6 +7,8 @@ import yaml
 from real_service import Api
 from worker_hand import npz
 
+from models.service import Worker
+
 
 def test_a_job_is_accepted_with_its_whole_view(api: Api, train: dict[str, Any]) -> None:
     response = api.post("/v1/jobs", {**train, "priority": 3, "metadata": {"team": "a"}})
@@ -148,6 +150,8 @@ def test_a_trace_is_carried_along(api: Api, train: dict[str, Any]) -> None:
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     job = api.submit(train, headers={"traceparent": trace})
     assert api.hand.claim(job["id"]).traceparent == trace
+    named = api.submit(train, headers={"X-Request-Id": "order-4711"})
+    assert api.hand.claim(named["id"]).request_id == "order-4711"
     odd = api.submit(train, headers={"traceparent": "nonsense"})
     assert api.hand.claim(odd["id"]).traceparent is None
 
@@ -156,7 +160,8 @@ def test_validate_says_what_submitting_would(api: Api, train: dict[str, Any]) ->
     before = api.state()
     good = api.post("/v1/jobs/validate", {**train, "data": {"train": "digits", "validation": 0.1, "max_train_samples": 800}}).json()
     assert good["valid"] is True and good["errors"] == [] and good["resolved_spec"]["training"]["epochs"] == 10
-    assert good["estimate"] == {"parameters": {"student": 2410}, "train_rows": 720, "validation_rows": 80, "test_rows": 360, "steps": 120}
+    told = {"parameters": {"student": 2410}, "train_rows": 720, "validation_rows": 80, "test_rows": 360, "steps": 120, "runs": 1}
+    assert told.items() <= good["estimate"].items()
     for wrong, pointer in [
         ({**train, "epohcs": 3}, "/epohcs"),
         ({**train, "data": {"train": "nothing"}}, "/data/train"),
@@ -225,3 +230,18 @@ def test_the_longest_names_of_runs_fit(api: Api, train: dict[str, Any], distill:
     job = api.submit(sent)
     names = [run["name"] for run in api.get("/v1/jobs", params={"parent": job["id"]}).json()["data"]]
     assert len(names) == 8 and max(map(len, names)) <= 100
+
+
+def test_a_tracker_that_no_worker_has_is_refused_where_that_is_known(api: Api, train: dict[str, Any]) -> None:
+    spec = {**train, "report_to": ["tensorboard", "mlflow"]}
+    api.submit(spec)  # no worker has said anything
+    api.hand.report_in("wrk_one")
+    with api.running.database.write() as session:
+        session.get_one(Worker, "wrk_one").trackers = ["tensorboard"]
+    problem = api.refused(api.post("/v1/jobs", spec), 422, "invalid_spec", "report_to.1")
+    assert "no worker here can mirror to mlflow" in problem["detail"] and "POTSTILL_MLFLOW_TRACKING_URI" in problem["hint"]
+    api.submit({**train, "report_to": ["tensorboard"]})
+    api.hand.report_in("wrk_two")
+    with api.running.database.write() as session:
+        session.get_one(Worker, "wrk_two").trackers = ["mlflow"]
+    api.submit(spec)

@@ -155,6 +155,45 @@ def test_every_reference_of_a_text_job_counts(api: Api) -> None:
         assert (job["status"], job["depends_on"]) == ("waiting", [first["id"]])
 
 
+def test_rows_made_by_a_language_model_need_it_and_are_counted(api: Api) -> None:
+    """Looked up, waited for, kept from deletion, named in batches; of 20 rows 10 are held out, and four of each are trained on."""
+    dataset = add(api)
+    speaks = push(api, {**CONFIG, "architectures": ["BertForMaskedLM"]}).json()["id"]
+
+    def made(recipe: bool = False, **model: str) -> dict[str, Any]:
+        words = {"copies": 3, "model": model}
+        if recipe:
+            distilled = {"kind": "distill", "teacher": {"job": taught}, "recipe": {"name": "tinybert", "words": words}}
+            return spec(dataset, student=looks, evaluation={"control": True, "seeds": 2, "compare": ["hinton"]}, **distilled)
+        return spec(dataset, data={"train": dataset, "validation": 0.5, "augment": {"words": {"rules": "tinybert", **words}}})
+
+    looks = {"arch": "bert", "layers": 1, "hidden": 16, "heads": 2}
+    taught = api.submit(spec(dataset, student=looks))["id"]
+    found = api.post("/v1/jobs/validate", made(model=speaks)).json()
+    assert (found["estimate"]["train_rows"], found["estimate"]["validation_rows"], found["estimate"]["steps"]) == (40, 10, 10)
+    for recipe in (False, True):
+        job = api.submit(made(recipe, model=speaks))
+        field = api.get(f"/v1/jobs/{job['id']}").json()["resolved_spec"]["data"]["augment"]["words"]
+        assert field["model"]["model"] == speaks
+        api.refused(api.http.delete(f"/v1/models/{speaks}"), 409, "in_use")
+        runs = [run["resolved_spec"]["data"]["augment"]["words"] for run in api.get(f"/v1/jobs?parent={job['id']}").json()["data"]]
+        assert runs == [field] * (6 if recipe else 0)
+        api.post(f"/v1/jobs/{job['id']}/cancel")
+    api.refused(api.post("/v1/jobs", made(job=taught)), 422, "does_not_fit", "data.augment.words.model")
+    api.refused(api.post("/v1/jobs", made(True, job=taught)), 422, "does_not_fit", "recipe.words.model")
+    api.refused(api.post("/v1/jobs", made(model="mdl_" + "0" * 32)), 422, "model_not_found", "data.augment.words.model.model")
+    reads = {**spec(dataset, task="masked-lm", student={"arch": "bert"}), "name": "reads"}
+    first, second = api.post("/v1/jobs/batch", {"jobs": [{**made(job="@reads"), "name": "made"}, reads]}).json()["data"]
+    assert (first["status"], first["depends_on"]) == ("waiting", [second["id"]])
+
+
+def test_more_made_rows_than_fit_are_refused_with_their_number(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("contract.fit.MOST_ROWS", 1000)
+    many = spec(dataset := add(api), data={"train": dataset, "augment": {"words": {"rules": "tang", "copies": 100}}, "validation": 0.5})
+    said = api.refused(api.post("/v1/jobs", many), 422, "does_not_fit", "data.augment.words.copies")["detail"]
+    assert "100 copies of each of 10 rows make 1,010 rows to train on; at most 1,000" in said
+
+
 def test_a_control_arm_has_the_teachers_tokenizer_and_layers(api: Api) -> None:
     dataset = add(api)
     teacher = api.submit(spec(dataset))["id"]
@@ -224,3 +263,38 @@ def test_data_of_the_hub_are_looked_at_when_a_worker_has_fetched_them(api: Api) 
     student = spec("", kind="distill", teacher={"job": teacher}, data={"train": add(api), "validation": 0.5})
     assert api.post("/v1/jobs/validate", student).json()["valid"]
     api.refused(api.post("/v1/jobs", spec("", data={"train": {"hub": "a b"}})), 422, "invalid_spec", "data.train.hub")
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "objective", "param", "said"),
+    [
+        ({"arch": "bilstm"}, {"arch": "bert"}, {"loss": "attention_mse"}, "objective.0", "the teacher has no attention to look at"),
+        ({"arch": "bert"}, {"arch": "textcnn"}, {"loss": "value_relation"}, "objective.0", "the student has no attention to look at"),
+        (
+            {"arch": "bert"},
+            {"arch": "bert"},
+            {"loss": "hidden_mse", "layers": [[1, 9]]},
+            "objective.0.layers",
+            "the teacher has no layer 9",
+        ),
+        ({"arch": "bert"}, {"arch": "bert"}, {"loss": "cosine", "layers": [[3, 1]]}, "objective.0.layers", "the student has no layer 3"),
+    ],
+    ids=str,
+)
+def test_what_a_term_looks_for_must_be_there(
+    api: Api, teacher: dict[str, Any], student: dict[str, Any], objective: dict[str, Any], param: str, said: str
+) -> None:
+    """While the teacher is still to be trained, too: a job need not wait for that to be told."""
+    rows = add(api)
+    made = api.post("/v1/jobs", spec(rows, student=teacher)).json()["id"]
+    asked = spec(rows, kind="distill", teacher={"job": made}, student=student, objective=[objective])
+    answer = api.post("/v1/jobs", asked)
+    assert said in answer.json()["detail"], answer.text
+    assert (answer.status_code, answer.json()["code"], answer.json()["param"]) == (422, "does_not_fit", param)
+    asked["objective"] = [{"loss": "hidden_mse", "layers": [[1, 1]]}, {"loss": "cross_entropy"}]
+    assert api.post("/v1/jobs", asked).status_code == 202
+    asked |= {"recipe": "tinybert"}
+    del asked["objective"]
+    found = api.post("/v1/jobs", asked)
+    attends = {"bert"} == {teacher["arch"], student["arch"]}
+    assert (found.status_code, found.json().get("param")) == ((202, None) if attends else (422, "recipe")), found.text

@@ -133,7 +133,7 @@ def test_forms_that_are_wrong(api: Api) -> None:
     api.refused(http.post("/v1/datasets", files=[("file", ("a.csv", CSV)), ("file", ("b.csv", CSV))]), 422, "invalid_data", "file")
     api.refused(upload(api, "rows.csv", CSV, name="two\nlines"), 422, "invalid_spec", "name")
     api.refused(upload(api, "rows.csv", CSV, metadata='{"a": 1}'), 422, "invalid_spec", "metadata.a")
-    api.refused(upload(api, "rows.csv", CSV, metadata="{"), 400, "malformed_body")
+    api.refused(upload(api, "rows.csv", CSV, metadata="{"), 422, "invalid_data", "metadata")
     api.refused(http.post("/v1/datasets", json={"file": "x"}), 415, "unsupported_media_type")
     api.refused(http.post("/v1/datasets", content=b"a,b\n"), 415, "unsupported_media_type")
     form = {"Content-Type": "multipart/form-data; boundary=xyz"}
@@ -165,7 +165,7 @@ def test_a_sender_who_hangs_up_leaves_nothing(api: Api) -> None:
     before = api.state()
     host, port = api.running.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
-        head = f"POST /v1/datasets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.secret}\r\nContent-Length: 2000000\r\n"
+        head = f"POST /v1/datasets HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {api.secret}\r\nContent-Length: 2000000\r\n"
         connection.sendall(head.encode() + b"Content-Type: multipart/form-data; boundary=b\r\n\r\n")
         connection.sendall(b'--b\r\nContent-Disposition: form-data; name="file"; filename="rows.csv"\r\n\r\n' + b"x" * 1_500_000)
         until(lambda: len(api.running.files()) == 1)

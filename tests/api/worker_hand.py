@@ -13,12 +13,12 @@ from sqlalchemy import select, update
 from contract.errors import ErrorBody
 from contract.model import ModelConfig
 from contract.spec import JobSpec, ModelRef
-from models import claims, lifecycle
+from models import claims, lifecycle, points
 from models.blobs import Blobs
 from models.claims import Claim, StoredFile
 from models.ids import new_id
 from models.job import Job
-from models.results import MetricPoint, Model
+from models.results import Model
 from models.service import Worker
 from models.session import Database
 
@@ -45,9 +45,7 @@ class Hand:
 
     def points(self, claim: Claim, name: str, values: list[float], arm: str = "model", seed: int = 42) -> None:
         with self.database.write() as session:
-            session.add_all(
-                MetricPoint(job_id=claim.job_id, arm=arm, seed=seed, name=name, step=i + 1, value=v) for i, v in enumerate(values)
-            )
+            points.add(session, claim.job_id, arm, seed, {(name, i + 1): value for i, value in enumerate(values)})
 
     def stored(self, path: str, kind: str, content: bytes) -> StoredFile:
         with tempfile.TemporaryDirectory() as folder:
@@ -63,7 +61,7 @@ class Hand:
             return claims.add_checkpoint(session, claim, step, {"validation/accuracy": 0.5}, stored, dropped)
 
     def finish(self, claim: Claim, weights: bytes = b"the weights") -> dict[str, Any]:
-        """Ends a run as the worker does: student files, report and model in one transaction."""
+        """Ends a run as the worker does: student files, then report, model and status in one transaction."""
         with self.database.read() as session:
             spec = JobSpec.model_validate(session.get_one(Job, claim.job_id).resolved_spec)
         files = {"model.safetensors": weights, "config.json": b"{}", "README.md": b"# card\n"} if spec.kind != "evaluate" else {}
@@ -88,7 +86,9 @@ class Hand:
                 size_bytes=sum(f.size_bytes for f in stored if f.kind == "student"),
             )
         with self.database.write() as session:
-            claims.finish(session, claim, report, stored, model)
+            claims.add_files(session, claims.fenced(session, claim), stored)
+        with self.database.write() as session:
+            claims.finish(session, claim, report, model)
         return report
 
     def done(self, job_id: str, weights: bytes = b"the weights") -> None:

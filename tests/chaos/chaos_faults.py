@@ -64,7 +64,8 @@ def fast(name: str, folder: Path) -> list[Trial]:
     chosen = faults()[name]
     trials = list(chosen.run(folder, range(chosen.fast_trials)))
     assert len(trials) == chosen.fast_trials > 0
-    assert not [(trial.seed, trial.facts, trial.violations) for trial in trials if trial.violations]
+    broken = [(trial.seed, trial.facts, trial.violations) for trial in trials if trial.violations]
+    assert not broken, broken
     return trials
 
 

@@ -1,7 +1,7 @@
 """A deployment of real processes for breaking: API, workers on hosts of their own, one database, one store of artifacts.
 
     world = Deployment(folder, hosts=("one", "two"))         # SQLite and file doorbell; a worker on each host, all ready
-    world = Deployment(folder, database_url=…, broker_url=…, lease=3.0, slots=1, POSTSTILL_…="…")  # for API and workers
+    world = Deployment(folder, database_url=…, broker_url=…, lease=3.0, slots=1, POTSTILL_…="…")  # for API and workers
     job_id = world.submit(spec)                              # through the API, with a line in world.history
     world.request("pause", job_id)                           # pause, resume, cancel; the same
     row = world.row(job_id); events = world.events(job_id)   # straight from the database

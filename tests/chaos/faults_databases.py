@@ -127,4 +127,4 @@ def _lock(world: Deployment) -> Iterator[None]:
 def _points(world: Deployment, job_id: str) -> set[tuple[str, int, float]]:
     query = sa.select(MetricPoint.name, MetricPoint.step, MetricPoint.value).where(MetricPoint.job_id == job_id)
     with world.database.read() as session:
-        return {(name, step, value) for name, step, value in session.execute(query) if "second" not in name}
+        return {(name, step, value) for name, step, value in session.execute(query) if "second" not in name and name != "memory_bytes"}

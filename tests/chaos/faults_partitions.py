@@ -16,7 +16,7 @@ from models.session import IDLE_SECONDS
 LEASE = 3.0
 LONGEST = 6  # leases: 18 s of partition with a lease of 3 s stand for 180 s with one of 30 s
 SLACK = 7.0  # seconds a busy machine may take to look, claim and say so
-SPEC = {**LONGER, "training": {**LONGER["training"], "epochs": 200}}
+SPEC = {**LONGER, "training": {**LONGER["training"], "epochs": 500}}
 
 
 @fault(

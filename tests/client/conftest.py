@@ -9,6 +9,8 @@ from fake_service import KEY, Outcome, Service
 from potstill.cli import main
 from potstill.client import Client
 
+SPEC = "kind: train\ntask: image-classification\nname: digits\n"
+
 
 @pytest.fixture
 def service() -> Iterator[Service]:
@@ -54,3 +56,10 @@ def potstill(service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         return Outcome(int(left.value.code or 0), out, err)
 
     return run
+
+
+@pytest.fixture
+def spec() -> str:
+    """A file in the folder that commands are called in."""
+    Path("spec.yaml").write_text(SPEC)
+    return "spec.yaml"

@@ -181,10 +181,11 @@ class Handler(BaseHTTPRequestHandler):
             case ["POST", "v1", "datasets" | "models" as kind]:
                 self._upload(kind)
             case ["POST", "v1", "keys"]:
-                name = json.loads(self.body)["name"]
-                key = {
+                asked = json.loads(self.body)
+                key: dict[str, Any] = {
                     "id": "key_" + "1" * 32,
-                    "name": name,
+                    "name": asked["name"],
+                    "scopes": asked.get("scopes", ["read", "submit"]),
                     "prefix": "psk_abc",
                     "project": "default",
                     "created_at": START.isoformat(),
@@ -192,6 +193,8 @@ class Handler(BaseHTTPRequestHandler):
                 }
                 self.server.others["keys"][key["id"]] = key
                 self.answer(key | {"secret": "psk_abcdef"}, 201)
+            case ["POST", "v1", "keys", id_, "rotate"]:
+                self.answer(self._known(self.server.others["keys"], id_, ErrorCode.KEY_NOT_FOUND) | {"secret": "psk_rotated"})
             case ["GET", "v1", "datasets" | "models" | "keys" as kind]:
                 self._list(list(self.server.others[kind].values()))
             case ["GET", "v1", "datasets", _, "preview"]:
@@ -360,3 +363,8 @@ class Handler(BaseHTTPRequestHandler):
             }
         self.server.others[kind][new["id"]] = new | common
         self.answer(new | common, 201)
+
+
+def broken(_: Handler) -> None:
+    """An answer of a service with a mistake in it."""
+    raise PotstillError("Something broke.")

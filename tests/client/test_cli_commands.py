@@ -5,16 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_service import Handler, Outcome, Service, ended, event, job, job_id
+from fake_service import Outcome, Service, broken, ended, event, job, job_id
 
 Run = Callable[..., Outcome]
-SPEC = "kind: train\ntask: image-classification\nname: digits\n"
-
-
-@pytest.fixture
-def spec() -> str:
-    Path("spec.yaml").write_text(SPEC)
-    return "spec.yaml"
 
 
 def test_submit_prints_the_id_alone_on_stdout(potstill: Run, spec: str) -> None:
@@ -72,7 +65,9 @@ def test_plain_progress_goes_to_stderr_and_the_verdict_to_stdout(potstill: Run, 
         ]
     )
     done = potstill("watch", id_)
-    assert done.out.startswith("✓ succeeded   4.1 s · One run")
+    verdict, *below = done.out.splitlines()
+    assert verdict.startswith("✓ succeeded   4.1 s · One run")
+    assert [row.split()[0] for row in below] == ["ARM", "teacher", "student"]  # the control has nothing to tell
     assert "training    25% · step 500/2,000 · 910 it/s · ETA 1:01 · loss 0.412   validation accuracy 0.900" in done.err
     assert done.err.count("step 500") == 1  # at most one line every two seconds
     assert "the gradient is large" in done.err
@@ -193,7 +188,7 @@ def test_steering(potstill: Run, service: Service) -> None:
     service.jobs[id_] = ended("cancelled")
     assert potstill("retry", id_, "--fresh").out == job_id(3) + "\n"
     assert service.requests[-1][2] == {"fresh": ["true"]}
-    assert potstill("rm", id_, "--dry-run").out == f"{id_}: would free 12.3 MB in 7 files\n"
+    assert potstill("rm", id_, "--dry-run").out == f"✓ would free  12.3 MB in 7 files · {id_}\n"
     assert id_ in service.jobs
     assert potstill("rm", id_).code == 0
     assert id_ not in service.jobs
@@ -224,7 +219,7 @@ def test_pull(potstill: Run, service: Service) -> None:
     assert potstill("models", "pull", "mdl_1", "there").out == "there\n"
 
 
-def test_things(potstill: Run) -> None:
+def test_things(potstill: Run, service: Service) -> None:
     Path("t.csv").write_text("x,label\n1,a\n")
     id_ = potstill("datasets", "add", "t.csv", "--name", "tiny").out.strip()
     assert f"{id_}  tiny  csv" in potstill("datasets", "ls").out
@@ -242,9 +237,19 @@ def test_things(potstill: Run) -> None:
     assert model in potstill("models", "ls").out
     assert 'config.files  ["config.json", "model.safetensors"]' in potstill("models", "show", model).out
     assert potstill("models", "pull", model).code == 1
-    assert potstill("keys", "create", "ci").out == "psk_abcdef\n"
+    assert potstill("keys", "create", "ci", "--scope", "read", "--expires", "90d").out == "psk_abcdef\n"
+    assert json.loads(service.requests[-1][4]) == {"name": "ci", "scopes": ["read"], "expires_in_seconds": 90 * 86_400}
+    assert "read  " in potstill("keys", "ls").out and "  valid" in potstill("keys", "ls").out
+    service.others["keys"]["key_" + "1" * 32]["expires_at"] = "2020-01-01T00:00:00Z"
+    assert "2020-01-01 00:00  expired" in potstill("keys", "ls").out
+    wrong = potstill("keys", "create", "ci", "--expires", "soon")
+    assert (wrong.code, "write it like 90d" in " ".join(wrong.err.split())) == (2, True)
     key = json.loads(potstill("keys", "ls", "--json").out)[0]
     assert key["secret"] is None
+    assert potstill("keys", "rotate", key["id"], "--grace", "0").out == "psk_rotated\n"
+    assert json.loads(service.requests[-1][4]) == {"grace_seconds": 0}
+    assert potstill("keys", "rotate", key["id"]).code == 0
+    assert json.loads(service.requests[-1][4]) == {"grace_seconds": 3600}
     assert potstill("keys", "revoke", key["id"]).code == 0
     assert "hinton  The classic." in potstill("recipes").out
     assert "alpha      0.7      Weight of the teacher." in potstill("recipes", "hinton").out
@@ -269,14 +274,8 @@ def test_auth_and_errors(potstill: Run, service: Service) -> None:
     failed = potstill("show", "job_x", "--json")
     assert failed.code == 1
     assert json.loads(failed.err)["error"]["code"] == "job_not_found"
-    service.first["GET /v1/jobs"].append(lambda handler: _internal(handler))
+    service.first["GET /v1/jobs"].append(broken)
     assert "under req_1" in potstill("jobs").err
-
-
-def _internal(handler: Handler) -> None:
-    from contract.errors import PotstillError
-
-    raise PotstillError("Something broke.")
 
 
 def test_usage_errors_are_2(potstill: Run) -> None:
@@ -292,3 +291,27 @@ def test_unreadable_specs_are_one_line(potstill: Run) -> None:
         assert done.code == 1
         assert said in done.err.splitlines()[0]
         assert "Traceback" not in done.err
+
+
+def test_what_a_job_takes_is_told_before_it_runs(potstill: Run, service: Service, spec: str) -> None:
+    parts = dict.fromkeys(("weights", "gradients", "optimizer", "activations", "rows", "teacher"), 0)
+    machine = {"worker": "wrk_1", "host": "here", "processor": "a processor", "device": "cpu", "threads": 1, "slots": 2}
+    estimate = {
+        "parameters": {"student": 610}, "train_rows": 1437, "validation_rows": 0, "test_rows": 360, "runs": 6, "steps": 2000,
+        "run_seconds": 3.41, "teacher_seconds": 0.2, "seconds": 10.4, "machine": machine, "notes": ["a bound"],
+        "memory": {"total": 420_000_000, "process": 420_000_000, **parts},
+        "disk": {"total": 1_200_000, "students": 1_200_000, "checkpoints": 0, "teacher_outputs": 0},
+    }  # fmt: skip
+    found = {"valid": True, "errors": [], "warnings": [], "resolved_spec": {"name": "small"}, "estimate": estimate}
+    takes = "· takes       about 10.4 s · 6 runs of up to 3.4 s on 2 slots · the teacher's pass 0.2 s · here, cpu"
+    for command, told in (
+        ("validate", [takes, "· needs       420.0 MB of memory for each run · 1.2 MB of disk", "· note        a bound"]),
+        ("submit", [takes]),
+    ):
+        service.first["POST /v1/jobs/validate"].append(lambda handler: handler.answer(found))
+        said = potstill(command, spec).err.splitlines()
+        assert [line for line in said if line.startswith("· ")] == told
+    unknown = {**estimate, "seconds": None, "memory": None, "disk": None, "machine": None, "notes": [], "reason": "nobody has measured"}
+    for command, told in (("validate", ["· takes       not known: nobody has measured"]), ("submit", [])):
+        service.first["POST /v1/jobs/validate"].append(lambda handler: handler.answer(found | {"estimate": unknown}))
+        assert [line for line in potstill(command, spec).err.splitlines() if line.startswith("· ")] == told

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -59,6 +60,13 @@ def test_the_client_brings_in_neither_torch_nor_a_server(surroundings: dict[str,
     assert not loaded("import potstill", surroundings) & (heavy | {"pydantic", "httpx2", "contract"})
 
 
+def test_a_command_loads_what_it_needs_and_not_all_there_is_to_ask_for(surroundings: dict[str, str]) -> None:
+    """Every loss, recipe and network is a pydantic class: building them takes longer than a request."""
+    without = "import sys; assert not {'contract.registry', 'yaml', 'rich'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", f"import potstill.cli.jobs, potstill.client; {without}"], env=surroundings, check=True)
+    assert not loaded("import potstill.cli.jobs, potstill.cli.submit", surroundings) & {"pydantic", "httpx2", "rich"}
+
+
 def test_help_loads_no_command(surroundings: dict[str, str]) -> None:
     """It must come at once: a person is waiting, and shells ask for completions the same way."""
     helped = "import sys; sys.argv = ['potstill', '--help']\ntry:\n  from potstill.cli import main; main()\nexcept SystemExit: pass\n0"
@@ -109,10 +117,10 @@ def test_terminal_that_knows_only_ascii(surroundings: dict[str, str], service: S
     assert (ran.returncode, ran.stdout[:12]) == (0, b"? succeeded ")
 
 
-def on_a_terminal(arguments: list[str], surroundings: dict[str, str]) -> tuple[int, str]:
+def on_a_terminal(arguments: list[str], surroundings: dict[str, str], columns: int = 120) -> tuple[int, str]:
     pid, master = pty.fork()
     if pid == 0:
-        os.execve(sys.executable, [*POTSTILL, *arguments], surroundings | {"COLUMNS": "120"})
+        os.execve(sys.executable, [*POTSTILL, *arguments], surroundings | {"COLUMNS": str(columns)})
     said, deadline = b"", time.monotonic() + 20
     while time.monotonic() < deadline:
         if not select.select([master], [], [], 0.1)[0]:
@@ -126,6 +134,25 @@ def on_a_terminal(arguments: list[str], surroundings: dict[str, str]) -> tuple[i
         said += chunk
     os.close(master)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said.decode()
+
+
+@pytest.mark.parametrize("columns", [50, 80, 160])
+def test_lists_fit_the_terminal_and_keep_every_id_whole(surroundings: dict[str, str], service: Service, columns: int) -> None:
+    ids = [service.add(job(number, name="a name that is rather long, \x1b[2J and says so")) for number in (1, 2)]
+    service.add(ended("succeeded", 3))
+    for command in (["jobs"], ["compare", *ids], ["show", ids[0]]):
+        code, said = on_a_terminal(command, surroundings | {"NO_COLOR": "1"}, columns)
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", said).replace("\r", "").split("\n")
+        assert code == 0
+        assert max(map(len, (line for line in lines if not line.startswith("next: ")))) <= columns, lines
+        assert all(any(id_ in line for line in lines) for id_ in ids[: len(command) or None] if id_ in command or command == ["jobs"])
+        assert "\x1b[2J" not in said
+
+
+def test_a_table_that_fits_is_one_and_a_narrow_terminal_gets_paragraphs(surroundings: dict[str, str], service: Service) -> None:
+    service.add(job())
+    assert "KIND" in on_a_terminal(["jobs"], surroundings, 80)[1]
+    assert "kind distill" in on_a_terminal(["jobs"], surroundings, 50)[1]
 
 
 def watched_on_a_terminal(service: Service) -> str:

@@ -100,6 +100,8 @@ def test_keys_registry_and_workers(service: Service, client: Client) -> None:
     key = client.keys.create("ci")
     assert key.secret == "psk_abcdef"
     assert [found.secret for found in client.keys.list()] == [None]
+    assert client.keys.rotate(key.id, grace_seconds=60).secret == "psk_rotated"
+    assert json.loads(service.requests[-1][4]) == {"grace_seconds": 60}
     client.keys.revoke(key.id)
     assert client.registry.recipes()[0]["name"] == "hinton"
     assert [worker.slots for worker in client.workers.list()] == [2]

@@ -38,6 +38,14 @@ def test_student_and_report_and_nothing_else(finished: Job, tmp_path: Path) -> N
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
 
 
+def test_files_of_one_kind_also_of_a_job_that_failed(service: Service, client: Client, tmp_path: Path) -> None:
+    id_ = service.add(ended("failed"))
+    service.add_file(id_, "tensorboard/events.out.1", b"points", kind="tensorboard")
+    service.add_file(id_, "logs/attempt-1.log", b"words", kind="log")
+    folder = client.jobs.get(id_).pull(tmp_path / "out", kind="tensorboard")
+    assert [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()] == ["tensorboard/events.out.1"]
+
+
 def test_folder_of_its_own_when_none_is_named(finished: Job) -> None:
     assert finished.pull() == Path("digits-mlp-00000001")
 

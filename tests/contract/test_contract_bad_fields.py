@@ -101,7 +101,28 @@ def test_a_choice_that_is_not_named_is_asked_for(spec, path):
     refused(spec, path, "invalid_spec", f"Add `{path.rsplit('.', 1)[1]}`.")
 
 
+TANG = {"augment": {"words": {"rules": "tang"}}}
+TEXTS = {**DISTILL, "task": "text-classification", "data": {"train": "messages"}, "student": {"arch": "bilstm"}}
+MADE = {**TEXTS, "recipe": {"name": "tinybert", "words": {"model": TEACHER}}}
 RULES = [
+    ("words of images", {**DISTILL, "data": {"train": "digits", **TANG}}, "data.augment.words", "invalid_spec"),
+    ("words of a language model", {**MADE, "task": "masked-lm", "student": {"arch": "bert"}}, "recipe.words", "invalid_spec"),
+    (
+        "words of an evaluate job",
+        {**EVALUATE, "task": "text-classification", "data": {"train": "messages", **TANG}},
+        "data.augment.words",
+        "invalid_spec",
+    ),
+    ("words twice", {**MADE, "data": {"train": "messages", **TANG}}, "recipe.words", "conflicting_fields"),
+    (
+        "words of an arm",
+        {**TEXTS, "evaluation": {"compare": [{"name": "tang_bilstm", "words": {}}]}},
+        "evaluation.compare.0.words",
+        "invalid_spec",
+    ),
+    ("words of no model", put(TEXTS, "recipe", {"name": "tinybert", "words": {}}), "recipe.words.model", "invalid_spec"),
+    ("words by unknown rules", put(TEXTS, "data.augment", {"words": {"rules": "eda"}}), "data.augment.words.rules", "invalid_spec"),
+    ("too many copies", put(TEXTS, "recipe", {"name": "tang_bilstm", "words": {"copies": 101}}), "recipe.words.copies", "invalid_spec"),
     ("recipe and objective", {**DISTILL, "recipe": "hinton", "objective": [{"loss": "kl"}]}, "objective", "conflicting_fields"),
     ("a train job with a teacher", {**TRAIN, "teacher": TEACHER}, "teacher", "invalid_spec"),
     ("a train job with a recipe", {**TRAIN, "recipe": "hinton"}, "recipe", "invalid_spec"),

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from contract_specs import base, put, refusal, refused
+from contract_specs import DISTILL, base, put, refusal, refused
 
 from contract.check import parse_spec
 
@@ -46,20 +46,20 @@ NOT_WORDS = [5, True, 0.5, ["digits"], {"name": "digits"}, "\ud800", ""]
 ANY_WORD = ["data.train.columns.label", "data.train.columns.features.0"]  # compared with the columns there are, later
 
 
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        *cases(INTEGERS, NOT_INTEGERS),
-        *cases(NUMBERS, NOT_NUMBERS),
-        *cases([path for path in WORDS if path not in (*ANY_WORD, "metadata.a")], NOT_WORDS),
-        *cases(["metadata.a"], NOT_WORDS[:-1]),
-        *cases(ANY_WORD, NOT_WORDS[:-2]),
-        *cases(FLAGS, ["yes", "true", 1, 0, 0.0, [], {}]),
-        *cases(LISTS, [4, "4", {"0": 4}, True, []]),
-        *cases(MAPPINGS, [5, True, "fast", ["a"]]),
-        *cases(sorted({*INTEGERS, *NUMBERS, *FLAGS, *LISTS, *MAPPINGS} - NULL_IS_ABSENCE - {"teacher"}), [None]),
-    ],
-)
+WRONG_KINDS = [
+    *cases(INTEGERS, NOT_INTEGERS),
+    *cases(NUMBERS, NOT_NUMBERS),
+    *cases([path for path in WORDS if path not in (*ANY_WORD, "metadata.a")], NOT_WORDS),
+    *cases(["metadata.a"], NOT_WORDS[:-1]),
+    *cases(ANY_WORD, NOT_WORDS[:-2]),
+    *cases(FLAGS, ["yes", "true", 1, 0, 0.0, [], {}]),
+    *cases(LISTS, [4, "4", {"0": 4}, True, []]),
+    *cases(MAPPINGS, [5, True, "fast", ["a"]]),
+    *cases(sorted({*INTEGERS, *NUMBERS, *FLAGS, *LISTS, *MAPPINGS} - NULL_IS_ABSENCE - {"teacher"}), [None]),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), WRONG_KINDS)
 def test_a_value_of_a_wrong_kind_is_refused_where_it_stands(path, value):
     """Strictly: "3" is no number and true no count. What is guessed here trains for hours on a guess."""
     error = refusal(put(base(path), path, value))
@@ -97,3 +97,17 @@ OUTSIDE = [
 @pytest.mark.parametrize(("path", "value"), OUTSIDE, ids=[f"{path}={str(value)[:12]!r}" for path, value in OUTSIDE])
 def test_a_value_outside_its_range_is_refused_where_it_stands(path, value):
     refused(put(base(path), path, value), path)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("teacher.job", "JOB", "teacher.job: 'JOB' is neither a job's id"),
+        ("teacher.model", "mdl_1", "teacher.model: 'mdl_1' is no model's id"),
+        ("teacher.hub", "../x", "teacher.hub: '../x' is no repository"),
+        ("data.train", "My Rows", "data.train: 'My Rows' is neither a dataset's id"),
+    ],
+)
+def test_ids_that_are_none_are_told_in_words(path: str, value: str, said: str) -> None:
+    spec = {**DISTILL, "teacher": {}} if path.startswith("teacher") else DISTILL
+    assert refusal(put(spec, path, value)).detail.startswith(said)

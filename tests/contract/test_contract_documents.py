@@ -196,6 +196,28 @@ def test_a_document_of_more_values_than_a_page_holds_is_refused_with_or_without_
     assert len(parse_yaml(b"a: [" + b"1, " * (MAX_NODES // 2) + b"1]")["a"]) == MAX_NODES // 2 + 1
 
 
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (b"\n".join(b"k%d: 1" % i for i in range(80_000)), f"more than {MAX_NODES}"),
+        (b"[" * 1_000_000, "nested too deeply"),
+        (b"{" * 1_000_000, "nested too deeply"),
+        (b"a: " + b"[" * 200 + b"]" * 200, "nested too deeply"),
+    ],
+    ids=["lines", "brackets", "braces", "levels"],
+)
+def test_a_mebibyte_of_yaml_is_given_up_before_it_is_read(raw, why):
+    """Whoever may have a spec checked could else keep a processor busy for seconds with each request."""
+    started = time.process_time()
+    assert why in refused(raw).detail
+    assert time.process_time() - started < 2
+
+
+def test_an_endless_number_is_refused_in_our_words():
+    detail = refused(b'{"a": ' + b"9" * 5000 + b"}", "application/json").detail
+    assert "5000 digits" in detail and "sys." not in detail
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec="utf-8")),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=4),

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.check import parse_spec
-from contract.columns import Column, choose_columns
+from contract.column import Column
+from contract.columns import choose_columns
 from contract.errors import InvalidSpec
 from contract.fit import MAX_PARAMETERS, check_fit
 from contract.model import ModelConfig, Scaling

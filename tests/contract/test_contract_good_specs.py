@@ -173,7 +173,9 @@ def test_every_recipe_can_be_named_and_is_worth_a_whole(recipe):
     example = recipe.example()
     needed = any(field.is_required() for field in recipe.model_fields.values())
     asked = example.model_dump(mode="json", exclude_none=True) if needed else recipe.key()
-    by_name = parse_spec({**DISTILL, "task": task, "student": student, "recipe": asked})
+    teacher = None if recipe.OWN_TEACHER else {"ensemble": [DISTILL["teacher"]] * 2} if recipe.SEVERAL_TEACHERS else DISTILL["teacher"]
+    data = {"train": {"tasks": {"a": "docstrings", "b": "docstrings"}}} if recipe.SEVERAL_TASKS else DISTILL["data"]
+    by_name = parse_spec({**DISTILL, "teacher": teacher, "task": task, "data": data, "student": student, "recipe": asked})
     assert by_name.recipe == example
     assert by_name.resolved().objective == example.expand()
 
@@ -196,6 +198,32 @@ def test_what_a_spec_refers_to_is_found_by_field():
     assert spec.refs() == {"teacher": ModelRef(**TEACHER), "student": ModelRef(model="mdl_" + "1" * 32)}
     assert {field: source.dataset for field, source in spec.sources().items()} == {"data.train": "digits", "data.test": "ds_" + "0" * 32}
     assert parse_spec(TRAIN).refs() == {}
+
+
+TEXTS = {**DISTILL, "task": "text-classification", "data": {"train": "messages"}, "student": {"arch": "bilstm"}}
+
+
+def test_all_arms_have_the_rows_that_a_recipe_makes_and_know_its_model():
+    words = {"model": {"job": "@reads"}, "copies": 2}
+    more = {"recipe": {"name": "tinybert", "words": words}, "evaluation": {"control": True, "compare": ["hinton"]}}
+    spec = parse_spec({**TEXTS, **more})
+    assert set(spec.refs()) == {"teacher", "recipe.words.model"}
+    found = spec.with_refs({"recipe.words.model": ModelRef(path="here"), "teacher": ModelRef(path="there")})
+    assert [(found.words.model.path, found.teacher.path), spec.words.model.job] == [("here", "there"), "@reads"]
+    arms = {run.arm: run.spec for run in found.runs()}
+    assert {arm: set(run.refs()) - {"tokenizer"} for arm, run in arms.items()} == {
+        "student": {"teacher", "recipe.words.model"},
+        "control": {"data.augment.words.model"},
+        "hinton": {"teacher", "data.augment.words.model"},
+    }
+    for run in arms.values():
+        assert run.words == found.words == parse_spec(run.model_dump(mode="json")).words == run.resolved().data.augment.words
+
+
+def test_rows_that_are_not_made_leave_no_trace():
+    """What was stored before there were any reads and resumes as it did."""
+    spec = parse_spec({**TEXTS, "data": {"train": "messages", "augment": {"mixup": 0.4}}})
+    assert "words" not in spec.resolved().model_dump(mode="json")["data"]["augment"]
 
 
 def test_runs_of_one_seed_differ_in_the_teacher_and_in_nothing_else():

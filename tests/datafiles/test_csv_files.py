@@ -2,7 +2,7 @@
 
 import pytest
 
-from contract.columns import Column
+from contract.column import Column
 from datafiles import Limits
 from datafiles.limits import TEXT_BYTES
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from contract.columns import Column
+from contract.column import Column
 from datafiles import Limits
 from datafiles.jsonl import CHUNK_ROWS
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from contract.columns import Column
+from contract.column import Column
 from datafiles import Limits, encode_lists
 from datafiles.jsonl import CHUNK_ROWS
 

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from contract.columns import Column
+from contract.column import Column
 
 X = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
 Y = np.array([0, 1, 1])

@@ -175,4 +175,4 @@ def test_reading_takes_little_more_than_the_arrays(tmp_path: Path):
     lists = pa.FixedSizeListArray.from_arrays(pa.array(values), 16)
     pq.write_table(pa.table({"x": lists}), path, row_group_size=len(lists), compression="none")
     result = subprocess.run([sys.executable, "-c", CHILD, str(path)], capture_output=True, text=True, check=True)
-    assert int(result.stdout) < 100 + 120
+    assert int(result.stdout) < 100 + 170, "a second copy of the values would make 300 with what Arrow's threads hold"

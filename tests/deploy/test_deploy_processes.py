@@ -62,7 +62,7 @@ class Deployment:
         found["POTSTILL_DATABASE_URL"] = self._elsewhere(found["POTSTILL_DATABASE_URL"], "postgres:5432", self._postgres)
         found["POTSTILL_BROKER_URL"] = self._elsewhere(found["POTSTILL_BROKER_URL"], "redis:6379", self._redis)
         found["PATH"] = found["PATH"].replace("/opt/venv/bin", str(Path(sys.executable).parent)).replace("$PATH", "/usr/bin:/bin")
-        return found | {"HOME": str(self.folder / "home"), "POTSTILL_PORT": str(self.port)}
+        return found | {"HOME": str(self.folder / "home"), "POTSTILL_PORT": str(self.port), "POTSTILL_PROBE": "false"}
 
     def _elsewhere(self, url: str, place: str, server: str) -> str:
         """The same user, password and database on another server, which may listen on a socket in a folder."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from docs_session import RECEIVER_PORT
 from servers import Service
 
 
@@ -14,6 +15,6 @@ def docs_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def docs_service(docs_home: Path) -> Iterator[Service]:
-    service = Service(docs_home / ".potstill", slots=2)
+    service = Service(docs_home / ".potstill", slots=2, POTSTILL_WEBHOOK_HOSTS=f"*, 127.0.0.1:{RECEIVER_PORT}")
     yield service
     service.stop()

@@ -10,8 +10,10 @@ import uuid
 from pathlib import Path
 
 from docs_pages import Command
+from servers import free_port
 
 SECONDS = 60
+RECEIVER_PORT = free_port()  # of the server that a page starts
 READER = """
 import contextlib, json, sys, traceback
 names = {"__name__": "__main__"}
@@ -73,7 +75,7 @@ class Session:
             process.stdout.close()
 
 
-_IDS = re.compile(r"\b(job|ds|mdl|art|key|req|psk)_[\w-]*…?")
+_IDS = re.compile(r"\b(job|swp|ds|mdl|art|key|prj|aud|req|psk)_[\w-]*…?")
 _NUMBERS = re.compile(r"[-+−]?\d[\d,.:]*")
 _CURVES = re.compile("[▁▂▃▄▅▆▇█]+")
 _UNITS = re.compile(r"\b0 (k?B|MB|ms|s|min|h)\b")

@@ -46,3 +46,15 @@ def test_docs_pages_name_no_machine(page: Path) -> None:
         r"/(?:work|root|tmp|home(?!/you/))/\S+|\b(?:10|192\.168|172\.(?:1[6-9]|2\d|3[01]))(?:\.\d+){2,3}\b", page.read_text("utf-8")
     )
     assert found == []
+
+
+def test_docs_what_the_map_of_the_code_names_is_there() -> None:
+    """ "Where is …?" of ARCHITECTURE.md: each file exists, and the first of a row holds the names beside it."""
+    rows = re.findall(r"^\| [^|]+ \| (`[^|]+) \| ([^|]*)\|$", (ROOT / "ARCHITECTURE.md").read_text("utf-8"), re.MULTILINE)
+    assert len(rows) > 15
+    for where, names in rows:
+        files = [path for path in re.findall(r"`([^`]+)`", where) if "/" in path]
+        assert all((ROOT / path).exists() for path in files), where
+        named = re.findall(r"`([^`]+)`", names)
+        held = "".join((ROOT / path).read_text("utf-8") for path in files if path.endswith(".py")) if named else ""
+        assert all(re.search(rf"\b{name}\b", held) for name in named), (where, names)

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 from docs_pages import DOCS, ROOT, blocks, pages
+from jsonschema import Draft202012Validator
 
+from contract import schema
 from contract.check import parse_spec
 from contract.document import parse_yaml
 from contract.errors import ErrorCode
 from contract.registry import ARCHITECTURES, BUILTINS, LOSSES, RECIPES, TASKS
 from contract.spec import JobSpec
+from contract.sweep import SweepSpec
 from potstill.cli.app import COMMANDS, _load
 
 REFERENCE = DOCS / "reference"
@@ -90,12 +93,30 @@ def test_docs_specs_are_valid(block: Any) -> None:
 
 
 EXAMPLES = ROOT / "examples"
+SCHEMAS = {name: Draft202012Validator(make()) for name, make in schema.SCHEMAS.items()}
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.yaml")), ids=lambda path: str(path.relative_to(EXAMPLES)))
 def test_docs_examples_are_valid(path: Any) -> None:
     """In folders, ds_… and mdl_… of capitals stand for ids of the reader's own."""
-    parse_spec(parse_yaml(re.sub(rb"\b(ds|mdl)_[A-Z0-9_]+", rb"\1_" + b"0" * 32, path.read_bytes())))
+    spec = parse_yaml(re.sub(rb"\b(ds|mdl)_[A-Z0-9_]+", rb"\1_" + b"0" * 32, path.read_bytes()))
+    SCHEMAS[kind(path)].validate(spec)
+    for job in map(spec.filled, spec.grid()) if isinstance(spec := _sweep(spec), SweepSpec) else [spec]:
+        parse_spec(job)
+
+
+def kind(path: Any) -> str:
+    return "sweep" if "space" in parse_yaml(path.read_bytes()) else "job"
+
+
+def _sweep(document: dict[str, Any]) -> Any:
+    return SweepSpec.model_validate(document) if "space" in document else document
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.yaml")), ids=lambda path: str(path.relative_to(EXAMPLES)))
+def test_docs_examples_name_their_schema_for_editors(path: Any) -> None:
+    wanted = os.path.relpath(REFERENCE / f"{kind(path)}.schema.json", path.parent)
+    assert path.read_text().splitlines()[0] == f"# yaml-language-server: $schema={wanted}"
 
 
 def test_docs_every_folder_of_examples_is_on_their_page_and_tells_how_to_run_it() -> None:

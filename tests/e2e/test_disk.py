@@ -168,7 +168,7 @@ def test_what_is_needed_stays_while_everybody_collects_without_grace(service: Se
     print(f"{len(rounds)} rounds, {len(collected)} collections of {sum(collected)} things")
     assert wrong == []
     assert len(rounds) >= 3
-    assert len(collected) >= 3
+    assert len(collected) >= 2
     with service.client() as client:
         for job in client.jobs.list():
             for artifact in client.jobs.artifacts(job.id):

@@ -263,7 +263,7 @@ def test_the_api_ends_streams_and_finishes_what_was_asked(tmp_path: Path, store:
 def test_the_api_does_not_wait_for_those_who_never_end(tmp_path: Path, store: dict[str, str]) -> None:
     """A body that never comes: after three seconds it is refused, and not with half an answer."""
     with api(tmp_path, store) as (process, port), socket.create_connection(("127.0.0.1", port)) as silent:
-        head = f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer psk_{'k' * 40}\r\nContent-Type: application/json\r\n"
+        head = f"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer psk_{'k' * 40}\r\nContent-Type: application/json\r\n"
         silent.sendall(f"{head}Content-Length: 1000\r\n\r\n{{".encode())
         until(lambda: len(psutil.Process(process.popen.pid).net_connections()) >= 2, what="the connection")
         began = time.monotonic()

@@ -1,11 +1,10 @@
 """Jobs of several runs: control arm and seeds, one report, one teacher pass, and what happens to the runs happens to the job."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import Service, until
+from servers import until
 
 from potstill import Client
 from potstill.errors import JobFailed
@@ -13,19 +12,6 @@ from potstill.job import Job
 
 TASK: dict[str, Any] = {"task": "image-classification", "data": {"train": "digits", "test": "digits", "max_train_samples": 300}}
 TRAINING: dict[str, Any] = {"epochs": 20, "optimizer": {"lr": 5e-3}}
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    running = Service(tmp_path_factory.mktemp("home"), slots=2)
-    yield running
-    assert running.stop() == 0
-
-
-@pytest.fixture(scope="module")
-def client(service: Service) -> Iterator[Client]:
-    with service.client() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,17 @@ def cross_entropy(z_s: Floats, y: NDArray[np.int64], smoothing: float) -> float:
     return float(np.mean(-np.sum(wanted * log_softmax(z_s), axis=-1)))
 
 
+def single_step_kl(z_s: Floats, z_t: Floats, weights: Floats) -> float:
+    log_p_s, log_p_t = log_softmax(z_s), log_softmax(z_t)
+    return float(np.mean(weights * np.sum(np.exp(log_p_s) * (log_p_s - log_p_t), axis=-1)))
+
+
+def policy_gradient(z_s: Floats, y: NDArray[np.int64], weights: Floats, rewards: Floats) -> Floats:
+    """By z_s [N, C] of −mean of w·R·log p_s(y): −w·R·(one-hot of y − p_s)/N."""
+    found: Floats = -(weights * rewards)[:, None] * (np.eye(z_s.shape[-1])[y] - softmax(z_s)) / len(z_s)
+    return found
+
+
 def numeric_gradient(value: Callable[[Floats], float], at: Floats, step: float = 1e-5) -> Floats:
     """Central differences in float64."""
     found = np.empty_like(at)

@@ -84,7 +84,10 @@ class Ran:
 
     def curve(self) -> list[tuple[int, dict[str, float]]]:
         """Every point of the training curves, without what a clock had a say in."""
-        return [(event.step, {k: v for k, v in event.metrics.items() if k != "steps_per_second"}) for event in self.of(Step)]
+        return [
+            (event.step, {k: v for k, v in event.metrics.items() if k not in ("steps_per_second", "memory_bytes")})
+            for event in self.of(Step)
+        ]
 
 
 def whole_steps(ran: Ran) -> list[tuple[int, dict[str, float]]]:

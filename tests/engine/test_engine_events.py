@@ -67,11 +67,12 @@ def test_every_event_survives_the_pipe(ran):
 def test_names_of_metrics_are_the_contracts(engine, teacher):
     one = engine.run(small(teacher, objective=[{"loss": "kl"}]))
     two = engine.run(small(teacher, objective=[{"loss": "kl", "weight": 0.5}, {"loss": "kl", "temperature": 1.0, "weight": 0.25}]))
-    common = {"train/loss", "gradient_norm", "learning_rate", "steps_per_second"}
+    common = {"train/loss", "gradient_norm", "learning_rate", "memory_bytes", "steps_per_second"}
     assert set(one.of(Step)[1].metrics) == common
     assert set(two.of(Step)[1].metrics) == common | {"train/loss/kl", "train/loss/kl_2"}
     first = one.of(Step)[0]  # it warms everything up: its speed would promise hours
     assert (first.steps_per_second, first.eta_seconds, set(first.metrics)) == (None, None, common - {"steps_per_second"})
+    assert 50e6 < first.metrics["memory_bytes"] < 50e9, "a process that holds torch"
     for event in two.of(Step):
         if "train/loss" in event.metrics:
             parts = 0.5 * event.metrics["train/loss/kl"] + 0.25 * event.metrics["train/loss/kl_2"]

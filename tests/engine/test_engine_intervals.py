@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from contract.evidence import pack_bits, statistic, t_quantile, unpack_bits
+from benchmarks.intervals import coverage
+from contract.evidence import difference, pack_bits, statistic, t_quantile, unpack_bits
 from distill.data import Split
 from distill.evaluate import agreement, bootstrap, measure, wilson
 
@@ -102,3 +103,28 @@ def test_accuracy_loss_and_agreement_are_their_definitions(rows, classes, seed):
     assert found.metrics["accuracy"]["ci95"] == pytest.approx(list(wilson(np.mean(a.argmax(1) == y), rows)))
     assert unpack_bits(found.rows_right, rows) == (a.argmax(1) == y).tolist()
     assert agreement(torch.from_numpy(a).argmax(1), torch.from_numpy(b).argmax(1)) == pytest.approx(np.mean(a.argmax(1) == b.argmax(1)))
+
+
+@many
+@given(st.integers(2, 6), st.integers(2, 40), st.integers(0, 2**32 - 1))
+def test_an_interval_over_seeds_and_rows_counts_both_once(seeds, rows, seed):
+    draw = np.random.default_rng(seed)
+    better = draw.integers(-1, 2, (seeds, rows))
+    found = difference(better.mean(1).tolist(), better.tolist())
+    of_rows = 1.959964 * better.mean(0).std(ddof=1) / np.sqrt(rows)
+    of_seeds = stats.t.ppf(0.975, seeds - 1) * better.mean(1).std(ddof=1) / np.sqrt(seeds)
+    assert found["ci95_rows"] == pytest.approx([better.mean() - s * np.hypot(of_rows, of_seeds) for s in (1, -1)], abs=1e-3)
+
+
+def test_of_one_seed_there_is_nothing_but_rows():
+    assert "ci95_rows" not in difference([0.5], [[1, 0]])
+    assert difference([0.5], [[1, 0]])["ci95"] == pytest.approx([0.5 - 1.959964 * 0.5, 0.5 + 1.959964 * 0.5])
+    assert difference([0.5, 0.25], None).keys() == {"mean", "std", "ci95", "values"}
+
+
+def test_many_seeds_on_few_rows_are_surer_than_they_may_be():
+    """Of a hundred intervals over seeds alone far more than five miss the truth; counting the draw of the rows none too many do."""
+    found = coverage(seeds=12, rows=200, trials=300)
+    assert found["seeds and rows (ci95_rows)"] > 0.94
+    assert found["t over seeds (ci95)"] < found["seeds and rows (ci95_rows)"] - 0.03
+    assert found["bootstrap over seeds"] < found["t over seeds (ci95)"]

@@ -1,5 +1,6 @@
 """Masked and causal language models: what they are asked for, that no piece or part of a step changes the loss, what is refused."""
 
+import copy
 import math
 import re
 
@@ -12,11 +13,12 @@ from engine_texts import TRANSFORMER, write_texts
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from contract.errors import InvalidSpec
-from contract.registry import Clm, CrossEntropy, Jsd, Kl, Mlm, ReverseKl, SkewKl
+from contract.registry import Clm, Cosine, CrossEntropy, HiddenMse, Jsd, Kl, Mlm, ReverseKl, SkewKl
 from distill import inner_losses, objectives
 from distill.data.batch import IGNORED
 from distill.data.rows import TextSplit
 from distill.device import threads
+from distill.inner import comparison
 from distill.networks import load, rows_for, said_of
 from distill.objectives import Counts, Objective, Said
 
@@ -200,6 +202,43 @@ def test_cosine_and_hidden_mse_are_their_formulas():
     angle = 1 - (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
     assert inner_losses.cosine(h_s, h_t).item() == pytest.approx(angle.mean().item(), rel=1e-5)
     assert inner_losses.hidden_mse(h_s, h_t).item() == pytest.approx((a - b).square().mean().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2"])
+def test_padding_counts_in_no_term(ran, name):
+    """A batch with a short last block against its blocks one by one, without padding, in float64. Of each block of a causal model all
+    tokens count but the last, which has no next one."""
+    network, config, rows = rows_of(ran[name].student, TEXTS * 3)
+    network.eval()
+    teacher = copy.deepcopy(network)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in teacher.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+    batch, looks = rows.batch(torch.arange(len(rows))), frozenset({"states"})
+    lengths = batch.given.mask.sum(1).tolist()
+    assert min(lengths) < max(lengths), "something must be padded"
+    mine, theirs = (said_of(one, config, batch.given, looks) for one in (network, teacher))
+    terms = [Kl(temperature=2.0), HiddenMse(), Cosine(), CrossEntropy()]
+    compared = {place: comparison(terms[place], "", mine.inside, theirs.inside) for place in (1, 2)}
+    _, found = Objective(terms, compared)(mine, batch.labels, theirs)
+
+    sums, told, tokens, right = [0.0, 0.0, 0.0, 0.0], batch.labels.tolist(), 0, 0
+    for row, length in enumerate(lengths):
+        ids, asked = batch.given.ids[row : row + 1, :length], length if name == "bert" else length - 1
+        given = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "output_hidden_states": True}
+        with torch.no_grad():
+            s, t = (one.double().inner(**given) for one in (network, teacher))
+        z_s, z_t = (F.log_softmax(each.logits[0, :asked, : network.reader.vocabulary] / 2, 1) for each in (s, t))
+        sums[0] += float(4 * (z_t.exp() * (z_t - z_s)).sum())
+        h_s, h_t = s.hidden_states[-1][0, :asked], t.hidden_states[-1][0, :asked]
+        sums[1] += float((h_s - h_t).square().mean(1).sum())
+        sums[2] += float((1 - F.cosine_similarity(h_s, h_t)).sum())
+        labels, told = torch.tensor(told[:asked]), told[asked:]
+        hard = F.cross_entropy(s.logits[0, :asked, : network.reader.vocabulary], labels, ignore_index=IGNORED, reduction="sum")
+        sums[3], right, tokens = sums[3] + float(hard), right + int((labels != IGNORED).sum()), tokens + asked
+    counts = [tokens, tokens, tokens, right]
+    assert [part.item() for part in found] == pytest.approx([total / of for total, of in zip(sums, counts, strict=True)], rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2"])

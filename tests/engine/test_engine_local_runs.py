@@ -82,6 +82,21 @@ def test_a_full_disk_says_how_to_go_on_without_a_service(local, tmp_path, monkey
     assert digest(local() / "student" / "model.safetensors") == digest(local(tmp_path / "other") / "student" / "model.safetensors")
 
 
+def test_it_ends_with_all_that_a_watcher_is_told(tmp_path, teacher, monkeypatch, capsys):
+    """Verdict, arms, and what the diagnosis warns of, as `watch` has them."""
+    monkeypatch.setenv("POTSTILL_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+    asked = {"kind": "distill", "teacher": {"path": str(teacher)}, "recipe": {"name": "hinton", "temperature": 0.05}}
+    (tmp_path / "spec.json").write_text(json.dumps(SMALL | asked | {"evaluation": {"control": True}}))
+    command.run(str(tmp_path / "spec.json"), tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    verdict, *below = capsys.readouterr().out.splitlines()
+    assert verdict == f"✓ finished    {report['verdict']}"
+    warned = report["diagnosis"]["warnings"]
+    assert warned and below[-len(warned) :] == [f"! warning     {warning}" for warning in warned]
+    assert [row.split()[0] for row in below[: -len(warned)]] == ["ARM", "teacher", "student", "control"]
+
+
 @pytest.mark.parametrize("at", ["student", "report.json"])
 def test_killed_between_the_last_moves_it_can_be_run_again(local, monkeypatch, at):
     """The student was in its place and the report was not: the second student must not land inside the first."""

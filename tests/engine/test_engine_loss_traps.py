@@ -2,6 +2,8 @@
 
 # ruff: noqa: N803 - T is the temperature in every formula
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,8 @@ from engine_references import kl, logits, softmax
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill import losses
+from contract.registry import LOSSES
+from distill import inner_losses, losses
 
 
 def drawn(rows, classes, seed=0, size=3.0):
@@ -104,3 +107,14 @@ def test_large_logits_stay_finite():
         (grad,) = torch.autograd.grad(loss, z_s)
         assert loss.isfinite()
         assert grad.isfinite().all()
+
+
+def test_every_loss_says_its_paper_and_what_it_is_the_mean_of():
+    """Shapes and units of the arguments stand once, at the head of each file."""
+    named = {loss.key() for loss in LOSSES}
+    functions = {name: code for file in (losses, inner_losses) for name, code in vars(file).items() if name in named}
+    assert named - set(functions) == {"mlm", "clm", "embedding_mse", "feature_hint"}, "these are others of other tokens or layers"
+    for name, code in functions.items():
+        assert "https://" in code.__doc__, name
+    for file in (losses, inner_losses):
+        assert re.search(r"\[N, [CH]\]", file.__doc__) and re.search(r"mean over (the|those)\s+N", file.__doc__)

@@ -123,9 +123,9 @@ def test_tokens_of_mixtures_are_counted_as_they_are_shown(engine: Engine, tmp_pa
     counted: list[tuple[int, int]] = []
     real = Objective.forward
 
-    def watched(self, student, y, teacher, counts, share):
+    def watched(self, student, y, teacher, counts, *more):
         counted.append((counts.tokens, len(student.inside.tokens)))
-        return real(self, student, y, teacher, counts, share)
+        return real(self, student, y, teacher, counts, *more)
 
     path = write_texts(tmp_path / "t.jsonl")
     taught = engine.run(texts(path, student=BERT, training={"epochs": 1})).student

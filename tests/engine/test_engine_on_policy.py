@@ -80,6 +80,24 @@ def test_an_end_may_be_drawn_like_any_token(teacher: Path) -> None:
     assert (drawn == network.reader.end).sum() > 0
 
 
+def test_behind_an_end_it_goes_on_writing(teacher: Path) -> None:
+    """As the blocks of the data do: padding would be learned as if it had been drawn, and blocks in which all rows end be shorter."""
+    network, _ = load(teacher)
+    with torch.no_grad():  # one token in five is an end, all others are alike
+        last, head = network.inner.transformer.ln_f, network.inner.lm_head.weight
+        last.weight.zero_()
+        last.bias.fill_(1.0)
+        head.zero_()
+        head[network.reader.end] = np.log(len(head) / 4) / head.shape[1]
+    ids = torch.full((2, 16), network.reader.end)
+    given = TokenBatch(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros_like(ids), torch.arange(3))
+    torch.manual_seed(0)
+    drawn = [written(network, Batch(given, ids.flatten())).given.ids[:, 8:] for _ in range(40)]
+    assert {tuple(one.shape) for one in drawn} == {(2, 8)}
+    behind = torch.cat([row[row.tolist().index(network.reader.end) + 1 :] for one in drawn for row in one if network.reader.end in row])
+    assert len(behind) > 20 and (behind == network.reader.pad).float().mean() < 0.1
+
+
 @pytest.mark.parametrize("share", [0.5, 1.0])
 def test_a_resume_writes_the_same(engine: Engine, file: Path, teacher: Path, share: float) -> None:
     whole = engine.run(spec(file, teacher, share))

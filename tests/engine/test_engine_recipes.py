@@ -95,9 +95,9 @@ def test_each_recipe_runs_as_a_job(engine: Engine, taught: dict[str, Any], kind:
 
 def test_every_recipe_is_run_by_some_test() -> None:
     elsewhere = {"hinton", "logit_mse", "distilbert", "tang_bilstm", "seq_kd"}
-    chains = {"takd", "born_again", "well_read"}
+    chains = {"takd", "born_again", "self_kd", "well_read"}
     here = {"pkd", "tinybert", "minilm", "rkd", "attention_transfer", "fitnets", "adversarial", "mixkd"}
-    elsewhere |= {"gkd"}
+    elsewhere |= {"gkd", "minillm", "multi_teacher", "bam", "mt_dnn_kd"}
     assert {recipe.key() for recipe in RECIPES} == elsewhere | chains | here
 
 
@@ -124,6 +124,9 @@ def test_who_is_well_read_has_read_first(taught: dict[str, Any]) -> None:
     assert (reading.kind, reading.task, reading.teacher, reading.training.epochs) == ("train", "masked-lm", None, 2)
     assert reading.tokenizer == spec.teacher and last.student.job == "@well_read-reading" and last.tokenizer is None
     assert parse_spec(reading.model_dump(mode="json", exclude_none=True)) == reading
+    few = texts(taught["path"], taught["texts"], student=BERT, recipe="well_read", data={"max_train_samples": 40})
+    reads, learns = (link.data for link in links(few))
+    assert (reads.max_train_samples, reads.validation) == (learns.max_train_samples, learns.validation), "it must not read what is held out"
 
 
 @pytest.mark.parametrize(
@@ -151,20 +154,22 @@ def test_a_student_that_cannot_read_is_refused(taught: dict[str, Any]) -> None:
     assert caught.value.param == "student"
 
 
-@pytest.mark.parametrize("name", ["takd", "born_again", "well_read"])
+@pytest.mark.parametrize("name", ["takd", "born_again", "self_kd", "well_read"])
 def test_a_chain_runs_without_a_service(tmp_path: Path, taught: dict[str, Any], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("POTSTILL_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(command.signal, "signal", lambda *_: None)
     if name == "well_read":
         spec = texts(taught["path"], taught["texts"], student=BERT | {"layers": 1}, recipe={"name": name, "epochs": 1})
     else:
-        more = {"takd": {"assistants": [{"arch": "mlp", "hidden": [12]}]}, "born_again": {"generations": 2}}
-        spec = small(taught["images"], recipe={"name": name, **more[name]}, evaluation={"control": True})
+        more = {"takd": {"assistants": [{"arch": "mlp", "hidden": [12]}]}, "born_again": {"generations": 2}, "self_kd": {}}
+        teacher = None if name == "self_kd" else taught["images"]
+        spec = small(teacher, kind="distill", recipe={"name": name, **more[name]}, evaluation={"control": True})
     (tmp_path / "spec.json").write_text(spec.model_dump_json(exclude_none=True))
     out = tmp_path / "out"
     command.run(str(tmp_path / "spec.json"), out, as_json=True)
     before = sorted(path.name for path in (out / "before").iterdir())
-    assert before == {"takd": ["takd-assistant-1"], "born_again": ["born_again-generation-1"], "well_read": ["well_read-reading"]}[name]
+    asked = {"takd": "assistant-1", "born_again": "generation-1", "self_kd": "alone", "well_read": "reading"}
+    assert before == [f"{name}-{asked[name]}"]
     report = json.loads((out / "report.json").read_text())
     assert report["arms"]["student"] and ("control" in report["arms"]) == (name != "well_read")
 

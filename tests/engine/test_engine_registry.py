@@ -12,6 +12,7 @@ from contract import registry
 from contract.registry import ARCHITECTURES, BUILTINS, LOSSES, RECIPES, Cnn, CrossEntropy, Hinton, Kl, Logistic, LogitMse, Mlp, Resnet
 from contract.registry.recipes import LogitMseRecipe
 from distill.data import builtin
+from distill.data.batch import Drawn
 from distill.inner import INNER, comparison
 from distill.inside import Heads, Inside
 from distill.networks import library
@@ -72,7 +73,8 @@ def test_every_loss_with_its_defaults_can_be_learned_from(loss):
     term = loss()
     mine, theirs = seen(z, term), seen(teacher, term)
     compared = {0: comparison(term, "objective.0", mine.inside, theirs.inside)} if term.SEES != "logits" else {}
-    total, _ = Objective([term], compared, classes=3)(mine, torch.tensor([0, 1, 2, 0] * 2), theirs)
+    drawn = Drawn(torch.tensor([0, 1, 2, 0] * 2), torch.ones(8), torch.randn(8), torch.ones(8))
+    total, _ = Objective([term], compared, classes=3)(mine, torch.tensor([0, 1, 2, 0] * 2), theirs, drawn=drawn)
     total.backward()
     assert total.isfinite()
     assert z.grad is not None

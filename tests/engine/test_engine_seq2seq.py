@@ -15,6 +15,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from contract.errors import InvalidSpec
 from contract.registry import Cosine, Kl
 from contract.spec import Columns
+from distill import written
 from distill.data.rows import TextSplit
 from distill.device import threads
 from distill.inner import comparison
@@ -169,15 +170,35 @@ def test_a_teacher_writes_the_targets(engine, ran, file, tmp_path):
     every = TextSplit(
         ([row["source"] for row in rows],), torch.zeros(len(rows), dtype=torch.int64), targets=[row["target"] for row in rows]
     )
-    written, _ = by_teacher(teacher, every, lambda _: None)
-    assert written.targets == texts(teacher.network, teacher.rows(every)) != every.targets
+    told, _ = by_teacher(teacher, every, lambda _: None)
+    assert told.targets == texts(teacher.network, teacher.rows(every)) != every.targets
     path = tmp_path / "written.jsonl"
     path.write_text(
-        "".join(json.dumps({"source": row["source"], "target": text}) + "\n" for row, text in zip(rows, written.targets, strict=True))
+        "".join(json.dumps({"source": row["source"], "target": text}) + "\n" for row, text in zip(rows, told.targets, strict=True))
     )
     by_hand = {"train": {"path": str(path)}, "test": {"path": str(file)}, "validation": 0.3, "max_length": 24}
     alone = engine.run(writing(file, student=T5, tokenizer={"path": str(ran.student)}, data=by_hand))
     assert alone.weights == student.weights
+
+
+def test_the_test_texts_are_written_by_the_teacher_once_for_all_seeds(engine, ran, file, monkeypatch):
+    asked = []
+    plainly = written.texts
+    monkeypatch.setattr(written, "texts", lambda network, *more: asked.append(network) or plainly(network, *more))
+    spec = writing(file, ran.student, recipe="hinton", evaluation={"seeds": 2})
+    first, second = (engine.run(run.spec).report["arms"]["teacher"]["metrics"] for run in spec.runs())
+    assert len(asked) == 3, "the teacher and two students"
+    assert first["chrf"] == second["chrf"] and first["bleu"] == second["bleu"]
+
+
+@pytest.mark.parametrize("said", [["ä" * 5000, "", "a\0"], ["", "", ""]], ids=["long", "nothing"])
+def test_what_a_teacher_wrote_is_kept_to_the_letter(ran, tmp_path, monkeypatch, said):
+    teacher = Teacher(ran.student, tmp_path / "cache", torch.device("cpu"), pytest.fail)
+    monkeypatch.setattr(type(teacher.network), "written", lambda _self, given: said[: len(given.ids)])
+    alike = TextSplit((["one", "two", "red"],), torch.zeros(3, dtype=torch.int64), targets=["eins", "zwei", "rot"])
+    for cached in ("built", "hit"):
+        new, done = by_teacher(teacher, alike, lambda _: None)
+        assert new.targets == said and done.cache == cached
 
 
 def test_other_encoder_decoders_open_and_say_what_they_say(ran, tmp_path):

@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from contract.errors import InvalidSpec
-from contract.registry import CrossEntropy, Jsd, Kl, ReverseKl
+from contract.registry import CrossEntropy, Jsd, Kl, LogitMse, ReverseKl
 from distill.data.rows import TextSplit
 from distill.device import derived_seed, threads
 from distill.networks import load, logits_of, rows_for
@@ -57,9 +57,9 @@ def test_losses_are_those_of_one_coin_for_each_class():
     z_s, z_t = torch.randn(7, 5, generator=draw) * 3, torch.randn(7, 5, generator=draw) * 3
     marks = torch.randint(0, 2, (7, 5), generator=draw)
     student, teacher = Said.of(z_s, several=True), Said.of(z_t, several=True)
-    _, (kl, reverse, jsd, hard) = Objective([Kl(temperature=3), ReverseKl(temperature=2), Jsd(), CrossEntropy()])(
-        student, marks.flatten(), teacher
-    )
+    terms = [Kl(temperature=3), ReverseKl(temperature=2), Jsd(), CrossEntropy(), LogitMse()]
+    _, (kl, reverse, jsd, hard, mse) = Objective(terms)(student, marks.flatten(), teacher)
+    assert mse.item() == pytest.approx((z_s.double() - z_t.double()).square().mean().item(), rel=1e-5)
     assert kl.item() == pytest.approx(bernoulli(z_s, z_t, 3).mean().item(), rel=1e-5)
     assert reverse.item() == pytest.approx(bernoulli(z_t, z_s, 2).mean().item(), rel=1e-5)
     p, q = z_t.double().sigmoid(), z_s.double().sigmoid()

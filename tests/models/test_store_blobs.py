@@ -11,7 +11,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from models.blobs import CHUNK, Blobs, DamagedError, sha256_of
+from models.blobs import CHUNK, Blobs, DamagedError, anew, sha256_of
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -304,3 +304,11 @@ def test_what_comes_back_does_not_replace_what_was_put_meanwhile(local, source, 
     local.put(tmp_path / "again")
     local.bring_back(aside)
     assert sha256_of(Path(local.path(sha256))) == sha256 == sha256_of(tmp_path / "again")
+
+
+def test_a_file_that_is_made_again_does_not_change_what_was_stored(local, source):
+    """It is a second name of the stored bytes: whoever repeats a write must not write into them."""
+    before = source.read_bytes()
+    sha256, _ = local.put(source)
+    anew(source).write_bytes(b"other")
+    assert Path(local.path(sha256)).read_bytes() == before and source.read_bytes() == b"other"

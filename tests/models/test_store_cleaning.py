@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from store_hammer import dataset
 from store_world import World, file
 
-from models import cleaning
+from models import audit, cleaning
 from models.base import now
 from models.blobs import Blobs
+from models.project import Project, RetiredSecret, add_key
 from models.service import IdempotencyRecord, Worker
 from models.settings import StoreSettings
 from models.teardown import storing
@@ -229,6 +230,27 @@ def test_kept_answers_go_after_a_week(world, blobs, settings):
             session.add(IdempotencyRecord(project_id=world.project_id, key=key, created_at=made, **fields))
     assert collected(world, blobs, settings) == {"kept answers older than a week": (1, 0)}
     assert [row[1] for row in world.rows()["idempotency_records"]] == ["young"]
+
+
+def test_secrets_rotated_away_go_a_week_after_their_end(world, blobs, settings):
+    """Until then whoever still uses one is told that it was rotated, and not that nobody knows it."""
+    with world.database.write() as session:
+        key = add_key(session, session.get_one(Project, world.project_id), "ci", "psk_" + "x" * 40)
+        for name, days in (("old", 7.1), ("young", 6.9)):
+            session.add(RetiredSecret(secret_sha256=name, key_id=key.id, until=session.scalar(sa.select(now(-days * DAY)))))
+    assert collected(world, blobs, settings) == {"secrets rotated away a week ago": (1, 0)}
+    assert [row[0] for row in world.rows()["retired_secrets"]] == ["young"]
+
+
+def test_audit_events_go_after_their_days(world, blobs, settings):
+    with world.database.write() as session:
+        for name, days in (("old", 365.1), ("young", 364.9)):
+            audit.record(session, audit.Actor(world.project_id), "job.deleted", name)
+            session.flush()
+            made = session.scalar(sa.select(now(-days * DAY)))
+            session.execute(sa.update(audit.AuditEvent).where(audit.AuditEvent.subject == name).values(created_at=made))
+    assert collected(world, blobs, settings) == {"audit events older than audit_days": (1, 0)}
+    assert [row[4] for row in world.rows()["audit_events"]] == ["young"]
 
 
 def used(folder: Path) -> int:

@@ -17,6 +17,7 @@ from store_world import S, World
 from api import deletion
 from contract.errors import Conflict
 from models import claims, lifecycle
+from models.audit import Actor
 from models.base import now
 from models.claims import Claim, LeaseLostError
 from models.job import Job, JobDependency
@@ -100,7 +101,7 @@ class Machine(RuleBasedStateMachine):
     def delete(self, member: Member) -> None:
         def store(job_id: str) -> None:
             with self.world.database.write() as session:
-                deletion.delete(session, deletion.family(session, lifecycle.locked(session, job_id)))
+                deletion.delete(session, Actor(self.world.project_id), deletion.family(session, lifecycle.locked(session, job_id)))
 
         self.ask(member, self.family.delete, store)
 

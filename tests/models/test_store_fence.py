@@ -147,11 +147,11 @@ def test_a_reaper_and_a_late_finish_at_the_same_moment_leave_one_story(world):
 
 
 def test_what_failed_halfway_left_nothing(world):
-    """The report of a finish cannot be stored: the artifacts before it must not stay."""
+    """The report of a finish cannot be stored: the model before it must not stay."""
     claim = world.run()
-    before = world.rows()
+    made, before = model(world, claim), world.rows()
     with pytest.raises((StatementError, TypeError), match="not JSON serializable"):
-        world.by(claims.finish, claim, {"verdict": "fine", "rows": object()}, [file("report.json", kind="report")], None)
+        world.by(claims.finish, claim, {"verdict": "fine", "rows": object()}, made)
     assert world.rows() == before
 
 
@@ -167,11 +167,10 @@ def test_a_failure_carries_what_was_wrong(world):
 def test_a_success_carries_everything_in_one_commit(world):
     claim = world.run()
     made = model(world, claim)
-    world.by(claims.finish, claim, {"verdict": "Kept 97 %.", "rows": 360}, [file("report.json"), file("student/config.json")], made)
+    world.by(claims.finish, claim, {"verdict": "Kept 97 %.", "rows": 360}, made)
     job = world.job(claim.job_id)
     assert (job.status, job.status_reason, job.report) == (S.SUCCEEDED, "Kept 97 %.", {"verdict": "Kept 97 %.", "rows": 360})
     assert job.model_id == made.id
     assert job.progress["eta_seconds"] == 0
     assert world.events(claim.job_id)[-1].message == "Kept 97 %."
-    assert len(world.rows()["artifacts"]) == 2
     assert len(world.rows()["models"]) == 1

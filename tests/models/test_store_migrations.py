@@ -60,12 +60,18 @@ def test_up_from_nothing_down_to_nothing_and_up_again(empty_url):
         assert tables(empty_url) == {"alembic_version"}
 
 
+def _is_here(connection: sa.Connection, thing: Any, name: str, kind: str, reflected: bool, _other: object) -> bool:
+    """Alembic does not look whether an index is for this kind of database."""
+    return reflected or kind != "index" or name != "ix_jobs_metadata" or connection.dialect.name == "postgresql"
+
+
 def test_the_migrated_tables_are_those_of_the_code(empty_urls):
     migrated, created = empty_urls
     migrations.upgrade(migrated)
     database = Database(migrated)
     with database.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        opts = {"compare_type": True, "compare_server_default": True, "include_object": lambda *one: _is_here(connection, *one)}
+        context = MigrationContext.configure(connection, opts=opts)
         assert compare_metadata(context, Base.metadata) == []
     database.dispose()
     fresh = Database(created)

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from store_world import S, World, file
 
-from models import lifecycle, teardown
+from models import lifecycle, points, teardown
 from models.blobs import Blobs
 from models.dataset import Dataset
 from models.ids import new_id
@@ -40,7 +40,8 @@ def full_job(world: World, **hashes: str) -> str:
     claim = world.take()
     assert claim.job_id == job_id
     world.checkpoint(claim, 1, [file(f"checkpoints/1/{name}", sha256) for name, sha256 in hashes.items()])
-    add(world, MetricPoint(job_id=job_id, arm="model", seed=1, name="loss", step=1, value=0.5))
+    with world.database.write() as session:
+        points.add(session, job_id, "model", 1, {("loss", 1): 0.5})
     world.finish(claim, [file("student/model", C)], model(world, job_id, model=C))
     return job_id
 
@@ -56,7 +57,16 @@ def ask(world: World, question: object, *arguments: object) -> object:
 
 def test_a_deleted_job_leaves_no_row_behind(world):
     job_id, other = full_job(world, a=A), full_job(world, b=B)
-    assert set(mentions(world, job_id)) == {"jobs", "job_dependencies", "events", "artifacts", "checkpoints", "metric_points", "models"}
+    assert set(mentions(world, job_id)) == {
+        "jobs",
+        "job_dependencies",
+        "events",
+        "artifacts",
+        "checkpoints",
+        "metric_points",
+        "metric_spans",
+        "models",
+    }
     before = mentions(world, other)
     assert sorted(world.delete(job_id)) == [A]
     assert mentions(world, job_id) == {}
@@ -66,7 +76,7 @@ def test_a_deleted_job_leaves_no_row_behind(world):
 def test_every_table_that_knows_jobs_is_one_the_deletion_knows(world):
     """A new table with a job_id that nobody deletes from would make every DELETE an error, or leave rows for ever."""
     knowing = {name for name, table in Base.metadata.tables.items() if any(key.column.table.name == "jobs" for key in table.foreign_keys)}
-    assert knowing == {"jobs", "job_dependencies", "events", "artifacts", "checkpoints", "metric_points", "models"}
+    assert knowing == {"jobs", "job_dependencies", "events", "artifacts", "checkpoints", "metric_points", "metric_spans", "models"}
 
 
 def test_those_who_needed_a_deleted_job_remember_how_it_ended(world):

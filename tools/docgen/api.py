@@ -10,31 +10,35 @@ from docgen.text import anchor, code, in_words, table
 
 INTRO = """# The HTTP API
 
-The service describes itself: `/openapi.json`, and `/docs` to try it in a browser. This page is made from the same document.
+The service describes itself: `/openapi.json`, from which code generators make clients, and `/docs` to read it in a browser. This page is
+made from the same document, which is [here](openapi.json) too, with an example of every request and answer.
 
-- **Keys.** `Authorization: Bearer psk_…` on everything under `/v1`. A key belongs to a project, and sees what belongs to it.
-- **Ids** begin with what they are: `job_`, `ds_`, `mdl_`, `art_`, `key_`. They sort by creation.
+- **Keys.** `Authorization: Bearer psk_…` on everything under `/v1`. A key belongs to a project, and sees what belongs to it. Each route
+  says which scope it takes: `read`, `submit` or `admin`, each with those before it.
+- **Ids** begin with what they are: `job_`, `ds_`, `mdl_`, `art_`, `key_`, `whk_`. They sort by creation.
 - **Times** are RFC 3339 in UTC; durations end in `_seconds`, sizes in `_bytes`.
 - **Lists** are newest first: `{"object": "list", "data": […], "first_id", "last_id", "has_more"}`. `after=<last_id>` gives the next, older
   page, `before=<first_id>` the previous one. Events are the exception: oldest first, and `after` takes a `seq`.
 - **Errors** are problem+json with a stable `code`: [errors](errors.md). Every route may answer 401, 422 and 500.
 - **`Idempotency-Key`** on a POST that creates: the same key with the same body gives the first answer again, with the header
   `Idempotent-Replayed: true`.
+- **`RateLimit-Policy`** and **`RateLimit`** in every answer say how many requests a key has in a minute, how many of them are left and in
+  how many seconds the next minute begins (draft-ietf-httpapi-ratelimit-headers). Beyond that: 429 with `Retry-After`.
 - **`X-Request-Id`** is taken from the request or made, and stands in every answer.
 - **Bodies** are JSON; job specs may also be sent as `application/yaml`. Files are `multipart/form-data`.
 """
 EVERYWHERE = {"401", "422", "500"}
-# Query parameters without a description of their own.
-PARAMETERS = {
-    "name": "Only this name.", "kind": "Only this kind.", "arm": "`model`, `student` or `control`.", "seed": "Only the run of this seed.",
-    "after_step": "Only points after this step.", "limit": "Entries on a page.",
-}  # fmt: skip
+PROBLEM = "application/problem+json"
 # Answers and bodies worth a table of their own, in the order of the page.
 OBJECTS = {
     "JobView": "Job", "Progress": "Progress", "EventView": "Event", "Series": "Series of a metric", "CheckpointView": "Checkpoint",
     "ArtifactView": "Artifact", "DatasetView": "Dataset", "Column": "Column", "PreviewView": "Preview", "ModelView": "Model",
-    "KeyView": "Key", "WorkerView": "Worker", "ValidateView": "Validation", "FreedView": "Freed space", "JobChanges": "Job changes",
-    "KeyRequest": "Key request", "ErrorBody": "Error of a job", "FieldError": "Field error", "Problem": "Problem",
+    "WebhookView": "Webhook", "DeliveryView": "Delivery", "TryView": "Try", "WebhookRequest": "Webhook request",
+    "WebhookChanges": "Webhook changes",
+    "KeyView": "Key", "AuditView": "Audit event", "WorkerView": "Worker", "ValidateView": "Validation", "FreedView": "Freed space",
+    "JobChanges": "Job changes",
+    "KeyRequest": "Key request", "Rotation": "Rotation of a key",
+    "ErrorBody": "Error of a job", "FieldError": "Field error", "Problem": "Problem",
 }  # fmt: skip
 MEANINGS = {
     "JobView.status": "`waiting` for jobs it refers to or for its runs, `queued`, `running`, `pausing`, `paused`, `cancelling`, or final: "
@@ -57,16 +61,20 @@ MEANINGS = {
     "ModelView.job": "The job that made it; null for an upload.",
     "ModelView.config": "Its config.json.",
     "KeyView.prefix": "How the secret begins.",
+    "AuditView.data": "What else is to be said of it: the name of what is gone, the scopes of a key.",
     "WorkerView.alive": "It was heard of lately.",
     "WorkerView.slots": "How many jobs it runs at once.",
-    "ValidateView.estimate": "Rows, steps, and parameters of teacher and student.",
     "ValidateView.resolved_spec": "With every default; null when the spec is not valid.",
 }
 
 
-def page() -> str:
+def document() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as home:
-        found = create_app(Settings(home=Path(home), database_url="", broker_url="", artifacts_url="")).openapi()
+        return create_app(Settings(home=Path(home), database_url="", broker_url="", artifacts_url="")).openapi()
+
+
+def page() -> str:
+    found = document()
     parts = [INTRO]
     for tag in found["tags"]:
         parts.append(f"## {tag['name'].capitalize()}\n\n{tag['description']}")
@@ -82,9 +90,10 @@ def page() -> str:
 
 def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     said = [f"### `{method.upper()} {path}`", operation["description"]]
+    scope = next((one["key"][0] for one in operation.get("security", [])), None)
     rows = [_parameter(p) for p in operation.get("parameters", []) if p["in"] != "path" and p["name"] != "Idempotency-Key"]
     body = _body(operation.get("requestBody", {}).get("content", {}))
-    said.append(" ".join(filter(None, [body, _answers(operation)])))
+    said.append(" ".join(filter(None, [body, _answers(operation), f"Scope `{scope}`." if scope else ""])))
     if rows:
         said.append(table(["parameter", "type", "default", "meaning"], rows))
     return "\n\n".join(said)
@@ -99,7 +108,7 @@ def _parameter(given: dict[str, Any]) -> tuple[str, str, str, str]:
         f"`{given['name']}`{place}",
         in_words(kinds[0], _links()),
         default,
-        schema.get("description") or given.get("description") or PARAMETERS[given["name"]],
+        schema.get("description") or given["description"],
     )
 
 
@@ -119,8 +128,12 @@ def _answers(operation: dict[str, Any]) -> str:
             what = next(iter(answer.get("content", {}).items()), None)
             said = (in_words(what[1]["schema"], _links()) if what[0] == "application/json" else f"`{what[0]}`") if what else "nothing"
             good.append(f"{status} with {said}")
-    bad = [status for status in operation["responses"] if not status.startswith("2") and status not in EVERYWHERE]
-    return f"Answers {', or '.join(good)}." + (f" Errors: {', '.join(sorted(bad))}." if bad else "")
+    bad = [
+        f"{status} {', '.join(f'`{code}`' for code in answer['content'][PROBLEM]['examples'])}"
+        for status, answer in sorted(operation["responses"].items())
+        if PROBLEM in answer.get("content", {}) and status not in EVERYWHERE
+    ]
+    return f"Answers {', or '.join(good)}." + (f" Errors: {'; '.join(bad)}." if bad else "")
 
 
 def _object(name: str, schema: dict[str, Any]) -> str:

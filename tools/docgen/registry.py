@@ -9,7 +9,10 @@ from contract.registry import ARCHITECTURES, BUILTINS, LOSSES, RECIPES, TASKS
 from contract.registry.terms import Anneal
 from docgen.text import code, in_words, table
 
-SAME = "As beside it, at the end; not said, it stays."
+WORDS = {
+    "TangWords": "[words by Tang's rules](spec.md#words-by-tangs-rules)",
+    "TinyBertWords": "[words by TinyBERT's rules](spec.md#words-by-tinyberts-rules)",
+}
 INTRO = """# What can be asked for
 
 A spec names what stands here, never an import path. The service tells the same under `GET /v1/tasks`, `/v1/architectures`,
@@ -67,10 +70,9 @@ def _choice(kind: str, entry: dict[str, Any]) -> str:
     if entry["paper"]:
         said.append(f"From: {entry['paper']}.")
     if "expands_to" in entry:
-        terms = [{name: round(value, 10) if isinstance(value, float) else value for name, value in t.items()} for t in entry["expands_to"]]
-        said.append(f"With its defaults it stands for `objective: {json.dumps(terms)}`.")
+        said.append(f"With its defaults it stands for `objective: {json.dumps(entry['expands_to'])}`.")
     rows = [
-        (f"`{p['name']}`", in_words(p["schema"], {}), "required" if p["required"] else code(p["default"]), p["meaning"])
+        (f"`{p['name']}`", in_words(p["schema"], WORDS), "required" if p["required"] else code(p["default"]), p["meaning"])
         for p in entry["parameters"]
     ]
     said.append(table(["parameter", "type", "default", "meaning"], rows) if rows else "No parameters.")
@@ -80,7 +82,7 @@ def _choice(kind: str, entry: dict[str, Any]) -> str:
 def _anneal() -> str:
     schema = Anneal.model_json_schema()
     rows = [
-        (f"`{name}`", in_words(part, {}), code(part.get("default")), Anneal.model_fields[name].description or SAME)
+        (f"`{name}`", in_words(part, {}), code(part.get("default")), Anneal.model_fields[name].description or "")
         for name, part in schema["properties"].items()
     ]
     told = " ".join((Anneal.__doc__ or "").split())

@@ -6,11 +6,14 @@ from pydantic import BaseModel
 
 from contract.check import parse_spec
 from contract.errors import InvalidSpec
-from contract.networks import ModelRef
+from contract.networks import TaskTeachers
+from contract.refs import ModelRef
 from contract.registry import ARCHITECTURES, LOSSES, RECIPES
-from contract.sources import Augment, Columns, Data, Source
+from contract.sources import Augment, Columns, Data, Source, TaskSources
 from contract.spec import JobSpec
+from contract.sweep import Grid, Halving, RandomSearch, Range, SweepSpec, Tpe
 from contract.training import EarlyStopping, Evaluation, Keep, Optimizer, Schedule, Training
+from contract.words import TangWords, TinyBertWords
 from docgen.text import anchor, code, in_words, table
 
 # Heading, model, what it is.
@@ -19,47 +22,39 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
     ("data", Data, "The rows to train, validate and test on."),
     ("A source of rows", Source, "Under `data.train` and `data.test`. A text is short for `{dataset: …}`. Without `split` it means split "
      "`train` under `data.train`, split `test` under `data.test`. A file that is one table has the one split `train`."),
+    ("Sources of several tasks", TaskSources, "One student of several tasks (`text-classification`): under `data.train`, and with "
+     "the same names under `data.test`; see [methods](../methods.md#several-tasks)."),
     ("columns", Columns, "Which columns of a table to use."),
-    ("data.augment", Augment, "Random changes to each training image, new each time. The teacher is then asked live, not from the cache."),
+    ("data.augment", Augment, "Random changes to each training row, new each time; the teacher is then asked live, not from the cache. "
+     "Rows made by changing `words` are made once, and the teacher's answers to them are kept."),
+    ("Words by Tang's rules", TangWords, "Under `data.augment.words`: [rows made of others](../methods.md#rows-made-of-others)."),
+    ("Words by TinyBERT's rules", TinyBertWords, "Under `data.augment.words`: [rows made of others](../methods.md#rows-made-of-others)."),
     ("A trained network", ModelRef, "Under `teacher`, and under `student` to start from one. Exactly one of the three."),
+    ("Teachers of several tasks", TaskTeachers, "Under `teacher`, where `data.train` has several tasks: {job: …} or "
+     "{ensemble: […]} for each."),
     ("training", Training, "How to train."),
     ("training.optimizer", Optimizer, ""),
     ("training.schedule", Schedule, "How the learning rate changes over the steps."),
     ("training.keep", Keep, "Which checkpoints stay."),
     ("training.early_stopping", EarlyStopping, "When to stop before the last epoch."),
     ("evaluation", Evaluation, "What the report is made from; see [how the evidence is made](../explanation/evidence.md)."),
+    ("A sweep", SweepSpec, "Many jobs that differ in a few fields, for `POST /v1/sweeps` and `potstill sweeps add`; see "
+     "[find good values](../how-to/find-good-values.md)."),
+    ("A range of values", Range, "Under `space`, in place of a list."),
+    ("search: grid", Grid, "Every combination. Searches may be called by their name alone where they need nothing else."),
+    ("search: random", RandomSearch, "Independent draws."),
+    ("search: tpe", Tpe, "A tree-structured Parzen estimator, Optuna's: ten are drawn, each later one is likely to be better by what "
+     "is known then."),
+    ("halving", Halving, "Asynchronous successive halving ([Li et al. 2018](https://arxiv.org/abs/1810.05934)): from `first_epochs` · "
+     "factor^k epochs on a trial goes on only while it is among the best 1/factor of those that have come as far."),
 ]  # fmt: skip
 
-# Fields whose code has no description of its own.
-MEANINGS = {
-    "JobSpec.version": "Version of this format.",
-    "JobSpec.kind": "`train` a network on labels, `distill` a teacher into a student, `evaluate` a trained network.",
-    "JobSpec.name": "What the job is called in lists; the kind when not said.",
-    "JobSpec.task": "What is to be learned; see [tasks](registry.md#tasks).",
-    "JobSpec.data": "Rows.",
-    "JobSpec.teacher": "The network to learn from. `distill` only.",
-    "JobSpec.student": "The network to train: a described [architecture](registry.md#architectures), or a trained one to start from. "
-    "An `evaluate` job measures it.",
-    "JobSpec.recipe": "A named combination of losses; its name alone is enough. See [recipes](registry.md#recipes).",
-    "JobSpec.objective": "The loss terms themselves, in place of a recipe. See [losses](registry.md#losses). "
-    "Without either, `distill` uses `hinton` and `train` uses `cross_entropy`.",
-    "JobSpec.training": "How to train.",
-    "JobSpec.evaluation": "Control arm and seeds.",
-    "JobSpec.metadata": "Your own labels; lists of jobs can be filtered by them.",
-    "Source.dataset": "A built-in name, or the id of an uploaded dataset: ds_….",
-    "Source.path": "A file; for `potstill run` only.",
-    "Source.split": "Which split of it.",
-    "Source.columns": "Which columns.",
-    "ModelRef.job": "The job that trained it, job_…; it may still be running. @name inside a batch.",
-    "ModelRef.model": "A registered model, mdl_….",
-    "ModelRef.path": "A folder with a pulled student; for `potstill run` only.",
-    "Optimizer.weight_decay": "Weight decay; decoupled in `adamw`, part of the gradient in `adam` and `sgd`.",
-    "EarlyStopping.min_delta": "What counts as an improvement.",
-    "Training.epochs": "Passes over the training rows.",
-    "Training.optimizer": "Optimizer and learning rate.",
-    "Training.schedule": "Course of the learning rate.",
-    "Training.seed": "Decides initial weights, row order and dropout, each from a stream of its own.",
-    "Training.keep": "Checkpoints that stay.",
+# What the page says beyond the code: where to look.
+SEE = {
+    "JobSpec.task": "[tasks](registry.md#tasks)",
+    "JobSpec.student": "[architectures](registry.md#architectures)",
+    "JobSpec.recipe": "[recipes](registry.md#recipes)",
+    "JobSpec.objective": "[losses](registry.md#losses)",
 }
 
 DIGITS: dict[str, Any] = {"kind": "train", "task": "image-classification", "data": {"train": "digits"}, "student": {"arch": "logistic"}}
@@ -78,8 +73,15 @@ BROKEN: list[tuple[str, dict[str, Any]]] = [
     ("`control` outside `distill`", {"evaluation": {"control": True}}),
     ("several seeds of an `evaluate` job", {"kind": "evaluate", "student": {"job": JOB}, "evaluation": {"seeds": 2}}),
     ("augmented tables", {"task": "tabular-classification", "data": {"train": "digits", "augment": {"flip": True}}}),
+    ("other words in images", {"data": {"train": "digits", "augment": {"words": {"rules": "tang"}}}}),
     ("momentum of another optimizer than sgd", {"training": {"optimizer": {"momentum": 0.9}}}),
     ("a source that names two places", {"data": {"train": {"dataset": "digits", "path": "x.csv"}}}),
+    ("a recipe of several tasks with one", {"kind": "distill", "task": "text-classification", "data": {"train": "docstrings"},
+     "teacher": {"job": JOB}, "student": {"arch": "bilstm"}, "recipe": "bam"}),
+    ("a task without a teacher", {"kind": "distill", "task": "text-classification", "student": {"arch": "bilstm"},
+     "data": {"train": {"tasks": {"mood": "docstrings", "topic": "docstrings"}}},
+     "teacher": {"tasks": {"mood": {"job": JOB}}}}),
+    ("several tasks of another kind", {"data": {"train": {"tasks": {"a": "digits", "b": "digits"}}}}),
     ("a misspelt field", {"training": {"epoch": 3}}),
 ]  # fmt: skip
 
@@ -102,14 +104,15 @@ evaluation: {control: true, seeds: 5}
 ```
 
 Numbers are read as YAML 1.2 has them: `5e-3` is a number, `no` is a word. A key that is given twice is refused.
+
+Editors complete and check a spec by its [JSON schema](job.schema.json) ([of a sweep](sweep.schema.json)): `potstill schema` prints it,
+and above a spec stands `# yaml-language-server: $schema=` with the file, or with the service's `http://127.0.0.1:8400/schemas/job.json`.
+The schema knows fields, types, ranges and choices; rules between fields, and whether things exist and fit, only `potstill validate` does.
 """
 
 
 def page() -> str:
     parts = [INTRO, *(_section(*section) for section in SECTIONS), _rules()]
-    unused = MEANINGS.keys() - {f"{model.__name__}.{name}" for _, model, _ in SECTIONS for name in model.model_fields}
-    if unused:
-        raise SystemExit(f"docgen/spec.py describes fields that are gone: {', '.join(sorted(unused))}")
     return "\n\n".join(parts)
 
 
@@ -122,10 +125,11 @@ def _section(heading: str, model: type[BaseModel], intro: str) -> str:
 def _row(model: type[BaseModel], name: str) -> tuple[str, str, str, str]:
     field = model.model_fields[name]
     schema = {k: v for k, v in model.model_json_schema(ref_template="{model}")["properties"][name].items() if k != "default"}
-    given = MEANINGS.get(f"{model.__name__}.{name}")
-    if bool(given) == bool(field.description):
-        raise SystemExit(f"{model.__name__}.{name} needs one description: its own in contract, or in docgen/spec.py")
-    return f"`{name}`", in_words(schema, _links()).removesuffix(" or null"), _default(field), given or field.description or ""
+    place = f"{model.__name__}.{name}"
+    if not field.description and "const" not in schema:
+        raise SystemExit(f"{place} needs a description")
+    meaning = " ".join(filter(None, [field.description or "Which is meant.", f"See {SEE[place]}." if place in SEE else None]))
+    return f"`{name}`", in_words(schema, _links()).removesuffix(" or null"), _default(field), meaning
 
 
 def _default(field: Any) -> str:
@@ -143,7 +147,8 @@ def _links() -> dict[str, str]:
         **{choice.__name__: f"[{choice.key()}](registry.md#{anchor(choice.key())}-recipe)" for choice in RECIPES},
         **{choice.__name__: f"[{choice.key()}](registry.md#{anchor(choice.key())}-loss)" for choice in LOSSES},
     }
-    return {**here, **there, "JobKind": "`train`, `distill`, `evaluate`"}
+    short = {"DatasetName": "a name or id", "RecipeName": "a name"}
+    return {**here, **there, **short, "JobKind": "`train`, `distill`, `evaluate`"}
 
 
 def _rules() -> str:

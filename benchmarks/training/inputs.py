@@ -1,0 +1,74 @@
+"""What the contenders are given: rows, a trained teacher and a student's first weights, made once in a folder and the same for all."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from contract.check import parse_spec
+from distill.inputs import Inputs
+from distill.train import run
+
+MAX_LENGTH = 64
+TEACHER = {"arch": "bert", "layers": 6, "hidden": 256, "heads": 4, "positions": 128}
+
+
+def sentences(data: Path, folder: Path, rows: int) -> None:
+    """The first rows of SST-2, its 872 held-out ones, a BERT of 6 × 256 that has seen those rows once, and one of 2 × 128 with new weights.
+    How good the teacher is changes no contender's work."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = (data / "sst2/train.jsonl").read_text().splitlines(keepends=True)
+    (folder / "train.jsonl").write_text("".join(lines[:rows]))
+    shutil.copy(data / "sst2/dev.jsonl", folder / "test.jsonl")
+    if not (folder / "teacher").exists():
+        training = {"epochs": 1, "batch_size": 32, "optimizer": {"name": "adamw", "lr": 3e-4}, "clip_norm": 1.0, "seed": 1}
+        places = {"train": {"path": str(folder / "train.jsonl")}, "test": {"path": str(folder / "test.jsonl")}, "max_length": MAX_LENGTH}
+        _trained({"task": "text-classification", "data": places, "student": TEACHER, "training": training}, folder)
+    if not (folder / "student").exists():
+        _small(folder / "teacher", folder / "student")
+
+
+def digits(data: Path, folder: Path) -> None:
+    """The primer's teacher: 784-16-10 on all of MNIST."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "teacher").exists():
+        places = {"train": {"path": str(data / "mnist/mnist.npz")}, "test": {"path": str(data / "mnist/mnist.npz")}}
+        training = {"epochs": 3, "batch_size": 64, "optimizer": {"name": "adam", "lr": 5e-3}, "seed": 42}
+        student = {"arch": "mlp", "hidden": [16]}
+        _trained({"task": "image-classification", "data": places, "student": student, "training": training}, folder)
+
+
+def _trained(document: dict[str, Any], folder: Path) -> None:
+    spec = parse_spec({"kind": "train", **document})
+    made = folder / "making"
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir()
+    run(spec, made, lambda _event: None, lambda: False, inputs=Inputs.local(spec, folder / "cache"))
+    (made / "result/student").rename(folder / "teacher")
+    shutil.rmtree(made)
+
+
+def _small(teacher: Path, folder: Path) -> None:
+    """A third of the teacher's layers and half of its width, new weights, and the teacher's tokenizer beside them."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    torch.manual_seed(7)
+    config = AutoConfig.from_pretrained(teacher)
+    small = {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 2, "intermediate_size": 512}
+    for name, value in small.items():
+        setattr(config, name, value)
+    del config.potstill  # what is known of the teacher alone
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    for path in teacher.glob("tokenizer*"):
+        shutil.copy(path, folder)
+
+
+def tokens(folder: Path) -> int:
+    """How many tokens the training sentences are, special ones included."""
+    from transformers import AutoTokenizer
+
+    rows = [json.loads(line)["text"] for line in (folder / "train.jsonl").read_text().splitlines()]
+    read = AutoTokenizer.from_pretrained(folder / "teacher")(rows, truncation=True, max_length=MAX_LENGTH)
+    return sum(map(len, read["input_ids"]))

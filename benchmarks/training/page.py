@@ -1,0 +1,80 @@
+"""docs/benchmarks-training.md, written from what was kept: medians and ranges of ratios that were taken round by round."""
+
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.results.words import table, wrapped
+from benchmarks.training import store
+from benchmarks.training.tasks import TASKS
+
+PAGE = Path(__file__).parents[2] / "docs/benchmarks-training.md"
+HEADS = ["contender", "training, s", "of all cores, s", "preparing, s", "tokens/s", "peak, MiB", "held-out loss", "% right", "potstill is"]
+Round = dict[str, dict[str, float]]
+
+
+def write() -> None:
+    found = {name: record for name in TASKS if (record := store.read(name)) is not None}
+    PAGE.write_text(wrapped("\n\n".join([HEAD.strip(), *(_section(name, record) for name, record in found.items()), TAIL.strip()])) + "\n")
+
+
+def _section(name: str, record: dict[str, Any]) -> str:
+    rounds: list[Round] = record["rounds"]
+    machine, versions = record["machine"], ", ".join(f"{package} {number}" for package, number in record["versions"].items())
+    counted = ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in ((len(rounds), "round"), (record["threads"], "thread")))
+    said = f"{counted}, {machine['cores']} cores of an "
+    said += f"{machine['cpu']}, Python {machine['python']}, {versions}, {machine['date']}."
+    return f"## {record['title']}\n\n{said}\n\n{table(HEADS, [_line(contender, rounds) for contender in rounds[0]])}"
+
+
+def _line(contender: str, rounds: list[Round]) -> list[str]:
+    mine = [one[contender] for one in rounds]
+
+    def of(name: str, digits: int = 1, factor: float = 1.0) -> str:
+        values = [factor * one[name] for one in mine]
+        spread = f" ({min(values):.{digits}f}–{max(values):.{digits}f})" if len(values) > 1 else ""
+        return f"{median(values):.{digits}f}{spread}"
+
+    speed = f"{median(one['tokens'] / one['train_s'] for one in mine):,.0f}" if mine[0]["tokens"] else "–"
+    figures = [of("train_s"), of("train_cpu_s"), of("prepare_s"), speed, of("peak_mb", 0), of("loss", 3), of("accuracy", 1, 100)]
+    return [contender, *figures, "; ".join(_ratios(contender, rounds)) or "–"]
+
+
+def _ratios(contender: str, rounds: list[Round]) -> list[str]:
+    """How many times as fast we are, by seconds of all cores, which others on the same machine change least; cold beside cold, and warm."""
+    if contender.startswith("potstill"):
+        return []
+    ours = [name for name in rounds[0] if name.startswith("potstill")]
+    same: Callable[[str], bool] = lambda name: "," not in contender or name.split(",")[-1] == contender.split(",")[-1]  # noqa: E731
+    found = []
+    for name in filter(same, ours):
+        values = [one[contender]["train_cpu_s"] / one[name]["train_cpu_s"] for one in rounds]
+        spread = f" ({min(values):.2f}–{max(values):.2f})" if len(values) > 1 else ""
+        word = name.removeprefix("potstill").strip(", ")
+        found.append(f"{median(values):.2f}×{spread} {word}".strip())
+    return found
+
+
+HEAD = """
+# Training beside what you would use instead
+
+The same work by each: equal rows, first weights, batch, rate, schedule, temperature and threads, in processes of their own, one after
+another, each round beginning with another one. Training is from data in memory and networks built to the last step, the teacher's passes
+included; preparing, from texts or files to tokens and tensors, is told beside it. For Potstill that is `potstill run` with all it does
+besides: curves, checkpoints, hashes. "Of all cores" counts the seconds that cores worked for it, which other programs on the machine change
+less than seconds on the wall; the ratios are of those. The loss is cross-entropy on held-out rows: a student that is worse has not done
+the same work.
+
+Contenders: the articles' **plain loop**, with dynamic padding; **TextBrewer** with `is_caching_logits`, as its documentation advises for
+data of this size, so that its teacher is asked once; the **Trainer** of Hugging Face with a distillation loss, grouped by length, fused
+AdamW; a loop by hand with **every trick**: cached logits, batches of like lengths, fused AdamW. Cold: no outputs of a teacher are kept yet.
+
+`python -m benchmarks.training --peers PYTHON` measures again; `--help` says what PYTHON needs.
+"""
+TAIL = """
+## Not measured yet
+
+Masked and causal language models, TRL, MiniLM to three layers, and the share of the machine's product speed: their contenders are not
+written. torchdistill needs torchvision, whose build breaks transformers' import beside a torch without CUDA.
+"""
