@@ -5,7 +5,7 @@ set -uo pipefail
 pytest=("$1/python" -m pytest -q)
 
 alone=(tests/api/test_api_process.py tests/e2e/test_exits.py tests/e2e/test_killed_workers.py tests/e2e/test_deaf_workers.py
-  tests/e2e/test_up.py tests/e2e/test_damaged_store.py)
+  tests/e2e/test_up.py tests/e2e/test_damaged_store.py tests/e2e/test_preflight.py)
 computing=(tests/engine tests/contract tests/datafiles)
 together=(tests/chaos tests/e2e tests/docs tests/deploy tests/api tests/client tests/models tests/worker)
 

@@ -5,15 +5,13 @@ import atexit
 import os
 import signal
 
-import sklearn.datasets
-import sklearn.model_selection
 import torch._dynamo  # optimisers import it at their first step
 import torch.optim
 
 import distill.train
 import worker.trainer
 
-LOADED = (sklearn.datasets, sklearn.model_selection, torch._dynamo, torch.optim, distill.train, worker.trainer)
+LOADED = (torch._dynamo, torch.optim, distill.train, worker.trainer)
 
 signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal tells everyone at once; trainers are asked to leave by the worker
 atexit.register(os._exit, 0)  # when its worker is gone it is to be gone too: taking torch apart properly takes seconds

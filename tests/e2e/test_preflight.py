@@ -8,6 +8,7 @@ from servers import Service, until
 
 from benchmarks.preflight import compared, measured
 from contract.machine import Machine
+from potstill import Client
 
 DIGITS = {"train": "digits", "validation": 0.1, "test": "digits"}
 TEACHER: dict[str, Any] = {
@@ -44,24 +45,42 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     assert running.stop() == 0
 
 
+TRIES = 3  # a core whose other half is busy computes half as fast, and whoever shares this machine may come and go
+
+
 @pytest.mark.parametrize("spec", [TEACHER, CNN, TEXT, DISTILLED], ids=["mlp", "cnn", "text", "distilled"])
 def test_an_estimate_is_near(service: Service, spec: dict[str, Any]) -> None:
     """Time of the trainers and memory within a factor of two, disk within 1.3, parameters to the last one."""
+    times = []
     with service.client() as client:
         if spec is DISTILLED:
             teacher = next(job.id for job in client.jobs.list() if job.view.spec["student"] == TEACHER["student"])
             spec = {**spec, "teacher": {"job": teacher}}
-        estimate, taken, job_id = compared(client, service.process.ps, spec)
+        for _ in range(TRIES):
+            estimate, taken, job_id = compared(client, service.process.ps, spec)
+            assert estimate.seconds is not None and estimate.memory is not None and estimate.disk is not None
+            assert estimate.parameters["student"] == taken.parameters
+            assert 0.5 < estimate.memory.total / taken.memory_bytes < 2, (estimate, taken)
+            assert 1 / 1.3 < (estimate.disk.students + estimate.disk.checkpoints) / taken.disk_bytes < 1.3, (estimate, taken)
+            times.append(estimate.seconds / taken.seconds)
+            if 0.5 < times[-1] < 2:
+                break
+            measured_again(service, client)
+        assert 0.5 < times[-1] < 2, times
         report = client.jobs.get(job_id).view.report
-    assert estimate.parameters["student"] == taken.parameters
-    assert estimate.seconds is not None and estimate.memory is not None and estimate.disk is not None
-    assert 0.5 < estimate.seconds / taken.seconds < 2, (estimate, taken)
-    assert 0.5 < estimate.memory.total / taken.memory_bytes < 2, (estimate, taken)
-    assert 1 / 1.3 < (estimate.disk.students + estimate.disk.checkpoints) / taken.disk_bytes < 1.3, (estimate, taken)
     if spec["kind"] == "distill":
         assert report is not None and estimate.runs == 6 and estimate.teacher_seconds is not None
         kept = report["teacher_outputs"]["bytes"]
         assert kept < estimate.disk.teacher_outputs < 1.3 * kept  # those of the test rows besides
+
+
+def measured_again(service: Service, client: Client) -> None:
+    """The machine as it is now: a worker that starts without a kept measure takes one."""
+    (kept,) = service.home.glob("machine-*.json")
+    kept.unlink()
+    service.worker().kill()
+    until(lambda: kept.exists(), seconds=90, what="a new measure")
+    until(lambda: any(worker.alive and worker.machine is not None for worker in client.workers.list()), what="its worker")
 
 
 def test_a_restart_measures_nothing_again(service: Service) -> None:

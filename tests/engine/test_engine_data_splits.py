@@ -5,6 +5,8 @@ import pytest
 from engine_runs import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 from contract.check import parse_spec
 from contract.errors import InvalidData, InvalidSpec
@@ -104,6 +106,14 @@ def test_digits_of_any_size_are_whole(count, share):
     both = np.concatenate([data.train.labels.numpy(), data.validation.labels.numpy()])
     assert np.array_equal(np.bincount(both, minlength=10), np.bincount(labels[:count], minlength=10))
     assert (data.test_name, len(data.test)) == ("test", 360)
+
+
+def test_digits_are_split_as_scikit_learn_would():
+    found = load_digits()
+    rows = np.arange(len(found.target))
+    for name, part in zip(("train", "test"), train_test_split(rows, test_size=0.2, stratify=found.target, random_state=0), strict=True):
+        images, labels = digits()[name]
+        assert np.array_equal(images, found.images[np.sort(part)]) and np.array_equal(labels, found.target[np.sort(part)])
 
 
 def test_digits_test_rows_are_not_among_the_training_rows():
