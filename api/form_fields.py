@@ -10,10 +10,10 @@ from contract.base import Metadata, Sent
 from contract.check import checked
 from contract.document import parse_json
 from contract.errors import ErrorCode, InvalidData, Refused
-from contract.spec import Name
+from contract.spec import UNPRINTABLE, Name
 
 KNOWN = ("file", "name", "metadata")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
+_UNPRINTABLE = re.compile(f"[{UNPRINTABLE}]")
 
 
 class Fields(Sent):

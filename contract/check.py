@@ -10,13 +10,14 @@ from pydantic_core import ErrorDetails
 
 from contract import refs, sources
 from contract.errors import ErrorCode, FieldError, InvalidSpec
-from contract.spec import JobSpec
+from contract.spec import NAME, JobSpec
 
 Model = TypeVar("Model", bound=BaseModel)
 MEANT = {  # what a pattern asks for, in words
     refs.JOB: "neither a job's id (job_ and 32 digits of 0-9 and a-f) nor the @name of one that is sent along with it",
     refs.MODEL: "no model's id (mdl_ and 32 digits of 0-9 and a-f)",
     refs.HUB: "no repository of the Hugging Face Hub (org/name)",
+    NAME: "no name that can be shown: it has control characters, or marks that turn the direction of writing",
     sources.DATASET: "neither a dataset's id (ds_ and 32 digits of 0-9 and a-f) nor the name of a built-in one",
 }
 Place = tuple[str | int, ...]

@@ -16,7 +16,10 @@ from contract.training import Evaluation, Optimizer, Schedule, Training
 from contract.words import Words
 
 TrackerName = Literal["mlflow", "tensorboard", "wandb"]
-Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+# Control characters, line separators, and the marks that turn the direction of writing: with them one name can look like another.
+UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+NAME = rf"^[^{UNPRINTABLE}]+$"
+Name = Annotated[str, Field(min_length=1, max_length=100, pattern=NAME)]
 
 
 class JobSpec(Sent):

@@ -144,7 +144,7 @@ def test_nothing_of_another_project_is_seen(api: Api, other: Api, browser: httpx
 
 
 def test_what_people_write_stays_text(api: Api, browser: httpx2.Client, train: dict[str, Any]) -> None:
-    job_id = api.submit({**train, "name": f"evil {EVIL} \u202e", "metadata": {"a": EVIL}})["id"]
+    job_id = api.submit({**train, "name": f"evil {EVIL}", "metadata": {"a": f"{EVIL} \u202e"}})["id"]
     claim = api.hand.claim(job_id)
     api.hand.say(claim, f"said {EVIL}")
     api.hand.points(claim, f"validation/{EVIL}", [0.1, 0.2])

@@ -115,8 +115,16 @@ function grow(data) {
     const lines = element.chart.lines.filter((line) => line.metric in (data.metrics || {}) && line.x[line.x.length - 1] < data.step);
     if (new Set(element.chart.lines.map((line) => `${line.arm} ${line.seed}`)).size > 1) return; // of several runs the event does not say which
     lines.forEach((line) => { line.x.push(data.step); line.y.push(line.scale * data.metrics[line.metric]); });
-    if (lines.length) Plotly.react(element, curves(element.chart), element.layout, CONFIG);
+    if (lines.length) soon(element);
   });
+}
+
+// A chart is drawn anew at most once a second: a fast run says more than a browser can draw.
+function soon(element) {
+  element.due ??= setTimeout(() => {
+    element.due = null;
+    Plotly.react(element, curves(element.chart), element.layout, CONFIG);
+  }, 1000);
 }
 
 // A list with something unfinished in it is fetched again, as long as somebody looks.
