@@ -2,6 +2,8 @@
 
 import io
 import struct
+from collections.abc import Callable
+from contextlib import suppress
 from math import prod
 from typing import IO, Any, NamedTuple
 
@@ -15,6 +17,7 @@ from datafiles.table import Array
 
 LONGEST_HEADER = 4096  # bytes; that of a plain array needs about 120
 MOST_DIMENSIONS = 8
+TRIES = 20
 LONGEST_DIMENSION = 2**48
 TYPES = "bool, (u)int8 to 64, float16 to 64 and str"
 _AGAIN = "Save the file again with np.savez."
@@ -66,11 +69,20 @@ def _read_header(stream: IO[bytes], member: str) -> tuple[Header, int]:
     text = prefix + stream.read(length)
     parse = npy_format.read_array_header_1_0 if kind == "<H" else npy_format.read_array_header_2_0
     try:
-        shape, fortran_order, dtype = parse(io.BytesIO(text), max_header_size=LONGEST_HEADER)
+        shape, fortran_order, dtype = _parsed(lambda: parse(io.BytesIO(text), max_header_size=LONGEST_HEADER))
     except Exception as error:  # numpy evaluates the header as a literal: whatever that raises, it is no header
         raise refuse(f"the header of {shown(member)} cannot be read", "The file is damaged. " + _AGAIN) from error
     _check_dtype(dtype, member)
     return Header(shape, fortran_order, dtype, _checked_size(shape, dtype, member)), len(start) + len(text)
+
+
+def _parsed(parse: Callable[[], tuple[Any, Any, Any]]) -> tuple[Any, Any, Any]:
+    """`parse()`, tried again where two threads were in each other's way: CPython 3.11 counts the depth of all threads' literals in one
+    place, and one that finds the count changed raises SystemError ("AST constructor recursion depth mismatch")."""
+    for _ in range(TRIES):
+        with suppress(SystemError):
+            return parse()
+    return parse()
 
 
 def _check_dtype(dtype: np.dtype[Any], member: str) -> None:

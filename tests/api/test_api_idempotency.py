@@ -139,6 +139,6 @@ def test_the_same_bytes_uploaded_at_once_are_one_dataset(api: Api) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [201]
+    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [201], [answer.text for answer in answers]
     assert len({answer.json()["id"] for answer in answers}) == 1 and api.rows()["datasets"] == 1
     assert SETTINGS["port"] == 0
