@@ -53,7 +53,12 @@ def test_a_project_is_made_with_a_key_that_is_shown_once(run: Run, database: Dat
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("research", "there is a project 'research' already"), ("x" * 10_000, "at most 100"), ("a\x1b[2Jb", "that can be shown"), ("", "at least 1")],
+    [
+        ("research", "there is a project 'research' already"),
+        ("x" * 10_000, "at most 100"),
+        ("a\x1b[2Jb", "that can be shown"),
+        ("", "at least 1"),
+    ],
 )
 def test_a_name_that_cannot_be_is_one_line_and_nothing_is_made(run: Run, database: Database, name: str, said: str) -> None:
     assert run("projects", "create", "research").returncode == 0
