@@ -70,7 +70,7 @@ def verdict(session: Session, project_id: str, spec: JobSpec) -> ValidateView:
     return ValidateView(
         valid=True,
         errors=[],
-        warnings=[*checked.warnings, *taste.of_time(spec, found)],
+        warnings=[*checked.warnings, *taste.of_time(spec, found), *taste.of_memory(found)],
         resolved_spec=resolved,
         jobs_before=before,
         estimate=found,

@@ -128,5 +128,6 @@ def _slowest(session: Session) -> tuple[Where, Machine] | None:
         device=machine.device,
         threads=machine.threads,
         slots=sum(each.slots for each in alive),
+        capacity_bytes=max((each.capacity_bytes for _, each in known if each.capacity_bytes is not None), default=None),
     )
     return where, machine

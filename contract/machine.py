@@ -21,6 +21,7 @@ class Machine(BaseModel):
     bf16_flops: float | None = Field(default=None, description="The same in bf16, where `precision: auto` would choose it.")
     bytes_per_second: float = Field(description="Copied in memory.")
     memory_bytes: int = Field(description="Of a trainer without data, networks and gradients.")
+    capacity_bytes: int | None = Field(default=None, description="The most memory a trainer can have: a GPU's, or the machine's.")
 
 
 class Where(BaseModel):
@@ -32,6 +33,7 @@ class Where(BaseModel):
     device: str
     threads: int
     slots: int = Field(description="Of all live workers: so many runs at once.")
+    capacity_bytes: int | None = Field(default=None, description="Of all live workers: the most memory a trainer can have on one.")
 
 
 class Memory(BaseModel):

@@ -7,7 +7,7 @@ from typing import Any
 from contract.machine import Estimate
 from contract.registry import SoftCrossEntropy
 from contract.spec import JobKind, JobSpec
-from contract.units import duration
+from contract.units import duration, size
 
 FELT = 0.01  # share of the gradient below which a term is not felt
 FLAT = 0.98  # entropy of softened answers, of the most there can be
@@ -110,3 +110,10 @@ def flattening(classes: int) -> float:
         entropy = log1p(others) + others / (1 + others) * gap / middle
         low, high = (middle, high) if entropy < FLAT * log(classes) else (low, middle)
     return high
+
+
+def of_memory(estimate: Estimate) -> list[str]:
+    most = estimate.machine.capacity_bytes if estimate.machine is not None else None
+    if most is None or estimate.memory is None or estimate.memory.total <= most:
+        return []
+    return [f"student: a run needs about {size(estimate.memory.total)} of memory, and no live worker has more than {size(most)}."]

@@ -20,6 +20,7 @@ from contract.forecast import WORTH
 
 CPUINFO = Path("/proc/cpuinfo")
 STATUS = Path("/proc/self/status")
+GROUP = Path("/sys/fs/cgroup/memory.max")  # a container sees its own there
 RESIDENT = Path("/proc/self/statm")  # in pages: all of it, then what is resident
 PROCESSOR = ("model name", "cpu family", "model", "CPU implementer", "CPU part")  # x86 has the first three, Arm the others
 BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # what processors call it that multiply in bf16
@@ -69,6 +70,18 @@ def memory(device: torch.device) -> int | None:
         return int(RESIDENT.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return None
+
+
+def capacity(device: torch.device) -> int | None:
+    """The most bytes a process can have here: those of the GPU, else of the machine or of the control group it is kept in."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    limits = []
+    with contextlib.suppress(OSError, ValueError):
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
+        limits.append(int(GROUP.read_text()))
+    return min(limits, default=None)
 
 
 def peak() -> int | None:

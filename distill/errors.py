@@ -3,6 +3,9 @@
 import torch
 
 from contract.errors import ErrorCode, JobError
+from contract.units import size
+
+WEIGHTS = "weights, gradients and moments"
 
 
 def diverged(step: int, what: str, how: str = "became NaN or infinite") -> JobError:
@@ -19,12 +22,28 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
+def refuse_too_large(optimizer: torch.optim.Optimizer, most: int | None) -> None:
+    """Before the first step; most: bytes there are in all, None where nobody knows. It would not end in an error else: a system that
+    has promised more memory than it has kills the process, or another one."""
+    if most is not None and (needed := _held(optimizer)) > most:
+        raise JobError(
+            f"Memory would run out: {WEIGHTS} take {size(needed)}, and there are {size(most)} here in all.",
+            code=ErrorCode.OUT_OF_MEMORY,
+            param="student",
+            hint="Use a smaller student, or a worker with more memory.",
+        )
+
+
 def memory_needed(optimizer: torch.optim.Optimizer, rows: int) -> str:
     """What a step takes whatever its rows, and how many did not fit beside that."""
+    return f"{WEIGHTS} take {size(_held(optimizer))}, and {rows} row{'s' * (rows > 1)} at a time did not fit beside them"
+
+
+def _held(optimizer: torch.optim.Optimizer) -> int:
+    """Bytes of what a step needs whatever its rows."""
     every = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     moments = 2 if not isinstance(optimizer, torch.optim.SGD) else 1 if optimizer.defaults["momentum"] else 0
-    size = sum(parameter.nbytes for parameter in every) * (2 + moments)
-    return f"weights, gradients and moments take {size / 1e6:,.0f} MB, and {rows} row{'s' * (rows > 1)} at a time did not fit beside them"
+    return sum(int(parameter.nbytes) for parameter in every) * (2 + moments)
 
 
 class CheckpointInvalidError(Exception):

@@ -25,9 +25,9 @@ from distill.data.batch import Batch, Given, TokenBatch
 from distill.data.mixup import Mix, refuse_several
 from distill.data.on_policy import beside, refuse_unable, written, written_together
 from distill.data.tokens import bucketed
-from distill.device import autocast, derived_seed, fingerprint, in_bf16
+from distill.device import autocast, capacity, derived_seed, fingerprint, in_bf16
 from distill.diagnosis import gradient_shares, looked_at
-from distill.errors import CheckpointInvalidError, diverged, memory_needed, out_of_memory
+from distill.errors import CheckpointInvalidError, diverged, memory_needed, out_of_memory, refuse_too_large
 from distill.networks import LibraryNetwork, compute_again, said_of
 from distill.objectives import Counts, Objective, Said
 from distill.sights import looks
@@ -67,6 +67,7 @@ class Loop:
         self.total_steps = self.steps_per_epoch * self.training.epochs
         self.learned = [*network.parameters(), *objective.parameters()]
         optimizer = optim.build(self.learned, self.training.optimizer)
+        refuse_too_large(optimizer, capacity(device))
         self.state = State(network, objective, optimizer, Progress(), self.total_steps, keeps_best=self.training.early_stopping is not None)
         job = sha256(
             (spec.resolved().model_dump_json(exclude={"name", "metadata", "priority", "report_to"}) + inputs_digest).encode()

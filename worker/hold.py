@@ -7,13 +7,22 @@ import threading
 import time
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 
 import structlog
 
 from worker.order import BEAT, STOP
 from worker.settings import Settings
 
+VMSTAT = Path("/proc/vmstat")
 TOUCH = "the worker had lost touch with the database"
+
+
+def kernel_kills() -> int:
+    """Of processes, on this machine so far, for want of memory; 0 where the kernel does not count them."""
+    with contextlib.suppress(OSError, ValueError):
+        return next((int(line.split()[1]) for line in VMSTAT.read_text().splitlines() if line.startswith("oom_kill ")), 0)
+    return 0
 
 
 class Hold:
@@ -27,13 +36,13 @@ class Hold:
         self._stop_by: float | None = None
         self._process: ForkServerProcess | None = None
         self._control: Connection | None = None
-        self._frozen = False
+        self._frozen, self._kills = False, 0
         self._lock = threading.Lock()
 
     def hold(self, process: ForkServerProcess, control: Connection) -> None:
         """From now on there is a trainer. What was asked of it before it was there is asked again."""
         with self._lock:
-            self._process, self._control = process, control
+            self._process, self._control, self._kills = process, control, kernel_kills()
         if self.stop_reason is not None:
             self._tell(STOP)
 
@@ -76,6 +85,8 @@ class Hold:
 
     def how_it_ended(self) -> str:
         code = self._process.exitcode if self._process is not None else None
+        if code == -signal.SIGKILL and kernel_kills() > self._kills:
+            return "killed by the kernel, because memory ran out"
         return f"killed by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
     def _silent(self) -> float:

@@ -14,7 +14,7 @@ import torch
 from contract.forecast import WORTH
 from contract.machine import Machine
 from contract.spec import JobSpec
-from distill.device import in_bf16, peak, pick_device, processor
+from distill.device import capacity, in_bf16, peak, pick_device, processor
 from distill.inputs import Inputs
 from distill.train import run
 from worker import trainer
@@ -73,6 +73,7 @@ def measured(folder: Path) -> Machine:
         bf16_flops=_flops(device, torch.bfloat16) if in_bf16(device, "auto", WORTH) else None,
         bytes_per_second=_copying(device),
         memory_bytes=memory,
+        capacity_bytes=capacity(device),
     )
 
 

@@ -4,6 +4,7 @@ pipe, and a second pipe says `beat` (the lease holds), `stop` (leave at the next
 It must never outlive its worker: it dies with the fork server (PDEATHSIG), when the control pipe closes, or without a beat.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -24,12 +25,15 @@ from distill.train import Emit, run
 from worker.order import STOP, Order
 
 PR_SET_PDEATHSIG = 1
+OOM_SCORE = Path("/proc/self/oom_score_adj")
 
 
 def main(order_json: str, events: Connection, control: Connection) -> None:
     die_with_the_worker()
     order = Order.model_validate_json(order_json, strict=False)
     redirect_output(order.workdir / "trainer.log")
+    with contextlib.suppress(OSError):  # where memory runs out, this is to be killed, not the worker or the database
+        OOM_SCORE.write_text("800")
     if order.device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = order.device
     stop = threading.Event()

@@ -27,9 +27,13 @@ def submit(
     """Queue jobs. Prints their ids; with --watch follows them and ends with their exit code."""
     mappings = [read(spec) for spec in specs]  # all are read before one is sent
     with connect() as client:
+        told: set[str] = set()
         if not batch and not as_json:
             for mapping in mappings:
                 found = client.jobs.validate(mapping)
+                for warning in found.warnings:
+                    line("!", "warning", warning)
+                told |= set(found.warnings)
                 if watch:
                     _quote(found)
                 _forecast(found)
@@ -37,7 +41,7 @@ def submit(
         jobs = []
         for job in queued:
             jobs.append(job)
-            _announce(job.view, watch=watch, as_json=as_json)
+            _announce(job.view, told, watch=watch, as_json=as_json)
             if not (watch or as_json):
                 tell_chain(job)
         if watch:
@@ -112,12 +116,13 @@ def read(spec: str) -> dict[str, Any]:
     return parse(raw, "standard input", "application/json" if looks_like_json else "application/yaml")
 
 
-def _announce(job: "JobView", *, watch: bool, as_json: bool) -> None:
+def _announce(job: "JobView", told: set[str], *, watch: bool, as_json: bool) -> None:
     if as_json:
         emit(job, stream=True)
         return
     line("✓", job.status, " · ".join(filter(None, [job.id, job.name, job.status_reason])))
     for warning in job.warnings:
-        line("!", "warning", warning)
+        if warning not in told:
+            line("!", "warning", warning)
     if not (watch and sys.stdout.isatty()):  # for `ID=$(potstill submit …)`; a watcher has just read it above
         print(job.id, flush=True)

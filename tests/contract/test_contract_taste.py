@@ -7,7 +7,7 @@ import pytest
 
 from contract import taste
 from contract.check import parse_spec
-from contract.machine import Estimate
+from contract.machine import Estimate, Memory, Where
 
 SPEC: dict[str, Any] = {
     "kind": "distill",
@@ -103,3 +103,16 @@ def test_checkpoints_that_would_come_after_the_end() -> None:
     (warning,) = told(300, 200.0)
     assert warning.startswith("training.checkpoint_every_seconds: ") and "3:20" in warning
     assert told(300, 301.0) == told(300, None) == told(None, 200.0) == []
+
+
+def test_more_memory_than_any_worker_has() -> None:
+    where = Where(worker="wrk", host="a", processor="b", device="cpu", threads=1, slots=1, capacity_bytes=24 * 10**9)
+    parts = dict.fromkeys(("process", "weights", "gradients", "optimizer", "activations", "rows", "teacher"), 0)
+    counts: dict[str, Any] = dict.fromkeys(("train_rows", "validation_rows", "test_rows", "steps"))
+
+    def told(needed: int, where: Where | None) -> list[str]:
+        return taste.of_memory(Estimate(parameters={}, runs=1, memory=Memory(total=needed, **parts), machine=where, **counts))
+
+    (warning,) = told(30 * 10**9, where)
+    assert "30.0 GB" in warning and "24.0 GB" in warning
+    assert told(24 * 10**9, where) == told(30 * 10**9, None) == told(30 * 10**9, where.model_copy(update={"capacity_bytes": None})) == []
