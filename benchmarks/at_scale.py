@@ -119,6 +119,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="potstill-bench-") as temporary:
         folder = given.data or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         with stored.postgres(folder / "pg") as server:
             sides: dict[str, Side] = {}
             try:
