@@ -39,11 +39,16 @@ async def _paging(
 Paging = Annotated[_Paging, Depends(_paging)]
 
 
+def each(view: Callable[[Row], View]) -> Callable[[list[Row]], list[View]]:
+    """For rows that are shown without others."""
+    return lambda rows: [view(row) for row in rows]
+
+
 def page(
     session: Session,
     table: type[Row],
     paging: _Paging,
-    view: Callable[[Row], View],
+    views: Callable[[list[Row]], list[View]],
     *,
     within: ColumnElement[bool] | None = None,
     where: Sequence[ColumnElement[bool]] = (),
@@ -64,7 +69,7 @@ def page(
     if ascending:
         rows.reverse()
     first, last = (id_.__get__(rows[0], table), id_.__get__(rows[-1], table)) if rows else (None, None)
-    return Page(data=[view(row) for row in rows], first_id=first, last_id=last, has_more=has_more)
+    return Page(data=views(rows), first_id=first, last_id=last, has_more=has_more)
 
 
 def refused(param: str, why: str, code: ErrorCode = ErrorCode.INVALID_PARAMETER, hint: str | None = None) -> Refused:

@@ -1,5 +1,6 @@
 """The job row: what was asked, how it stands, who holds it. `status` is written by lifecycle.switch and nowhere else."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -90,12 +91,12 @@ class Job(Base):
         """Ids of the runs this job is the parent of; empty for a job that is executed as it is."""
         return [need.needs_id for need in self.needs if need.is_run]
 
-    def _progress(self) -> Progress:
+    def _progress(self, of_runs: Mapping[str, Any]) -> Progress:
         """A parent's progress is its runs' together; each run has as many steps as the longest known."""
-        session, runs = object_session(self), self.runs
-        if not runs or session is None:
+        runs = self.runs
+        if not runs:
             return Progress.model_validate(self.progress)
-        found = [Progress.model_validate(p) for p in session.scalars(select(Job.progress).where(Job.id.in_(runs)))]
+        found = [Progress.model_validate(of_runs[run]) for run in runs if run in of_runs]
         steps = [p.step for p in found if p.step is not None]
         longest = max((p.total_steps for p in found if p.total_steps is not None), default=None)
         return Progress(
@@ -105,6 +106,10 @@ class Job(Base):
         )
 
     def view(self) -> JobView:
+        (view,) = views([self])
+        return view
+
+    def _view(self, of_runs: Mapping[str, Any]) -> JobView:
         return JobView(
             id=self.id,
             kind=self.kind,
@@ -123,7 +128,7 @@ class Job(Base):
             queued_at=self.queued_at,
             started_at=self.started_at,
             finished_at=self.finished_at,
-            progress=self._progress(),
+            progress=self._progress(of_runs),
             latest=self.latest,
             report=self.report,
             model=self.model_id,
@@ -132,6 +137,15 @@ class Job(Base):
             resumed_inexactly=self.resumed_inexactly,
             metadata=self.meta,
         )
+
+
+def views(jobs: Sequence[Job]) -> list[JobView]:
+    """All of one session, whose runs are asked for their progress at once."""
+    session = object_session(jobs[0]) if jobs else None
+    runs = [run for job in jobs for run in job.runs]
+    asked = select(Job.id, Job.progress).where(Job.id.in_(runs))
+    of_runs: dict[str, Any] = dict(session.execute(asked).all()) if runs and session is not None else {}
+    return [job._view(of_runs) for job in jobs]
 
 
 class JobDependency(Base):

@@ -1,5 +1,6 @@
 """One way to the database: `with database.write() as session` and `with database.read() as session`."""
 
+import json
 import select
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from sqlite3 import OperationalError as SqliteError
 from typing import Any
 
+from pydantic_core import from_json
 from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DatabaseError, DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.orm import Session
@@ -24,6 +26,15 @@ PATIENCE = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle":
 IDLE_SECONDS = 5
 RESTED_SECONDS = 1.0
 SQLITE_SECONDS = 30.0  # how long a connection to SQLite waits for others
+SQLITE = {"timeout": SQLITE_SECONDS, "check_same_thread": False}
+
+
+def loads(text: str | bytes) -> Any:
+    """JSON from a column: in half the time of json's own, and with what that takes besides, halves of characters."""
+    try:
+        return from_json(text)
+    except ValueError:
+        return json.loads(text)
 
 
 class Database:
@@ -38,10 +49,10 @@ class Database:
             if parsed.database:
                 _refuse_network(Path(parsed.database))
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            self.engine = create_engine(parsed, pool_size=pool_size, connect_args={"timeout": SQLITE_SECONDS, "check_same_thread": False})
+            self.engine = create_engine(parsed, json_deserializer=loads, pool_size=pool_size, connect_args=SQLITE)
             _teach_sqlite(self.engine)
         else:
-            self.engine = create_engine(parsed, pool_size=pool_size, max_overflow=10, connect_args=PATIENCE)
+            self.engine = create_engine(parsed, json_deserializer=loads, pool_size=pool_size, max_overflow=10, connect_args=PATIENCE)
             _teach_postgres(self.engine)
             _ask_rested(self.engine)
         # On Postgres each statement of a reader sees what is committed by then, in a transaction or without; without, it need not say

@@ -22,7 +22,7 @@ from contract.status import JobStatus
 from models import quotas
 from models.base import now
 from models.dataset import Dataset
-from models.job import Job
+from models.job import Job, views
 from models.project import Key
 from models.results import Model
 from models.sweep import Sweep
@@ -48,7 +48,7 @@ def jobs(visit: Visit) -> Response:
     if named:
         where.append(Job.name.contains(named, autoescape=True))
     with visit.services.database.read() as session:
-        page = paging.page(session, Job, _paging(visit.request), Job.view, within=Job.project_id == visit.caller.project_id, where=where)
+        page = paging.page(session, Job, _paging(visit.request), views, within=Job.project_id == visit.caller.project_id, where=where)
     live = any(not job.status.final for job in page.data)
     kept = urlencode([("name", named)] * bool(named) + [("status", status) for status in statuses])
     return html(visit.request, "jobs.html", page=page, statuses=statuses, named=named, live=live, kept=kept)
@@ -57,7 +57,7 @@ def jobs(visit: Visit) -> Response:
 def sweeps(visit: Visit) -> Response:
     with visit.services.database.read() as session:
         mine = Sweep.project_id == visit.caller.project_id
-        page = paging.page(session, Sweep, _paging(visit.request), lambda sweep: sweep.view(whole=False), within=mine)
+        page = paging.page(session, Sweep, _paging(visit.request), paging.each(lambda sweep: sweep.view(whole=False)), within=mine)
     return html(visit.request, "sweeps.html", page=page)
 
 
@@ -76,14 +76,14 @@ def sweep(visit: Visit) -> Response:
 def models(visit: Visit) -> Response:
     with visit.services.database.read() as session:
         mine = Model.project_id == visit.caller.project_id
-        page = paging.page(session, Model, _paging(visit.request), Model.view, within=mine)
+        page = paging.page(session, Model, _paging(visit.request), paging.each(Model.view), within=mine)
     return html(visit.request, "models.html", page=page)
 
 
 def datasets(visit: Visit) -> Response:
     with visit.services.database.read() as session:
         mine = Dataset.project_id == visit.caller.project_id
-        page = paging.page(session, Dataset, _paging(visit.request), Dataset.view, within=mine)
+        page = paging.page(session, Dataset, _paging(visit.request), paging.each(Dataset.view), within=mine)
     return html(visit.request, "datasets.html", page=page)
 
 
@@ -118,7 +118,7 @@ def _counts(session: Session, project_id: str) -> dict[str, int]:
 def keys(visit: Visit, secret: str | None = None, problem: str | None = None) -> Response:
     with visit.services.database.read() as session:
         mine = Key.project_id == visit.caller.project_id
-        page = paging.page(session, Key, _paging(visit.request), key_routes.view, within=mine)
+        page = paging.page(session, Key, _paging(visit.request), paging.each(key_routes.view), within=mine)
     shown = {"page": page, "secret": secret, "problem": problem, "own": visit.caller.key_id, "scopes": SCOPES, "lives": LIVES}
     return html(visit.request, "keys.html", 422 if problem else 200, **shown)
 

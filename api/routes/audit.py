@@ -24,4 +24,4 @@ def list_audit_events(
     where = [AuditEvent.action.in_(action)] if action else []
     with services.database.read() as session:
         mine = AuditEvent.project_id == caller.project_id
-        return paging.page(session, AuditEvent, page, AuditEvent.view, within=mine, where=where)
+        return paging.page(session, AuditEvent, page, paging.each(AuditEvent.view), within=mine, where=where)

@@ -44,7 +44,7 @@ def upload_dataset(services: In, caller: By, sending: Sent, received: Upload) ->
 def list_datasets(services: In, caller: By, page: Paging) -> Page[DatasetView]:
     """Datasets, newest first."""
     with services.database.read() as session:
-        return paging.page(session, Dataset, page, Dataset.view, within=Dataset.project_id == caller.project_id)
+        return paging.page(session, Dataset, page, paging.each(Dataset.view), within=Dataset.project_id == caller.project_id)
 
 
 @router.get("/{dataset_id}", responses=problems(404, 503))

@@ -19,7 +19,7 @@ from contract.check import parse_spec
 from contract.errors import InvalidSpec
 from contract.spec import JobSpec
 from contract.wire import FreedView, JobView, Page, ValidateView
-from models.job import Job
+from models.job import Job, views
 from models.teardown import let_go
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_query)])
@@ -75,7 +75,7 @@ def list_jobs(services: In, caller: By, filters: Filters, page: Paging) -> Page[
     """Jobs, newest first. Children of a job are listed with `parent` only, trials of a sweep with `sweep` only."""
     with services.database.read() as session:
         where = filters.conditions(services.database.dialect)
-        return paging.page(session, Job, page, Job.view, within=filters.within(session, caller.project_id), where=where)
+        return paging.page(session, Job, page, views, within=filters.within(session, caller.project_id), where=where)
 
 
 @router.get("/{job_id}", responses=problems(404, 503))

@@ -63,7 +63,7 @@ def create_key(services: In, caller: By, sending: Sent, body: Document) -> Respo
 def list_keys(services: In, caller: By, page: Paging) -> Page[KeyView]:
     """Keys, newest first; revoked ones too."""
     with services.database.read() as session:
-        return paging.page(session, Key, page, view, within=Key.project_id == caller.project_id)
+        return paging.page(session, Key, page, paging.each(view), within=Key.project_id == caller.project_id)
 
 
 @router.post(

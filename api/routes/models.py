@@ -35,7 +35,7 @@ def upload_model(services: In, caller: By, sending: Sent, received: Upload) -> R
 def list_models(services: In, caller: By, page: Paging) -> Page[ModelView]:
     """Models, newest first."""
     with services.database.read() as session:
-        return paging.page(session, Model, page, Model.view, within=Model.project_id == caller.project_id)
+        return paging.page(session, Model, page, paging.each(Model.view), within=Model.project_id == caller.project_id)
 
 
 @router.get("/{model_id}", responses=problems(404, 503))

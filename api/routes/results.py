@@ -56,7 +56,7 @@ def list_artifacts(services: In, caller: By, job_id: str, page: Paging) -> Page[
     """Files of a job, newest first."""
     with services.database.read() as session:
         lookup.job(session, caller.project_id, job_id)
-        return paging.page(session, Artifact, page, Artifact.view, within=Artifact.job_id == job_id)
+        return paging.page(session, Artifact, page, paging.each(Artifact.view), within=Artifact.job_id == job_id)
 
 
 @router.get(

@@ -50,7 +50,7 @@ def list_sweeps(services: In, caller: By, page: Paging) -> Page[SweepView]:
     """Sweeps, newest first, without their trials."""
     with services.database.read() as session:
         within = Sweep.project_id == caller.project_id
-        return paging.page(session, Sweep, page, lambda sweep: sweep.view(whole=False), within=within)
+        return paging.page(session, Sweep, page, paging.each(lambda sweep: sweep.view(whole=False)), within=within)
 
 
 @router.get("/{sweep_id}", responses=problems(404, 503))

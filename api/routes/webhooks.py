@@ -82,7 +82,7 @@ def create_webhook(services: In, caller: By, sending: Sent, body: Document) -> R
 def list_webhooks(services: In, caller: By, page: Paging) -> Page[WebhookView]:
     """Webhooks, newest first."""
     with services.database.read() as session:
-        return paging.page(session, Webhook, page, Webhook.view, within=Webhook.project_id == caller.project_id)
+        return paging.page(session, Webhook, page, paging.each(Webhook.view), within=Webhook.project_id == caller.project_id)
 
 
 @router.get("/{webhook_id}", responses=problems(404, 503))
@@ -144,4 +144,4 @@ def list_deliveries(services: In, caller: By, webhook_id: str, page: Paging) -> 
     """What the webhook was told in the last thirty days, newest first: each message with its tries, and when the next one is."""
     with services.database.read() as session:
         webhook = lookup.webhook(session, caller.project_id, webhook_id)
-        return paging.page(session, Message, page, Message.view, within=Message.webhook_id == webhook.id)
+        return paging.page(session, Message, page, paging.each(Message.view), within=Message.webhook_id == webhook.id)

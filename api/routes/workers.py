@@ -26,7 +26,7 @@ def list_workers(services: In, caller: By, page: Paging) -> Page[WorkerView]:
     with services.database.read() as session:
         alive = set(session.scalars(select(Worker.id).where(Worker.last_heartbeat_at > now(-SILENCE))))
         running = _running(session, caller.project_id)
-        return paging.page(session, Worker, page, lambda worker: _view(worker, worker.id in alive, running.get(worker.id, [])))
+        return paging.page(session, Worker, page, paging.each(lambda worker: _view(worker, worker.id in alive, running.get(worker.id, []))))
 
 
 def view_of_workers(session: Session, project_id: str, most: int = 100) -> list[WorkerView]:

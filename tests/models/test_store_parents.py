@@ -1,9 +1,11 @@
 """Jobs of several runs: the parent waits for its runs however they end, passes requests on, and is queued once."""
 
+from sqlalchemy import event, select
 from store_world import S, World, at_once
 
 from models import lifecycle
 from models.claims import Claim
+from models.job import Job, views
 
 ARMS = [("student", 1), ("control", 1), ("student", 2)]
 
@@ -147,3 +149,25 @@ def test_a_run_cancelled_by_itself_meets_its_teachers_end_without_a_deadlock(wor
         assert [world.status(run) for run in runs] == [S.CANCELLED] * 3
         assert world.status(parent) is S.QUEUED
         world.cancel(parent)
+
+
+def test_the_progress_of_all_runs_of_a_list_is_asked_for_at_once(world):
+    parents = [parent_of(world)[0] for _ in range(5)]
+    asked: list[str] = []
+
+    def seen(_connection, _cursor, statement, *_):
+        asked.append(statement)
+
+    with world.database.write() as session:
+        for number, run in enumerate(session.scalars(select(Job).where(Job.parent_id == parents[1]).order_by(Job.id))):
+            run.progress = {"phase": "training", "step": number, "total_steps": 10, "epoch": 0, "steps_per_second": 1.0, "eta_seconds": 1.0}
+    with world.database.read() as session:
+        jobs = list(session.scalars(select(Job).where(Job.id.in_(parents)).order_by(Job.id)))
+        event.listen(world.database.engine, "before_cursor_execute", seen)
+        try:
+            shown = views(jobs)
+        finally:
+            event.remove(world.database.engine, "before_cursor_execute", seen)
+    assert len(asked) == 1
+    assert [(view.progress.step, view.progress.total_steps) for view in shown] == [(None, None), (3, 30), *[(None, None)] * 3]
+    assert views([]) == []
