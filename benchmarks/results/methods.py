@@ -14,6 +14,7 @@ STUDENTS = {
     "methods-cnn": "A small network of the teacher's kind",
     "methods-mlp": "A student of another kind",
     "reviews-student": "A small BERT on film reviews",
+    "reviews-bilstm": "A BiLSTM on film reviews",
     "lines-student": "A small GPT on Shakespeare",
 }
 

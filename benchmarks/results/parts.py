@@ -154,7 +154,7 @@ PARTS = (
     ),
     Part(
         "reviews",
-        ("teacher", "student"),
+        ("teacher", "student", "bilstm"),
         {"ds_SST2": _data("sst2/train.jsonl"), "ds_SST2_TEST": _data("sst2/test.jsonl"), "mdl_MINILM": _encoder},
     ),
     Part(
