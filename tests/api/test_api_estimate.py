@@ -22,6 +22,7 @@ MACHINE = Machine(
     flops=5e10,
     bytes_per_second=1e10,
     memory_bytes=400_000_000,
+    capacity_bytes=8_000_000_000,
 )
 
 
@@ -49,6 +50,7 @@ def test_a_job_is_estimated_on_the_machines_there_are(api: Api, train: dict[str,
     found = estimate(api, {**train, "training": {"epochs": 100, "batch_size": 64}})
     assert found["machine"] == {
         "worker": worker, "host": f"host of {worker}", "processor": "x86_64 A Processor", "device": "cpu", "threads": 1, "slots": 2,
+        "capacity_bytes": MACHINE.capacity_bytes,
     }  # fmt: skip
     assert found["reason"] is None and found["notes"] == []
     assert found["steps"] == 100 * 23
@@ -60,6 +62,17 @@ def test_a_job_is_estimated_on_the_machines_there_are(api: Api, train: dict[str,
     assert disk["total"] == disk["students"] + disk["checkpoints"] and disk["teacher_outputs"] == 0
     shown = [one for one in api.get("/v1/workers").json()["data"] if one["id"] == worker]
     assert shown[0]["machine"] == MACHINE.model_dump(mode="json")
+
+
+def test_a_job_that_no_worker_has_memory_for_is_warned_of(api: Api, train: dict[str, Any], worker: str) -> None:
+    assert MACHINE.capacity_bytes is not None
+    wide = {**train, "student": {"arch": "mlp", "hidden": [16384, 16384, 16384]}}
+    needed = estimate(api, wide)["memory"]["total"]
+    assert needed > MACHINE.capacity_bytes > estimate(api, train)["memory"]["total"]
+    warned = [said for said in api.post("/v1/jobs/validate", wide).json()["warnings"] if said.startswith("student: a run needs about ")]
+    assert len(warned) == 1 and warned[0].endswith("no live worker has more than 8.0 GB.")
+    add(api, MACHINE.model_copy(update={"capacity_bytes": needed}))
+    assert not any("no live worker" in said for said in api.post("/v1/jobs/validate", wide).json()["warnings"])
 
 
 def test_runs_share_the_slots_and_the_teachers_pass(api: Api, train: dict[str, Any], distill: dict[str, Any], worker: str) -> None:
