@@ -230,7 +230,7 @@ def test_a_form_writes_while_it_is_filled_in(tab: Tab, jobs: dict[str, str]) -> 
     expect(page.locator("#spec")).to_have_value(re.compile(r"hidden: \[4\]"), timeout=1000 * PATIENCE)
     page.wait_for_selector("#verdict.good")
     page.click("text=The same by curl, Python, CLI")
-    assert f"'teacher': {{'job': '{jobs['teacher']}'}}" in page.inner_text("#way-Python")
+    expect(page.locator("#way-Python")).to_contain_text(f"'teacher': {{'job': '{jobs['teacher']}'}}", timeout=1000 * PATIENCE)
     assert tab.complaints == []
 
 
