@@ -142,9 +142,13 @@ class Job(Base):
 def views(jobs: Sequence[Job]) -> list[JobView]:
     """All of one session, whose runs are asked for their progress at once."""
     session = object_session(jobs[0]) if jobs else None
-    runs = [run for job in jobs for run in job.runs]
-    asked = select(Job.id, Job.progress).where(Job.id.in_(runs))
-    of_runs: dict[str, Any] = dict(session.execute(asked).all()) if runs and session is not None else {}
+    parents = [job.id for job in jobs if job.runs]  # a database takes so many ids, and not those of all their runs
+    asked = (
+        select(Job.id, Job.progress)
+        .join(JobDependency, JobDependency.needs_id == Job.id)
+        .where(JobDependency.job_id.in_(parents), JobDependency.is_run)
+    )
+    of_runs: dict[str, Any] = dict(session.execute(asked).all()) if parents and session is not None else {}
     return [job._view(of_runs) for job in jobs]
 
 

@@ -153,10 +153,10 @@ def test_a_run_cancelled_by_itself_meets_its_teachers_end_without_a_deadlock(wor
 
 def test_the_progress_of_all_runs_of_a_list_is_asked_for_at_once(world):
     parents = [parent_of(world)[0] for _ in range(5)]
-    asked: list[str] = []
+    asked = []
 
-    def seen(_connection, _cursor, statement, *_):
-        asked.append(statement)
+    def seen(_connection, _cursor, _statement, parameters, *_):
+        asked.append(parameters)
 
     with world.database.write() as session:
         for number, run in enumerate(session.scalars(select(Job).where(Job.parent_id == parents[1]).order_by(Job.id))):
@@ -168,6 +168,7 @@ def test_the_progress_of_all_runs_of_a_list_is_asked_for_at_once(world):
             shown = views(jobs)
         finally:
             event.remove(world.database.engine, "before_cursor_execute", seen)
-    assert len(asked) == 1
+    assert len(asked) == 1 and {*parents} <= {*(asked[0].values() if isinstance(asked[0], dict) else asked[0])}
+    assert len(asked[0]) <= len(parents) + 1  # however many runs they have
     assert [(view.progress.step, view.progress.total_steps) for view in shown] == [(None, None), (3, 30), *[(None, None)] * 3]
     assert views([]) == []
