@@ -15,7 +15,7 @@ from models import mounts
 from models.ids import new_id
 from models.job import Job
 from models.project import Project
-from models.session import Database
+from models.session import Database, loads
 
 on_sqlite = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 on_postgres = pytest.mark.parametrize("store", ["postgres"], indirect=True)
@@ -275,3 +275,10 @@ def test_sqlite_on_a_network_is_refused_before_anything_is_written(tmp_path, mon
     assert not (tmp_path / "home").exists()
     Database("sqlite://").dispose()
     Database("postgresql://somewhere/db").dispose()
+
+
+def test_json_of_columns_is_read_also_where_the_quick_reader_refuses_it():
+    assert loads('{"a": [1, 0.1, null, NaN], "b": "\\u00e9"}') == {"a": [1, 0.1, None, pytest.approx(float("nan"), nan_ok=True)], "b": "é"}
+    assert loads('"half a character: \\ud800"') == "half a character: \ud800"
+    with pytest.raises(ValueError):
+        loads("{")
