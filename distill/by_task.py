@@ -64,9 +64,9 @@ class TaskTeacher(Teacher):
     def rows(self, split: Split | TextSplit) -> Rows:
         raise TypeError("each task's teacher reads its own rows: ask those in `parts`")
 
-    def outputs(self, split: Split | TextSplit) -> TaskOutputs:
+    def outputs(self, split: Split | TextSplit, measured: bool = False) -> TaskOutputs:
         assert isinstance(split, TextSplit)
-        parts = {name: part.outputs(rows) for (name, part), rows in zip(self.parts.items(), split.parts, strict=True)}
+        parts = {name: part.outputs(rows, measured) for (name, part), rows in zip(self.parts.items(), split.parts, strict=True)}
         own = slices(self.config)
         logits = torch.full((len(split), len(self.config.classes)), OUTSIDE, device=self.device)
         first = 0

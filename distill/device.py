@@ -94,7 +94,10 @@ def peak() -> int | None:
 
 
 def autocast(device: torch.device, bf16: bool) -> contextlib.AbstractContextManager[Any]:
-    return torch.autocast(device.type, dtype=torch.bfloat16) if bf16 else contextlib.nullcontext()
+    """bf16: whether products inside are computed in it, whatever those around are."""
+    if not bf16 and not torch.is_autocast_enabled(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)
 
 
 @cache

@@ -44,7 +44,7 @@ class JointTeacher(Teacher):
         self.parts = list(members)
         self.network = Joint([(member.network, member.config) for member in members], spec)
         self.config = first.config.model_copy(update={"input": Scaling()})  # each scales for itself
-        self.device, self.cache, self.warn = first.device, first.cache, first.warn
+        self.device, self.cache, self.warn, self.bf16 = first.device, first.cache, first.warn, first.bf16
         self.sha256 = sha256("/".join(member.sha256 for member in members).encode()).hexdigest()
         self.size_bytes = sum(member.size_bytes for member in members)
         self.learns = spec.weights == "learned"
@@ -57,8 +57,8 @@ class JointTeacher(Teacher):
     def rows(self, split: Split | TextSplit) -> Rows:
         return self.parts[0].rows(split)
 
-    def outputs(self, split: Split | TextSplit) -> JointOutputs:
-        found = [member.outputs(split) for member in self.parts]
+    def outputs(self, split: Split | TextSplit, measured: bool = False) -> JointOutputs:
+        found = [member.outputs(split, measured) for member in self.parts]
         each = torch.stack([outputs.logits for outputs in found])
         if self.learns:  # of the first rows it is asked of, which are those to train on
             self.joint.learn(each, split.labels.to(self.device))

@@ -142,7 +142,7 @@ def _compared(network: nn.Module, config: ModelConfig, teacher: Teacher, rows: R
         assert told.kl is not None
         theirs = _of_tokens(teacher.network, teacher.config, heard, evaluate.tell(teacher.network, teacher.config, heard), teacher)
         return Compared(theirs, _of_tokens(network, config, rows, told), told.kl)
-    logits, mine = teacher.outputs(data.test).logits, _finite(infer(network, config, rows))
+    logits, mine = teacher.outputs(data.test, measured=True).logits, _finite(infer(network, config, rows))
     a, b = (Said.of(each, config.multi_label).logits for each in (mine, logits))
     differ = None if config.multi_label else evaluate.disagreements(logits, mine, data.test, config.classes)
     return Compared(evaluate.measure(logits, rows, config), evaluate.measure(mine, rows, config), kl(a, b, 1.0).item(), differ)

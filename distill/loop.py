@@ -28,7 +28,7 @@ from distill.data.tokens import bucketed
 from distill.device import autocast, capacity, derived_seed, fingerprint, in_bf16
 from distill.diagnosis import gradient_shares, looked_at
 from distill.errors import CheckpointInvalidError, diverged, memory_needed, out_of_memory, refuse_too_large
-from distill.networks import LibraryNetwork, compute_again, said_of
+from distill.networks import compute_again, said_of, worth_of
 from distill.objectives import Counts, Objective, Said
 from distill.sights import looks
 from distill.soft import Soft
@@ -74,8 +74,7 @@ class Loop:
         ).hexdigest()
         if self.training.gradient_checkpointing:
             compute_again(network)
-        recurrent = any(isinstance(module, nn.LSTM) for module in network.modules())
-        self.bf16 = in_bf16(device, self.training.precision, network.width if isinstance(network, LibraryNetwork) else 0, recurrent)
+        self.bf16 = in_bf16(device, self.training.precision, *worth_of(network))
         self.identity = Identity(job, fingerprint(device, self.bf16))
         if compiles(device, self.training.compile, network, self.total_steps):
             compiled(network, device, workdir / "compiled")

@@ -17,8 +17,9 @@ from contract.model import ModelConfig
 from distill import cache
 from distill.data import Rows, Split, TextSplit
 from distill.data.batch import Given
+from distill.device import autocast, in_bf16
 from distill.inside import NOTHING, Looks
-from distill.networks import digest, load, logits_of, rows_for, said_of, weight_bytes
+from distill.networks import digest, load, logits_of, rows_for, said_of, weight_bytes, worth_of
 from distill.objectives import Said
 
 BATCH = 1024
@@ -50,7 +51,7 @@ class Live:
 
     def of(self, index: Tensor, given: Given) -> Said:
         """What the teacher says of the rows `index`, which the student sees as `given`."""
-        with torch.no_grad():
+        with torch.no_grad(), autocast(self.teacher.device, self.teacher.bf16):
             return said_of(self.teacher.network, self.teacher.config, self.shown(index, given), self.looks)
 
     def shown(self, index: Tensor, given: Given) -> Given:
@@ -64,8 +65,14 @@ class Live:
 class Teacher:
     """A network in evaluation mode that no gradient reaches."""
 
-    def __init__(self, folder: Path, folder_of_outputs: Path, device: torch.device, warn: Callable[[str], None]) -> None:
+    bf16 = False  # of several, each by itself
+
+    def __init__(
+        self, folder: Path, folder_of_outputs: Path, device: torch.device, warn: Callable[[str], None], precision: str = "fp32"
+    ) -> None:
+        """precision: that of what it teaches; measured is always in fp32."""
         self.network, self.config = load(folder)
+        self.bf16 = in_bf16(device, precision, *worth_of(self.network))
         self.network.eval().requires_grad_(False).to(device)
         self.device = device
         self.cache, self.warn = folder_of_outputs, warn
@@ -76,17 +83,23 @@ class Teacher:
         """The rows as this teacher takes them."""
         return rows_for(self.network, self.config, split).to(self.device)
 
-    def outputs(self, split: Split | TextSplit) -> Outputs:
-        """The logits for these rows, from the cache when this teacher has seen them before."""
-        rows = self.rows(split)
-        key = sha256(f"logits/1/{self.sha256}/{rows.digest()}".encode()).hexdigest()
+    def outputs(self, split: Split | TextSplit, measured: bool = False) -> Outputs:
+        """The logits for these rows, from the cache when this teacher has seen them before. measured: to measure the teacher by, not to
+        teach."""
+        rows, bf16 = self.rows(split), self.bf16 and not measured
+        key = self.key("logits/1", rows.digest(), bf16)
         shape = (len(rows), len(self.config.classes))
 
         def build() -> dict[str, Tensor]:
-            return {"logits": infer(self.network, self.config, rows)}
+            with autocast(self.device, bf16):
+                return {"logits": infer(self.network, self.config, rows)}
 
         found, how = cache.kept(self.cache, key, {"logits": shape}, build, self.warn)
         return Outputs(found["logits"].to(self.device), how, self.config.multi_label)
+
+    def key(self, what: str, content: str, bf16: bool) -> str:
+        """Of what this teacher says of such content, computed so."""
+        return sha256(f"{what}/{self.sha256}/{content}{'/bf16' if bf16 else ''}".encode()).hexdigest()
 
 
 def infer(network: nn.Module, config: ModelConfig, rows: Rows, batch: int = BATCH) -> Tensor:

@@ -3,7 +3,6 @@ has words or tokens."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Literal
 
 import torch
@@ -13,6 +12,7 @@ from distill import cache
 from distill.data.batch import Given, TokenBatch
 from distill.data.spans import SpanTokens
 from distill.data.tokens import TaggedTokens, ranges
+from distill.device import autocast
 from distill.networks import said_of
 from distill.networks.reading import IMPOSSIBLE
 from distill.objectives import Said
@@ -57,13 +57,12 @@ def outputs(teacher: Teacher, rows: Kept) -> PlaceOutputs:
 
     def build() -> cache.Tensors:
         found = torch.empty(whole)
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(teacher.device, teacher.bf16):
             for index in rows.chunks(BATCH):
                 found[ranges(first, index).cpu()] = torch.cat(list(_asked(teacher, rows, index))).cpu()
         return {"logits": found}
 
-    key = sha256(f"places/1/{teacher.sha256}/{rows.digest()}".encode()).hexdigest()
-    kept, how = cache.kept(teacher.cache, key, {"logits": whole}, build, teacher.warn)
+    kept, how = cache.kept(teacher.cache, teacher.key("places/1", rows.digest(), teacher.bf16), {"logits": whole}, build, teacher.warn)
     return PlaceOutputs(kept["logits"].to(teacher.device), first, how)
 
 

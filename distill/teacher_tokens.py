@@ -18,6 +18,7 @@ from distill import cache
 from distill.data.batch import Given
 from distill.data.blocks import CausalBlocks
 from distill.data.tokens import ranges
+from distill.device import autocast
 from distill.networks import said_of
 from distill.objectives import PIECE, Said
 from distill.teacher import Teacher
@@ -95,7 +96,7 @@ def outputs(teacher: Teacher, rows: CausalBlocks, k: int, temperatures: tuple[fl
         tokens = int(counts[shard].sum())
         text = rows.flat[int(rows.starts[shard[0]]) : int(rows.starts[shard[-1] + 1])]
         content = sha256(text.numpy().tobytes() + (rows.starts[shard] - rows.starts[shard[0]]).numpy().tobytes()).hexdigest()
-        key = sha256(f"tokens/2/{teacher.sha256}/{content}/{k}/{temperatures}".encode()).hexdigest()
+        key = teacher.key("tokens/2", f"{content}/{k}/{temperatures}", teacher.bf16)
         shapes = {"ids": (tokens, k), "gaps": (tokens, k), "rest": (tokens, len(temperatures))}
         kept, how = cache.kept(teacher.cache, key, shapes, partial(_ask, teacher, rows, shard, k, temperatures), teacher.warn)
         found.append(kept)
@@ -107,7 +108,7 @@ def outputs(teacher: Teacher, rows: CausalBlocks, k: int, temperatures: tuple[fl
 
 def _ask(teacher: Teacher, rows: CausalBlocks, shard: Tensor, k: int, temperatures: tuple[float, ...]) -> cache.Tensors:
     ids, gaps, rest = [], [], []
-    with torch.inference_mode():
+    with torch.inference_mode(), autocast(teacher.device, teacher.bf16):
         for index in torch.split(shard, BATCH):
             given = rows.batch(index).given
             said = said_of(teacher.network, teacher.config, given._replace(**_moved(given, teacher.device)))  # type: ignore[union-attr]

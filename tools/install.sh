@@ -34,7 +34,9 @@ if [ ! -e /proc/driver/nvidia/version ] && ! "$venv/bin/python" -c 'import torch
   fi
 fi
 install -e ".[$extra]"
-"$venv/bin/python" -c "import potstill.cli, api.serve, worker.serve, worker.trainer, torch._dynamo"
+env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -c "
+import potstill.cli, api.serve, worker.serve, worker.trainer, torch._dynamo
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertModel, DistilBertModel, GPT2Model, LlamaModel, T5Model"
 "$venv/bin/python" - "$log" <<'PY'
 import re, sys
 unit = {"k": 0.001, "M": 1.0, "G": 1000.0}

@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from contract.check import parse_spec
+from distill.data import load as data_of
 from distill.inputs import Inputs
+from distill.networks import load, rows_for
 from distill.train import run
 
 MAX_LENGTH = 64
+BLOCK, BLOCKS, VOCABULARY = 128, 256, 8192
+SOURCES = {"masked": "wikitext-2/valid.txt", "causal": "tinyshakespeare/input.txt"}
 TEACHER = {"arch": "bert", "layers": 6, "hidden": 256, "heads": 4, "positions": 128}
 
 
@@ -27,7 +32,36 @@ def sentences(data: Path, folder: Path, rows: int) -> None:
         places = {"train": {"path": str(folder / "train.jsonl")}, "test": {"path": str(folder / "test.jsonl")}, "max_length": MAX_LENGTH}
         _trained({"task": "text-classification", "data": places, "student": TEACHER, "training": training}, folder)
     if not (folder / "student").exists():
-        _small(folder / "teacher", folder / "student")
+        _small(folder / "teacher", folder / "student", AutoModelForSequenceClassification)
+
+
+def words(data: Path, folder: Path, task: str) -> dict[str, Any]:
+    """A text cut into blocks of 128 tokens, a teacher that has read them once, and a student with new weights; what was made, by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    train, held_out = folder / "train.txt", folder / "held-out.txt"
+    lines = (data / SOURCES[task]).read_text().splitlines(keepends=True)
+    train.write_text("".join(lines[: -len(lines) // 10]))
+    held_out.write_text("".join(lines[-len(lines) // 10 :]))
+    places = {"train": {"path": str(train)}, "test": {"path": str(held_out)}, "max_length": BLOCK, "max_train_samples": BLOCKS}
+    arch = "bert" if task == "masked" else "gpt2"
+    common = {"task": f"{task}-lm", "data": places, "tokenizer": {"vocabulary": VOCABULARY, "lowercase": False}}
+    teacher = {"arch": arch, "layers": 6, "hidden": 256, "heads": 4, "positions": BLOCK, "dropout": 0.0}
+    training = {"epochs": 1, "batch_size": 16, "optimizer": {"name": "adamw", "lr": 5e-4}, "clip_norm": 1.0, "seed": 1}
+    if not (folder / "teacher").exists():
+        _trained({**common, "student": teacher, "training": training}, folder)
+    if not (folder / "student").exists():
+        _small(folder / "teacher", folder / "student", AutoModelForMaskedLM if task == "masked" else AutoModelForCausalLM)
+    spec = parse_spec({"kind": "train", **common, "student": teacher, "training": training})
+    network, config = load(folder / "teacher")
+    found = data_of(spec, Inputs.local(spec, folder / "cache"))
+    for name, part in (("blocks", found.train), ("held_out", found.test)):
+        rows = rows_for(network, config, part)
+        whole = rows.padded(rows.flat, (rows.lengths == BLOCK).nonzero()[:BLOCKS, 0], 0)[0]
+        (folder / f"{name}.json").write_text(json.dumps(whole.tolist()))
+    tokenizer = AutoTokenizer.from_pretrained(folder / "teacher")
+    paths = {name: str(folder / f"{name}.json") for name in ("blocks", "held_out")}
+    marks = {"mask": tokenizer.mask_token_id, "special": tokenizer.all_special_ids, "vocabulary": len(tokenizer)}
+    return {"places": places, **paths, **marks}
 
 
 def digits(data: Path, folder: Path) -> None:
@@ -50,25 +84,23 @@ def _trained(document: dict[str, Any], folder: Path) -> None:
     shutil.rmtree(made)
 
 
-def _small(teacher: Path, folder: Path) -> None:
+def _small(teacher: Path, folder: Path, kind: Any) -> None:
     """A third of the teacher's layers and half of its width, new weights, and the teacher's tokenizer beside them."""
-    from transformers import AutoConfig, AutoModelForSequenceClassification
-
     torch.manual_seed(7)
     config = AutoConfig.from_pretrained(teacher)
     small = {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 2, "intermediate_size": 512}
+    if config.model_type == "gpt2":
+        small = {"n_layer": 2, "n_embd": 128, "n_head": 2}
     for name, value in small.items():
         setattr(config, name, value)
     del config.potstill  # what is known of the teacher alone
-    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    kind.from_config(config).save_pretrained(folder)
     for path in teacher.glob("tokenizer*"):
         shutil.copy(path, folder)
 
 
 def tokens(folder: Path) -> int:
     """How many tokens the training sentences are, special ones included."""
-    from transformers import AutoTokenizer
-
     rows = [json.loads(line)["text"] for line in (folder / "train.jsonl").read_text().splitlines()]
     read = AutoTokenizer.from_pretrained(folder / "teacher")(rows, truncation=True, max_length=MAX_LENGTH)
     return sum(map(len, read["input_ids"]))

@@ -4,7 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from benchmarks.training import inputs
+from distill.device import in_bf16
 
 SENTENCES = 2048
 Order = dict[str, Any]
@@ -16,6 +19,11 @@ class Task(NamedTuple):
     title: str
     contenders: dict[str, str]
     make: Callable[[Path, Path], Order]  # data folder, work folder → the order
+
+
+def in_bf16_here() -> bool:
+    """Whether it gains by it, for whoever can compute in it."""
+    return in_bf16(torch.device("cpu"), "auto", 128)
 
 
 def primer(seeds: int, arms: int) -> Callable[[Path, Path], Order]:
@@ -51,6 +59,7 @@ def sentences(epochs: int) -> Callable[[Path, Path], Order]:
         places = {name: str(folder / name) for name in ("teacher", "student", "cache")}
         rows = {name: str(folder / f"{name}.jsonl") for name in ("train", "test")}
         common = {"epochs": epochs, "batch": 32, "lr": 5e-4, "temperature": 4.0, "alpha": 0.7, "seed": 42, "max_length": inputs.MAX_LENGTH}
+        common["bf16"] = in_bf16_here()
         optimizer = {"name": "adamw", "lr": 5e-4, "weight_decay": 0.0}
         spec = {
             "kind": "distill",
@@ -61,10 +70,38 @@ def sentences(epochs: int) -> Callable[[Path, Path], Order]:
             "recipe": {"name": "hinton", "temperature": 4.0, "alpha": 0.7},
             "training": {
                 "epochs": epochs, "batch_size": 32, "optimizer": optimizer, "schedule": {"name": "linear"}, "clip_norm": 1.0,
-                "precision": "fp32", "seed": 42,
+                "precision": "auto", "seed": 42,
             },
         }  # fmt: skip
         return {"task": "text", "spec": spec, "tokens": inputs.tokens(folder) * epochs, **common, **places, **rows}
+
+    return make
+
+
+def words(task: str) -> Callable[[Path, Path], Order]:
+    """BERT or GPT-2 of 6 × 256 → 2 × 128, a vocabulary of 8,192, 256 blocks of 128 tokens, batches of 16, 2 epochs."""
+
+    def make(data: Path, work: Path) -> Order:
+        folder = work / task
+        made = inputs.words(data, folder, task)
+        places = {name: str(folder / name) for name in ("teacher", "student", "cache")}
+        alpha, temperature = (0.5, 2.0) if task == "masked" else (1.0, 1.0)
+        terms = [{"loss": "kl", "temperature": temperature, "weight": alpha}, {"loss": "mlm", "weight": 1 - alpha}]
+        common = {"epochs": 2, "batch": 16, "lr": 1e-3, "temperature": temperature, "alpha": alpha, "seed": 42, "bf16": in_bf16_here()}
+        spec = {
+            "kind": "distill",
+            "task": f"{task}-lm",
+            "data": made.pop("places"),
+            "teacher": {"path": places["teacher"]},
+            "student": {"path": places["student"]},
+            "objective": terms if task == "masked" else terms[:1],
+            "training": {
+                "epochs": 2, "batch_size": 16, "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.0},
+                "schedule": {"name": "linear"}, "clip_norm": 1.0, "precision": "auto", "seed": 42,
+            },
+        }  # fmt: skip
+        tokens = inputs.BLOCKS * inputs.BLOCK * common["epochs"]
+        return {"task": task, "spec": spec, "tokens": tokens, **common, **places, **made}
 
     return make
 
@@ -79,11 +116,14 @@ TEXT = {
     "potstill, cold": "ours",
     "potstill, warm": "ours",
 }
+WORDS = {"plain loop": "words_plain", "HF Trainer": "words_trainer", "potstill": "ours"}
 TASKS = {
     "mnist": Task("MNIST MLP, one run", PRIMER, primer(1, 1)),
     "mnist-many": Task("MNIST MLP, 20 seeds × 2 arms", PRIMER, primer(20, 2)),
     "text-1": Task("Text classification, 1 epoch", TEXT, sentences(1)),
     "text-4": Task("Text classification, 4 epochs", TEXT, sentences(4)),
     "text-16": Task("Text classification, 16 epochs", TEXT, sentences(16)),
+    "masked": Task("Masked language model, live teacher", WORDS, words("masked")),
+    "causal": Task("Causal language model, live teacher", {"TRL GKD": "words_trl", **WORDS}, words("causal")),
 }
 OURS = {"ours"}  # scripts that run in this project's environment

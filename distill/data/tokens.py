@@ -11,6 +11,7 @@ from torch import Tensor
 from distill.data.batch import IGNORED, Batch, TokenBatch
 
 WINDOW = 64  # batches whose rows are sorted by length together
+TOKENS = 4096  # read at a time: what more of them need lies outside a processor's caches (twice as slow by 32,768), and a GPU is busy
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,13 @@ class Tokens:
         return flat[(starts[:, None] + places).clamp_(max=len(flat) - 1)].long().masked_fill_(~mask, fill), mask
 
     def chunks(self, size: int) -> Iterator[Tensor]:
-        """Indices of all rows, shortest first, so that little is padded; at most `size` rows, and `size` × 32 tokens, at a time."""
+        """Indices of all rows, shortest first, so that little is padded; at most `size` rows, `size` × 32 tokens and TOKENS, at a time."""
+        most = min(32 * size, TOKENS)
         order, tokens = self.lengths.argsort(stable=True), 0
         first = 0
         for place, length in enumerate(self.lengths[order].tolist()):
             tokens = length * (place - first + 1)
-            if place > first and (place - first >= size or tokens > size * 32):
+            if place > first and (place - first >= size or tokens > most):
                 yield order[first:place]
                 first = place
         yield order[first:]

@@ -178,6 +178,12 @@ def compute_again(network: nn.Module) -> None:
     enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
+def worth_of(network: nn.Module) -> tuple[int, bool]:
+    """What decides whether it gains by computing in bf16: a transformer's width, 0 for other networks, and whether there is an LSTM."""
+    recurrent = any(isinstance(module, nn.LSTM) for module in network.modules())
+    return network.width if isinstance(network, LibraryNetwork) else 0, recurrent
+
+
 def said_of(network: nn.Module, config: ModelConfig, given: Given, looks: Looks = NOTHING) -> Said:
     """What the network says of all that is asked for, of rows or of tokens; and what went on inside, where terms look at that."""
     if isinstance(network, Joint):

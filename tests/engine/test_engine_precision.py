@@ -6,15 +6,19 @@ import time
 
 import pytest
 import torch
-from engine_texts import language, write_texts
+from engine_texts import language, texts, write_texts
 
 from contract.errors import InvalidSpec
 from contract.events import Finished
 from distill import device, objectives
-from distill.device import fingerprint, in_bf16, survives_bf16
+from distill.data import load
+from distill.device import autocast, fingerprint, in_bf16, survives_bf16
+from distill.inputs import Inputs
+from distill.teacher import Live, Teacher
 
 CPU = torch.device("cpu")
 GPT = {"arch": "gpt2", "layers": 1, "hidden": 16, "heads": 2, "positions": 64, "dropout": 0.0}
+BERT = {"arch": "bert", "layers": 1, "hidden": 16, "heads": 2, "positions": 64}
 LSTM = {"arch": "lstm", "embedding": 8, "hidden": 8}
 
 
@@ -90,3 +94,33 @@ def test_a_language_model_learns_the_same_in_it_also_piece_by_piece(engine, tmp_
         found[precision] = next(point["train/loss"] for _, point in reversed(ran.curve()) if "train/loss" in point)
     assert found["fp32"] != found["bf16"] == pytest.approx(found["fp32"], rel=2e-3)
     assert found["in pieces"] == pytest.approx(found["fp32"], rel=2e-3)
+
+
+def test_a_teacher_speaks_in_it_too_and_is_measured_without(engine, tmp_path, monkeypatch):
+    """Whether it is asked once or at every batch, and whatever its student computes in; what it said in fp32 is not mistaken for that."""
+    file = write_texts(tmp_path / "texts.jsonl")
+    folder = engine.run(texts(file, student={**BERT, "dropout": 0.0})).student
+    spec = texts(file, folder, student={"arch": "textcnn", "embedding": 8, "channels": 4, "widths": [2]})
+    data = load(spec, Inputs.local(spec, tmp_path))
+    plain, quick = (Teacher(folder, tmp_path / "cache", CPU, pytest.fail, precision) for precision in ("fp32", "bf16"))
+    said, rounded = plain.outputs(data.train), quick.outputs(data.train)
+    assert (said.cache, rounded.cache, quick.outputs(data.train).cache) == ("built", "built", "hit")
+    assert 0 < (said.logits - rounded.logits).abs().max() < 0.05 * said.logits.abs().max()
+    assert quick.outputs(data.train, measured=True).logits.equal(said.logits)
+    rows = quick.rows(data.train)
+    index = torch.arange(len(rows))
+    for around in (False, True):
+        with autocast(CPU, around):
+            torch.testing.assert_close(Live(quick, len(rows), rows).of(index, rows.batch(index).given).logits.float(), rounded.logits)
+            assert Live(plain, len(rows), rows).of(index, rows.batch(index).given).logits.dtype == torch.float32
+
+
+def test_a_job_says_so_to_its_teacher(engine, tmp_path, monkeypatch):
+    file = write_texts(tmp_path / "texts.jsonl")
+    folder = engine.run(texts(file, student=BERT)).student
+    asked = []
+    made = Teacher.__init__
+    monkeypatch.setattr(Teacher, "__init__", lambda self, *given: (asked.append(given[-1]), made(self, *given))[1])
+    for precision in ("auto", "fp32", "bf16"):
+        engine.run(texts(file, folder, student=BERT, training={"precision": precision}))
+    assert asked == ["auto", "fp32", "bf16"]

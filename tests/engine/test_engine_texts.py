@@ -13,7 +13,7 @@ from contract.errors import InvalidSpec, JobError
 from contract.shapes import DataShape
 from distill.data import load as load_rows
 from distill.data.rows import TextSplit
-from distill.data.tokens import WINDOW, bucketed
+from distill.data.tokens import TOKENS, WINDOW, Tokens, bucketed
 from distill.device import threads
 from distill.inputs import Inputs
 from distill.networks import load, logits_of, rows_for
@@ -116,6 +116,17 @@ def test_buckets_are_the_same_rows_in_batches_of_like_lengths():
     firsts = [int(lengths[batch].float().mean()) for batch in found[:whole].split(32)]
     assert firsts != sorted(firsts) and len(set(firsts[:WINDOW])) > WINDOW // 4, "short and long batches must be mixed"
     assert bucketed(order[:20], lengths, 32, draw).equal(order[:20])
+
+
+@pytest.mark.parametrize(("size", "most"), [(1, 32), (64, 64 * 32), (1024, TOKENS)])
+def test_rows_are_read_in_pieces_that_stay_in_a_processors_caches(size, most):
+    lengths = torch.randint(1, 600, (3001,), generator=torch.Generator().manual_seed(0))
+    starts = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+    rows = Tokens(torch.zeros(int(starts[-1]), dtype=torch.int32), starts, lengths, torch.zeros(len(lengths)), 0)
+    pieces = list(rows.chunks(size))
+    assert torch.cat(pieces).sort().values.equal(torch.arange(len(rows)))
+    assert all(len(piece) <= size and (len(piece) == 1 or int(lengths[piece].max()) * len(piece) <= most) for piece in pieces)
+    assert size == 1 or len(pieces) < 1.2 * int(starts[-1]) / most + 2, "few, all the same"
 
 
 @pytest.mark.parametrize("name", ["bilstm", "bert"])

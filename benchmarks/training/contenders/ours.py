@@ -6,9 +6,10 @@ import json
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from shared import STEPS, done, judged, order, peak
+from shared import STEPS, done, judged, judged_words, language_models, order, peak
 
 
 class Clock:
@@ -58,6 +59,9 @@ def main() -> None:
 
 
 def _quality(work: Any, out: Path) -> dict[str, float]:
+    if work.task in ("masked", "causal"):
+        student = language_models(SimpleNamespace(task=work.task, teacher=out / "student", student=out / "student"))[1]
+        return judged_words(student, work)
     if work.task == "text":
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 

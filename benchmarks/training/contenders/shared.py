@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +51,61 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+class Classifiers(NamedTuple):
+    """Both networks and their tokenizer, the sentences to learn from and their classes."""
+
+    tokenizer: Any
+    teacher: Any
+    student: Any
+    rows: list[str]
+    labels: list[int]
+
+
+def classifiers(work: Any) -> Classifiers:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    teacher = AutoModelForSequenceClassification.from_pretrained(work.teacher).eval()
+    student = AutoModelForSequenceClassification.from_pretrained(work.student).train()
+    return Classifiers(AutoTokenizer.from_pretrained(work.teacher), teacher, student, *texts(work.train))
+
+
+def columns(found: Classifiers, work: Any) -> list[dict[str, Any]]:
+    """Rows as a DataLoader of transformers takes them."""
+    read = found.tokenizer(found.rows, truncation=True, max_length=work.max_length)
+    return [{**{name: read[name][i] for name in read}, "labels": label} for i, label in enumerate(found.labels)]
+
+
+def language_models(work: Any) -> tuple[Any, Any]:
+    """Teacher and student, which read the same tokens."""
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
+    kind = AutoModelForMaskedLM if work.task == "masked" else AutoModelForCausalLM
+    return kind.from_pretrained(work.teacher).eval(), kind.from_pretrained(work.student).train()
+
+
+def blocks(work: Any) -> torch.Tensor:
+    """[N, L]: the training text in token ids, cut into blocks."""
+    return torch.tensor(json.loads(Path(work.blocks).read_text()))
+
+
+def masked(ids: torch.Tensor, work: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a batch is shown as, and its labels: 15 % of the tokens, of which 80 % are masked, 10 % changed, 10 % left (Devlin et al.)."""
+    chosen = (torch.rand(ids.shape) < 0.15) & ~torch.isin(ids, torch.tensor(work.special))
+    kind = torch.rand(ids.shape)
+    shown = torch.where(chosen & (kind < 0.8), work.mask, ids)
+    shown = torch.where(chosen & (kind >= 0.9), torch.randint_like(ids, work.vocabulary), shown)
+    return shown, torch.where(chosen, ids, -100)
+
+
+def of_tokens(z_s: torch.Tensor, z_t: torch.Tensor, labels: torch.Tensor, work: Any) -> torch.Tensor:
+    """Of logits [N, V] and labels [N]: the divergence from the teacher, at every token of masked texts and wherever there is a next one;
+    with alpha below 1 beside cross-entropy."""
+    heard = labels != -100 if work.task == "causal" else slice(None)
+    said, soft = F.log_softmax(z_s[heard] / work.temperature, -1), F.softmax(z_t[heard] / work.temperature, -1)
+    found = work.alpha * work.temperature**2 * F.kl_div(said, soft, reduction="batchmean")
+    return found if work.alpha == 1 else found + (1 - work.alpha) * F.cross_entropy(z_s, labels)
+
+
 def texts(path: str) -> tuple[list[str], list[int]]:
     rows = [json.loads(line) for line in Path(path).read_text().splitlines()]
     return [row["text"] for row in rows], [row["label"] for row in rows]
@@ -65,6 +120,20 @@ def hinton(z_s: torch.Tensor, z_t: torch.Tensor, y: torch.Tensor, work: Any) -> 
 
 def linear(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
+
+
+def judged_words(model: Any, work: Any) -> dict[str, float]:
+    """Held-out loss and accuracy of a language model: of the next tokens, or of tokens masked once for all."""
+    model.eval()
+    rows, losses, right = torch.tensor(json.loads(Path(work.held_out).read_text())), [], []
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        for ids in rows.split(8):
+            shown, labels = masked(ids, work) if work.task == "masked" else (ids, torch.nn.functional.pad(ids[:, 1:], (0, 1), value=-100))
+            z, counts = model(input_ids=shown).logits, labels != -100
+            losses.append(F.cross_entropy(z[counts], labels[counts], reduction="none"))
+            right.append(z[counts].argmax(-1) == labels[counts])
+    return {"loss": torch.cat(losses).mean().item(), "accuracy": torch.cat(right).float().mean().item()}
 
 
 def judged(model: Any, tokenizer: Any, work: Any) -> dict[str, float]:

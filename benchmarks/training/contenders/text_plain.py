@@ -1,20 +1,17 @@
 """The loop of the articles: tokenizer, DataLoader with dynamic padding, the teacher asked at every step."""
 
 import torch
-from shared import clock, done, hinton, judged, linear, order, texts
+from shared import classifiers, clock, columns, done, hinton, judged, linear, order
 from torch.utils.data import DataLoader
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
+from transformers import DataCollatorWithPadding
 
 
 def main() -> None:
     work = order()
-    tokenizer = AutoTokenizer.from_pretrained(work.teacher)
-    teacher = AutoModelForSequenceClassification.from_pretrained(work.teacher).eval()
-    student = AutoModelForSequenceClassification.from_pretrained(work.student).train()
-    rows, labels = texts(work.train)
+    found = classifiers(work)
+    tokenizer, teacher, student = found[:3]
     clock("begin")
-    read = tokenizer(rows, truncation=True, max_length=work.max_length)
-    data = [{**{name: column[i] for name, column in read.items()}, "labels": labels[i]} for i in range(len(rows))]
+    data = columns(found, work)
     loader = DataLoader(data, batch_size=work.batch, shuffle=True, collate_fn=DataCollatorWithPadding(tokenizer))
     optimizer = torch.optim.AdamW(student.parameters(), lr=work.lr, weight_decay=0.0)
     schedule = linear(optimizer, work.epochs * len(loader))
@@ -31,7 +28,7 @@ def main() -> None:
             optimizer.step()
             schedule.step()
     clock("trained")
-    done(work, work.epochs * sum(map(len, read["input_ids"])), **judged(student, tokenizer, work))
+    done(work, work.tokens, **judged(student, tokenizer, work))
 
 
 main()

@@ -4,21 +4,18 @@ No TensorBoard, one checkpoint at the end."""
 from tempfile import TemporaryDirectory
 
 import torch
-from shared import clock, done, judged, linear, order, texts
+from shared import classifiers, clock, columns, done, judged, linear, order
 from textbrewer import BasicDistiller, DistillationConfig, TrainingConfig
 from torch.utils.data import DataLoader
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
+from transformers import DataCollatorWithPadding
 
 
 def main() -> None:
     work = order()
-    tokenizer = AutoTokenizer.from_pretrained(work.teacher)
-    teacher = AutoModelForSequenceClassification.from_pretrained(work.teacher).eval()
-    student = AutoModelForSequenceClassification.from_pretrained(work.student).train()
-    rows, labels = texts(work.train)
+    found = classifiers(work)
+    tokenizer, teacher, student = found[:3]
     clock("begin")
-    read = tokenizer(rows, truncation=True, max_length=work.max_length)
-    data = [{**{name: column[i] for name, column in read.items()}, "labels": labels[i]} for i in range(len(rows))]
+    data = columns(found, work)
     collate = DataCollatorWithPadding(tokenizer)
     loader = DataLoader(data, batch_size=work.batch, shuffle=True, collate_fn=lambda batch: dict(collate(batch)))
     optimizer = torch.optim.AdamW(student.parameters(), lr=work.lr, weight_decay=0.0)
@@ -42,7 +39,7 @@ def main() -> None:
         with distiller:
             distiller.train(optimizer, loader, num_epochs=work.epochs, max_grad_norm=1.0, **schedule)
         clock("trained")
-    done(work, work.epochs * sum(map(len, read["input_ids"])), **judged(student, tokenizer, work))
+    done(work, work.tokens, **judged(student, tokenizer, work))
 
 
 main()

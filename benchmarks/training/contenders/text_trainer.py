@@ -1,10 +1,11 @@
-"""Hugging Face's Trainer with a distillation loss in `compute_loss`: batches grouped by length, fused AdamW, nothing logged or saved."""
+"""Hugging Face's Trainer with a distillation loss in `compute_loss`: batches grouped by length, bf16 where the order
+says so, fused AdamW, nothing logged or saved."""
 
 from tempfile import TemporaryDirectory
 
 import torch
-from shared import clock, done, hinton, judged, order, texts
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments
+from shared import classifiers, clock, columns, done, hinton, judged, order
+from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
 
 class Distilling(Trainer):
@@ -19,14 +20,10 @@ class Distilling(Trainer):
 
 def main() -> None:
     work = order()
-    tokenizer = AutoTokenizer.from_pretrained(work.teacher)
-    teacher = AutoModelForSequenceClassification.from_pretrained(work.teacher).eval()
-    student = AutoModelForSequenceClassification.from_pretrained(work.student)
-    rows, labels = texts(work.train)
+    found = classifiers(work)
+    tokenizer, teacher, student = found[:3]
     clock("begin")
-    read = tokenizer(rows, truncation=True, max_length=work.max_length)
-    names = list(read)
-    data = [{**{name: read[name][i] for name in names}, "labels": labels[i], "length": len(read["input_ids"][i])} for i in range(len(rows))]
+    data = [{**row, "length": len(row["input_ids"])} for row in columns(found, work)]
     with TemporaryDirectory() as folder:
         settings = TrainingArguments(
             output_dir=folder,
@@ -41,6 +38,7 @@ def main() -> None:
             save_strategy="no",
             report_to="none",
             use_cpu=True,
+            bf16=work.bf16,
             dataloader_pin_memory=False,
             disable_tqdm=True,
             seed=work.seed,
@@ -50,7 +48,7 @@ def main() -> None:
         clock("prepared")
         trainer.train()
         clock("trained")
-    done(work, work.epochs * sum(map(len, read["input_ids"])), **judged(student, tokenizer, work))
+    done(work, work.tokens, **judged(student, tokenizer, work))
 
 
 main()

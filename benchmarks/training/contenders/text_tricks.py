@@ -1,18 +1,15 @@
-"""A loop by hand with every known trick: tokens in tensors, batches of like lengths, the teacher's logits kept in a file, fused AdamW."""
+"""A loop by hand with every known trick: tokens in tensors, batches of like lengths, the teacher's logits kept in a file, bf16 where
+the order says so, fused AdamW."""
 
 from pathlib import Path
 
 import torch
-from shared import clock, done, hinton, judged, order, texts
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from shared import classifiers, clock, done, hinton, judged, order
 
 
 def main() -> None:
     work = order()
-    tokenizer = AutoTokenizer.from_pretrained(work.teacher)
-    teacher = AutoModelForSequenceClassification.from_pretrained(work.teacher).eval()
-    student = AutoModelForSequenceClassification.from_pretrained(work.student).train()
-    rows, labels = texts(work.train)
+    tokenizer, teacher, student, rows, labels = classifiers(work)
     kept = Path(work.cache) / "logits.pt"
     clock("begin")
     ids = [torch.tensor(row) for row in tokenizer(rows, truncation=True, max_length=work.max_length)["input_ids"]]
@@ -30,9 +27,9 @@ def main() -> None:
         logits = torch.load(kept)
     else:
         logits = torch.empty(len(ids), student.config.num_labels)
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=work.bf16):
             for index in lengths.argsort().split(64):
-                logits[index] = teacher(**batch(index)).logits
+                logits[index] = teacher(**batch(index)).logits.float()
         kept.parent.mkdir(parents=True, exist_ok=True)
         torch.save(logits, kept)
     step = 0
@@ -43,14 +40,16 @@ def main() -> None:
             index = batches[place]
             for group in optimizer.param_groups:
                 group["lr"] = work.lr * (1 - step / steps)
-            loss = hinton(student(**batch(index)).logits, logits[index], y[index], work)
+            with torch.autocast("cpu", torch.bfloat16, enabled=work.bf16):
+                z_s = student(**batch(index)).logits
+            loss = hinton(z_s.float(), logits[index], y[index], work)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
             optimizer.step()
             step += 1
     clock("trained")
-    done(work, work.epochs * int(lengths.sum()), **judged(student, tokenizer, work))
+    done(work, work.tokens, **judged(student, tokenizer, work))
 
 
 main()
