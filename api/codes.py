@@ -88,6 +88,7 @@ PROBLEMS: dict[E, tuple[int, str, str | None, str | None]] = {
     ),
     E.INTERNAL_ERROR: (500, "Something went wrong on our side.", None, f"The service's log has the reason under {REQUEST}."),
     E.UNAVAILABLE: (503, "The database did not answer: connection refused", None, "Ask again in a few seconds."),
+    E.STORE_REFUSED: (503, "The artifact store refuses: it will not have these keys (Forbidden).", None, "The operator should look at it."),
     E.DISK_FULL: (503, "The disk for uploads is full.", None, "Free some space, then send it again."),
 }  # fmt: skip
 OF_STATUS: dict[int, tuple[E, ...]] = {
@@ -100,7 +101,7 @@ OF_STATUS: dict[int, tuple[E, ...]] = {
     416: (E.RANGE_NOT_SATISFIABLE,),
     422: (E.INVALID_PARAMETER, E.UNKNOWN_FIELD, E.CONFLICTING_FIELDS),
     500: (E.INTERNAL_ERROR,),
-    503: (E.UNAVAILABLE,),
+    503: (E.UNAVAILABLE, E.STORE_REFUSED),
 }
 OF_PATH = {
     "job_id": E.JOB_NOT_FOUND, "dataset_id": E.DATASET_NOT_FOUND, "model_id": E.MODEL_NOT_FOUND, "sweep_id": E.SWEEP_NOT_FOUND,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from starlette.datastructures import Headers
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from contract.errors import ErrorCode, PotstillError, Refused
 from models.blobs import Blobs
@@ -53,6 +53,9 @@ def respond(blobs: Blobs, file: File, method: str, request: Headers) -> Response
     if method == "HEAD":
         return Response(None, status, headers, media_type=file.media_type)
     must_exist(blobs, file)
+    address = blobs.link(file.sha256, ResponseContentType=file.media_type, ResponseContentDisposition=headers["Content-Disposition"])
+    if address is not None:
+        return RedirectResponse(address, 307, {"Cache-Control": "no-store"})
     return StreamingResponse(blobs.read_range(file.sha256, start, stop), status, headers, media_type=file.media_type)
 
 

@@ -52,7 +52,7 @@ def build(settings: Settings, schema_head: str | None, version: str) -> Services
         version=version,
         schema_head=schema_head,
         database=database,
-        blobs=Blobs(settings.artifacts()),
+        blobs=Blobs(settings.artifacts(), settings.download_link_seconds),
         bell=Bell(settings.broker(), settings.broker_timeout_seconds),
         news=News(database, settings.stream_poll_seconds),
         idempotency=Idempotency(database),

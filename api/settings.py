@@ -32,6 +32,13 @@ class Settings(StoreSettings):
         default=0.5, gt=0, description="Longest wait for the broker when ringing; workers look by themselves too."
     )
     database_timeout_seconds: float = Field(default=2, gt=0, description="Longest wait for the database in /readyz.")
+    download_link_seconds: int = Field(
+        default=0,
+        ge=0,
+        le=7 * 24 * 3600,
+        description="With artifacts in an object store: downloads are sent on to it, by a signed address that is good for so long. 0: "
+        "bytes come through the API.",
+    )
     webhook_hosts: str = Field(
         default="*",
         description="Hosts that webhooks may go to, with commas between them. `*`: every public one, `*.example.com`: those below a name; "

@@ -13,6 +13,7 @@
     │   └── TooLarge       413
     ├── JobError           a running job cannot go on, and repeating it would not help
     ├── Unavailable        503, ask again later
+    │   └── StoreRefused   503, when somebody has seen to the artifact store
     └── Exposed            a process that would be open to strangers does not start
 
 The API turns any of them into problem+json in one handler; the client turns problem+json back into the same class by `code`.
@@ -68,7 +69,8 @@ class ErrorCode(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     RANGE_NOT_SATISFIABLE = "range_not_satisfiable"
     INTERNAL_ERROR = "internal_error"  # our mistake; the log has the trace under request_id
-    UNAVAILABLE = "unavailable"  # the database cannot be reached just now
+    UNAVAILABLE = "unavailable"  # the database or the artifact store cannot be reached just now
+    STORE_REFUSED = "store_refused"  # the artifact store refuses the service's keys, or its bucket is not there
     # Codes a job may fail with.
     DIVERGED = "diverged"  # the loss or its gradient became NaN or infinite
     DEPENDENCY_FAILED = "dependency_failed"  # a job this one waits for failed, was cancelled or was deleted
@@ -218,6 +220,13 @@ class Unavailable(PotstillError):
     status, title, default_code = 503, "Not available just now", ErrorCode.UNAVAILABLE
 
 
+class StoreRefused(Unavailable):
+    """The artifact store answers and says no: its keys are wrong or over, or its bucket is not there. Asking again helps once somebody
+    has seen to it."""
+
+    default_code = ErrorCode.STORE_REFUSED
+
+
 class Exposed(PotstillError):
     status, title, default_code = 500, "This would be open to strangers", ErrorCode.GUESSABLE_KEY
 
@@ -235,4 +244,5 @@ _BY_CODE: dict[str, type[PotstillError]] = {
     ErrorCode.INVALID_DATA: InvalidData,
     ErrorCode.INVALID_MODEL: InvalidData,
     ErrorCode.QUOTA_EXCEEDED: QuotaExceeded,
+    ErrorCode.STORE_REFUSED: StoreRefused,
 }

@@ -6,29 +6,47 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from contract.errors import JobError
+from contract.errors import JobError, PotstillError
 from distill import disk
 
 Tensors = dict[str, Tensor]
 Shapes = Mapping[str, tuple[int | None, ...]]  # None: of whatever length
 
 
+class Shelf(Protocol):
+    """Where workers of other hosts find what was kept by one. Both raise PotstillError where it cannot be reached."""
+
+    def unshelve(self, name: str, target: Path) -> bool: ...
+    def shelve(self, name: str, source: Path) -> None: ...
+
+
+@dataclass(frozen=True)
+class Cache:
+    """This machine's folder, and a shelf shared with others where there is one."""
+
+    folder: Path
+    shelf: Shelf | None = None
+
+
 def kept(
-    folder: Path, key: str, shapes: Shapes, build: Callable[[], Tensors], warn: Callable[[str], None]
+    cache: Cache, key: str, shapes: Shapes, build: Callable[[], Tensors], warn: Callable[[str], None]
 ) -> tuple[Tensors, Literal["built", "hit"]]:
     """The tensors under `key`, which have these shapes; built and written where they are not there, or not whole."""
-    path = folder / key[:2] / f"{key}.safetensors"
+    path = cache.folder / key[:2] / f"{key}.safetensors"
     with _one_at_a_time(path):
         known = _read(path, shapes)
+        if known is None and _unshelved(cache.shelf, path, warn):
+            known = _read(path, shapes)
         if known is not None:
             with contextlib.suppress(OSError):
                 os.utime(path)  # what was not used for longest is the first to go
@@ -38,7 +56,30 @@ def kept(
             _write(path, built)
         except (JobError, OSError, SafetensorError) as error:  # it saves work, and is worth no job
             warn(f"the run goes on with the teacher's outputs in memory: {error}")
+        else:
+            _shelve(cache.shelf, path, warn)
         return built, "built"
+
+
+def _unshelved(shelf: Shelf | None, path: Path, warn: Callable[[str], None]) -> bool:
+    """What cannot be had from there is built here: a shelf saves work, and is worth no job either."""
+    if shelf is None:
+        return False
+    path.unlink(missing_ok=True)
+    try:
+        return shelf.unshelve(path.name, path)
+    except (PotstillError, OSError) as error:
+        warn(f"the teacher is asked here, whatever others have kept: {error}")
+        return False
+
+
+def _shelve(shelf: Shelf | None, path: Path, warn: Callable[[str], None]) -> None:
+    if shelf is None:
+        return
+    try:
+        shelf.shelve(path.name, path)
+    except (PotstillError, OSError) as error:
+        warn(f"other hosts will ask the teacher themselves: {error}")
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 from contract.errors import InvalidSpec
 from contract.registry import BUILTINS
 from contract.spec import JobSpec, ModelRef
+from distill.cache import Cache, Shelf
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,11 @@ class Inputs:
     cache: Path  # folder of teacher outputs, shared by jobs
     datasets: dict[str, DatasetFile] = field(default_factory=dict)  # by the source's key
     models: dict[str, Path] = field(default_factory=dict)  # by spec field: "teacher", "student"
+    shelf: Shelf | None = None
+
+    @property
+    def kept(self) -> Cache:
+        return Cache(self.cache, self.shelf)
 
     @classmethod
     def local(cls, spec: JobSpec, cache: Path) -> "Inputs":

@@ -68,14 +68,14 @@ class Teacher:
     bf16 = False  # of several, each by itself
 
     def __init__(
-        self, folder: Path, folder_of_outputs: Path, device: torch.device, warn: Callable[[str], None], precision: str = "fp32"
+        self, folder: Path, outputs: cache.Cache, device: torch.device, warn: Callable[[str], None], precision: str = "fp32"
     ) -> None:
         """precision: that of what it teaches; measured is always in fp32."""
         self.network, self.config = load(folder)
         self.bf16 = in_bf16(device, precision, *worth_of(self.network))
         self.network.eval().requires_grad_(False).to(device)
         self.device = device
-        self.cache, self.warn = folder_of_outputs, warn
+        self.cache, self.warn = outputs, warn
         self.sha256 = digest(folder)
         self.size_bytes = weight_bytes(folder)
 

@@ -92,7 +92,7 @@ def _teacher(spec: JobSpec, data: Data, inputs: Inputs, device: torch.device, em
         emit(LogLine(level="warning", message=message))
 
     def one(asked: ModelRef | Ensemble | None, place: str) -> Teacher:
-        found = [Teacher(inputs.models[field], inputs.cache, device, warn, spec.training.precision) for field in members(asked, place)]
+        found = [Teacher(inputs.models[field], inputs.kept, device, warn, spec.training.precision) for field in members(asked, place)]
         return JointTeacher(found, asked, place) if isinstance(asked, Ensemble) else found[0]
 
     if isinstance(spec.teacher, TaskTeachers):

@@ -76,11 +76,11 @@ def _expected_words(train: TextSplit, words: TinyBertWords, inputs: Inputs, devi
     def change(column: int, row: int, draw: np.random.Generator) -> str:
         return replaced(train.texts[column][row], expected[column][row], words.replace, draw)
 
-    expected = [likeliest(folder, column, words.candidates, inputs.cache, device, warn) for column in train.texts]
+    expected = [likeliest(folder, column, words.candidates, inputs.kept, device, warn) for column in train.texts]
     return with_copies(train, words.copies, change)
 
 
-def likeliest(folder: Path, texts: list[str], k: int, kept: Path, device: torch.device, warn: Callable[[str], None]) -> Expected:
+def likeliest(folder: Path, texts: list[str], k: int, kept: cache.Cache, device: torch.device, warn: Callable[[str], None]) -> Expected:
     """Of each text's words that are one token of the masked language model in `folder`, the `k` likeliest words in their place, the word
     itself perhaps among them. Kept like a teacher's outputs: other seeds and arms need the same."""
     network, _ = load(folder)

@@ -12,8 +12,10 @@ from typing import Any, BinaryIO, TypeVar
 from fsspec.core import url_to_fs
 
 from contract.errors import PotstillError
+from models.objects import Objects
 
 CHUNK = 1 << 20
+SHELF = "outputs"  # folder of what workers keep for each other, by names of their own
 ASIDE = "aside"  # folder of blobs that are being deleted: models/teardown.py decides what becomes of them
 T = TypeVar("T")
 
@@ -31,12 +33,19 @@ class Blobs:
     """`put` is idempotent and atomic: a blob is either whole or not there. Nothing deletes a blob where it lies: it is laid aside
     first, and whoever asks for it meanwhile still finds it."""
 
-    def __init__(self, url: str) -> None:
-        fs, root = url_to_fs(url)
-        self.fs: Any = fs
-        self.fs.dircache.use_listings_cache = False  # others write to the store too
+    def __init__(self, url: str, linked_for: int = 0, nearby: Path | None = None) -> None:
+        """linked_for: seconds for which `link` is good; 0: it gives none. nearby: folder for copies of what is fetched from elsewhere."""
+        try:
+            fs, root = url_to_fs(url)
+        except ImportError as error:  # fsspec's names of the package
+            hint = "pip install 'potstill[s3]'" if url.startswith("s3") else "Install the package that it names."
+            raise PotstillError(f"POTSTILL_ARTIFACTS_URL: {url.partition(':')[0]} cannot be read here: {error}.", hint=hint) from error
+        fs.dircache.use_listings_cache = False  # others write to the store too
         self.root = str(root).rstrip("/")
         self.local = Path(self.root) if "file" in _protocols(fs) else None
+        self.fs: Any = fs if self.local is not None else Objects(fs)
+        self.linked_for = linked_for
+        self.nearby = nearby if self.local is None else None
 
     def put(self, source: Path, sha256: str | None = None) -> tuple[str, int]:
         """Stores the file's bytes; returns (sha256, size in bytes). Local stores link instead of copying where they can, and look
@@ -61,15 +70,23 @@ class Blobs:
 
     def fetch(self, sha256: str, target: Path, *, verify: bool = True) -> None:
         """Puts the blob's bytes at `target`; FileNotFoundError when it is gone, DamagedError when its bytes have changed. A file
-        that is there already stays as it is. `verify=False` is for files that are verified by who reads them."""
+        that is there already stays as it is. `verify=False` is for files that are verified by who reads them and of which no copy is
+        kept nearby."""
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
             return
+        copy = self.nearby / sha256[:2] / sha256 if self.nearby is not None and verify else None
         with _whole_or_not(target) as temporary:
+            if copy is not None and _copied(copy, sha256, temporary):
+                return
             get = self.fs.get_file if self.local is None else lambda path, to: _link(Path(path), Path(to))
             self._reach(sha256, lambda path: get(path, str(temporary)))
             if verify and (found := sha256_of(temporary)) != sha256:
                 raise DamagedError(f"stored as {sha256[:12]}…, its SHA-256 is now {found[:12]}…")
+            if copy is not None:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(OSError), _whole_or_not(copy) as place:
+                    _link(temporary, place)
 
     def open(self, sha256: str) -> BinaryIO:
         file: BinaryIO = self._reach(sha256, lambda path: self.fs.open(path, "rb"))
@@ -87,6 +104,22 @@ class Blobs:
                 left -= len(chunk)
                 yield chunk
 
+    def read(self, sha256: str) -> bytes:
+        """All of a small one."""
+        found: bytes = self._reach(sha256, self.fs.cat_file)
+        return found
+
+    def link(self, sha256: str, **headers: str) -> str | None:
+        """An address that is good for a while and gives the bytes without us, with these headers (`ResponseContentType` and the like, as
+        S3 calls them); None where the store has none to give or none is wanted."""
+        if not self.linked_for or self.local is not None:
+            return None
+        try:
+            address: str = self._reach(sha256, lambda path: self.fs.url(path, expires=self.linked_for, **headers))
+        except NotImplementedError:
+            return None
+        return address
+
     def exists(self, sha256: str, size: int) -> bool:
         try:
             return bool(self._reach(sha256, self.fs.info)["size"] == size)
@@ -95,6 +128,23 @@ class Blobs:
 
     def path(self, sha256: str) -> str:
         return f"{self.root}/{sha256[:2]}/{sha256}"
+
+    # ---- what workers keep for each other
+
+    def shelve(self, name: str, source: Path) -> None:
+        self.fs.put_file(str(source), self.on_shelf(name))
+
+    def unshelve(self, name: str, target: Path) -> bool:
+        """Whether it was there; who reads it looks whether it is whole."""
+        try:
+            with _whole_or_not(target) as temporary:
+                self.fs.get_file(self.on_shelf(name), str(temporary))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def on_shelf(self, name: str) -> str:
+        return f"{self.root}/{SHELF}/{name[:2]}/{name}"
 
     # ---- taking away, in two steps
 
@@ -161,6 +211,20 @@ def _whole_or_not(target: Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _copied(copy: Path, sha256: str, target: Path) -> bool:
+    """Whether the copy was there, and whole; used now, it is not the first to go."""
+    try:
+        _link(copy, target)
+        if sha256_of(target) == sha256:
+            os.utime(copy)
+            return True
+        copy.unlink(missing_ok=True)
+    except FileNotFoundError:
+        pass
+    target.unlink(missing_ok=True)
+    return False
 
 
 def anew(path: Path) -> Path:

@@ -56,9 +56,11 @@ def collect(
         leftovers.drop_empty_jobs(settings.work_folder(), now)
     return [
         *_store(database, blobs, grace, dry_run, strangers, now),
+        _shelf(blobs, settings.shelf_bytes, dry_run),
         _files("folders of attempts that ended", _dead_attempts(database, settings.work_folder(), now), dry_run),
         _files("uploads cut off", leftovers.uploads(settings.uploads_path(), now), dry_run),
-        _files("teacher outputs beyond cache_bytes", leftovers.outputs(settings.cache_folder(), settings.cache_bytes, now), dry_run),
+        _files("teacher outputs beyond cache_bytes", leftovers.beyond(settings.cache_folder(), settings.cache_bytes, now), dry_run),
+        _files("copies beyond copies_bytes", leftovers.beyond(settings.copies_folder(), settings.copies_bytes, now), dry_run),
         _workers(database, settings.run_folder(), dry_run),
         _files("lock files of dead workers", leftovers.locks(settings.run_folder(), now), dry_run),
         *(_rows(database, what, table, over, dry_run) for what, (table, over) in _kept_for_a_while(settings).items()),
@@ -88,6 +90,14 @@ def _store(database: Database, blobs: Blobs, grace: float, dry_run: bool, strang
         "half-written files": orphans.drop_halves(blobs, found, dry_run, now),
     }
     return [Found(name, len(sizes), sum(sizes)) for name, sizes in kinds.items()]
+
+
+def _shelf(blobs: Blobs, limit: int, dry_run: bool) -> Found:
+    """What was shelved first goes first: an object store does not tell when something was used."""
+    gone = orphans.shelved_beyond(blobs, limit)
+    for path in gone if not dry_run else ():
+        blobs.discard(path)
+    return Found("shared teacher outputs beyond shelf_bytes", len(gone), sum(gone.values()))
 
 
 def _dead_attempts(database: Database, work: Path, now: float | None) -> list[Path]:

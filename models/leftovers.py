@@ -56,12 +56,12 @@ def locks(run: Path, now: float | None = None) -> Iterator[Path]:
                     yield path
 
 
-def outputs(cache: Path, limit: int, now: float | None = None) -> list[Path]:
-    """The files of the cache beyond its limit, least recently used first, and what broken writes left. A job that reads one keeps
-    what it reads; the next one builds it again."""
+def beyond(cache: Path, limit: int, now: float | None = None) -> list[Path]:
+    """The files of a cache beyond its limit, least recently used first, and what broken writes left. A job that reads one keeps
+    what it reads; the next one makes it again."""
     files = []
     folders = _inside(cache, "*")
-    for path in (path for folder in folders for path in _inside(folder, "*.safetensors")):
+    for path in (path for folder in folders for path in _inside(folder, "[!.]*") if path.suffix != ".lock"):
         with contextlib.suppress(FileNotFoundError):
             files.append((path.stat().st_mtime, path.stat().st_size, path))
     files.sort()

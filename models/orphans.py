@@ -6,10 +6,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.blobs import ASIDE, Blobs
+from models.blobs import ASIDE, SHELF, Blobs
+from models.objects import Objects
 from models.session import Database
 from models.teardown import BATCH, referenced, release, settle, unreferenced
 
+CUT_OFF_SECONDS = 24 * 3600.0
 BUSY_SECONDS = 3600.0  # a write may take so long, or a move in a store that copies
 NAME = re.compile(r"(?P<hidden>\.?)(?P<sha256>[0-9a-f]{64})(?P<rest>\.[0-9a-f]{32})?")
 
@@ -38,6 +40,24 @@ def listing(blobs: Blobs) -> Listing:
         elif parts["hidden"] and parts["rest"]:
             found.halves[path] = entry
     return found
+
+
+def shelved_beyond(blobs: Blobs, limit: int) -> dict[str, int]:
+    """Paths and sizes of the oldest on the shelf, so many that those left are within the limit."""
+    if blobs.local is not None:
+        return {}
+    try:
+        there = blobs.fs.find(f"{blobs.root}/{SHELF}", detail=True)
+    except FileNotFoundError:
+        return {}
+    files = sorted((str(info.get("LastModified", info.get("created", ""))), int(info["size"]), path) for path, info in there.items())
+    excess = sum(size for _, size, _ in files) - limit
+    gone: dict[str, int] = {}
+    for _, size, path in files:
+        if sum(gone.values()) >= excess:
+            break
+        gone[path] = size
+    return gone
 
 
 def age(blobs: Blobs, path: str, now: float | None = None) -> float:
@@ -81,8 +101,14 @@ def finish_deletions(database: Database, blobs: Blobs, found: Listing, dry_run: 
 
 
 def drop_halves(blobs: Blobs, found: Listing, dry_run: bool, now: float | None = None) -> list[int]:
-    """What was being written and has not come to its end for an hour."""
+    """What was being written and has not come to its end for an hour; sent in parts, for a day."""
     old = [path for path in found.halves if age(blobs, path, now) > BUSY_SECONDS]
     for path in old if not dry_run else ():
         blobs.discard(path)
-    return [found.halves[path][1] for path in old]
+    sizes = [found.halves[path][1] for path in old]
+    if isinstance(blobs.fs, Objects):
+        for size, forget in blobs.fs.unfinished(blobs.root, CUT_OFF_SECONDS):
+            sizes.append(size)
+            if not dry_run:
+                forget()
+    return sizes

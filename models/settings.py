@@ -23,6 +23,12 @@ class StoreSettings(BaseSettings):
     cache_bytes: int = Field(
         default=20_000_000_000, ge=0, description="Teacher outputs kept between jobs; those not used for longest go when it is more."
     )
+    copies_bytes: int = Field(
+        default=20_000_000_000, ge=0, description="With artifacts in an object store: copies of datasets and models near a worker."
+    )
+    shelf_bytes: int = Field(
+        default=100_000_000_000, ge=0, description="With artifacts in an object store: teacher outputs there, for workers of other hosts."
+    )
     audit_days: int = Field(default=365, ge=1, description="How long it is kept who did what; `GET /v1/audit` lists it.")
     log_format: Literal["auto", "console", "json"] = Field(
         default="auto", description="auto: console on a terminal, else one JSON line each."
@@ -50,6 +56,9 @@ class StoreSettings(BaseSettings):
 
     def cache_folder(self) -> Path:
         return self.home_path() / "cache" / "teacher-outputs"
+
+    def copies_folder(self) -> Path:
+        return self.home_path() / "cache" / "artifacts"
 
     def broker(self) -> tuple[str, dict[str, object]]:
         """Celery's broker URL and transport options. Without a server, messages are files: a doorbell, nothing more."""

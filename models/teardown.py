@@ -48,7 +48,7 @@ def storing(database: Database, blobs: Blobs) -> Iterator[Put]:
     try:
         yield put
     except Unavailable:  # whether the commit went through nobody knows: bytes too many are the smaller evil, and are collected later
-        with suppress(OSError):
+        with suppress(PotstillError, OSError):
             look_again()
         raise
     except BaseException:

@@ -114,9 +114,31 @@ class Transport:
             stream=True,
         )
         try:
-            yield response
+            if response.status_code == HTTPStatus.TEMPORARY_REDIRECT:
+                with self._elsewhere(response, timeout) as found:
+                    yield found
+            else:
+                yield response
         finally:
             response.close()
+
+    @contextmanager
+    def _elsewhere(self, sent_on: httpx2.Response, timeout: httpx2.Timeout) -> Iterator[httpx2.Response]:
+        """The bytes from the object store to which the service sends us on, without our key, and without If-Range: it has marks of its own,
+        and under that address never other bytes."""
+        asked = sent_on.request.headers
+        headers = {name: asked[name] for name in ("Accept", "Accept-Encoding", "Range") if name in asked}
+        address = sent_on.url.join(sent_on.headers.get("Location", ""))
+        if address.host not in LOOPBACK and address.scheme != "https" and self.url.startswith("https"):
+            raise foreign(self.url, sent_on)
+        with (
+            httpx2.Client(timeout=timeout, trust_env=address.host not in LOOPBACK) as http,
+            http.stream("GET", address, headers=headers) as response,
+        ):
+            if not response.is_success:
+                response.read()
+                raise refusal(str(address.copy_with(query=None)), response, with_key=False)
+            yield response
 
     def read(self, model: type[Model], body: Any) -> Model:
         """`body` (parsed, or JSON text) as `model`; an answer of another shape means that somebody else answered."""
@@ -139,7 +161,7 @@ class Transport:
             again = repeatable and attempt < TRIES
             try:
                 response = self._http.send(make(), stream=stream)
-                if response.is_success:
+                if response.is_success or (stream and response.status_code == HTTPStatus.TEMPORARY_REDIRECT):
                     return response
                 response.read()
                 response.close()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import postgres, redis
+from servers import ObjectStore, object_store, postgres, redis
 
 pytest_plugins = ["stores"]
 
@@ -23,6 +23,12 @@ def postgres_server() -> Iterator[str]:
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with redis(tmp_path_factory.mktemp("redis")) as url:
         yield url
+
+
+@pytest.fixture
+def object_store_server() -> Iterator[ObjectStore]:
+    with object_store() as store:
+        yield store
 
 
 @pytest.fixture(scope="session")

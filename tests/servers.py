@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,51 @@ def postgres(folder: Path) -> Iterator[str]:
         yield server.get_uri()
     finally:
         server.cleanup()
+
+
+class ObjectStore:
+    """A server that speaks S3, moto's, with one bucket."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "tests",
+            "AWS_SECRET_ACCESS_KEY": "tests",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        self.start()
+
+    def start(self) -> None:
+        """Empty: moto keeps everything in memory."""
+        environment = {**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "inf"}
+        command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(self.port)]
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(lambda: _listens(self.port), what="the object store")
+        self.ask("PUT", "/potstill")
+
+    def ask(self, method: str, path: str, body: bytes = b"") -> str:
+        asked = urllib.request.Request(self.url + path, data=body or None, method=method, headers={"Content-Type": "text/plain"})
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def refuse(self, keys: bool = True) -> None:
+        """From now on as if the keys were wrong; or right again."""
+        self.ask("POST", "/moto-api/reset-auth", b"0" if keys else b"inf")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def object_store() -> Iterator[ObjectStore]:
+    store = ObjectStore()
+    try:
+        yield store
+    finally:
+        store.kill()
 
 
 def small_disk(folder: Path, options: str) -> list[str]:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import structlog
 from pydantic import ValidationError
 
-from contract.errors import ErrorCode, JobError, Unavailable
+from contract.errors import ErrorCode, JobError, StoreRefused, Unavailable
 from contract.events import RUN_EVENT, CheckpointSaved, Failed, Finished, LogLine, Outcome, Stopped
 from contract.model import ModelConfig
 from contract.status import JobStatus
@@ -89,14 +89,21 @@ class Attempt(Hold):
             self._offer(lambda: self._settle(outcome))
         except Exception as error:
             self.kill()
-            if isinstance(error, OSError) and error.errno in FULL:
-                reason = f"the disk of {self.settings.home_path()} is full; free some space, then resume the job"
+            if reason := self._pausing(error):
                 self._offer(lambda: self._with_session(claims.suspend, reason))
                 self.log.warning("paused", reason=reason)
                 return
             self.log.exception("attempt ended by an error of ours")
             reason = f"{type(error).__name__} in the worker: {error}"
             self._offer(lambda: self._with_session(claims.crashed, reason))
+
+    def _pausing(self, error: Exception) -> str | None:
+        """What somebody has to see to before any job can go on."""
+        if isinstance(error, OSError) and error.errno in FULL:
+            return f"the disk of {self.settings.home_path()} is full; free some space, then resume the job"
+        if isinstance(error, StoreRefused):
+            return f"{error.detail} {error.hint} Then resume the job."
+        return None
 
     def _run(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -110,8 +117,10 @@ class Attempt(Hold):
         except ValidationError as error:
             place = ".".join(map(str, error.errors()[0]["loc"]))
             reason = f"worker {self.claim.worker_id} does not understand this spec ({place}); is it older than the API?"
-            self._offer(lambda: self._with_session(claims.decline, reason))
-            self.log.warning("declined", reason=reason)
+            self._decline(reason)
+            return
+        except StoreRefused as error:  # it may be this worker's keys alone; were it paused, so would be every job that waits
+            self._decline(f"worker {self.claim.worker_id}: {error.detail} {error.hint}")
             return
         mirrors = self._mirrored(lambda said: self._backlog.put(LogLine(level="warning", message=said)))
         sink = Sink(self.database, self.blobs, self.claim, self._backlog, mirrors.hear)
@@ -124,6 +133,10 @@ class Attempt(Hold):
         self._offer(sink.flush)  # what the mirrors had to say
         self._offer(lambda: self._keep(mirrors))
         self._offer(lambda: self._settle(outcome))
+
+    def _decline(self, reason: str) -> None:
+        self._offer(lambda: self._with_session(claims.decline, reason))
+        self.log.warning("declined", reason=reason)
 
     def _mirrored(self, warn: Callable[[str], None]) -> Mirrors:
         claim = self.claim
@@ -156,8 +169,12 @@ class Attempt(Hold):
         """Passes events on until the trainer is gone."""
         while self._backlog.wait(0.05):
             if sink.due():
-                with contextlib.suppress(Unavailable):  # the backlog keeps them
+                try:
                     sink.flush()
+                except StoreRefused:
+                    raise
+                except Unavailable:
+                    pass  # the backlog keeps them
             if sink.status in (JobStatus.CANCELLING, JobStatus.PAUSING):
                 self.stop(sink.status)
         self.join()
@@ -241,6 +258,8 @@ class Attempt(Hold):
         while True:
             try:
                 return write()
+            except StoreRefused:
+                raise
             except Unavailable:
                 time.sleep(OFFER_SECONDS)
 

@@ -33,6 +33,7 @@ def gather(database: Database, blobs: Blobs, claim: Claim, folder: Path, setting
         spec=spec,
         workdir=folder,
         cache=settings.cache_folder(),
+        shelf=settings.artifacts() if blobs.local is None else "",
         datasets={},
         models={},
         resume_from=[],

@@ -15,6 +15,7 @@ class Order(BaseModel):
     spec: JobSpec
     workdir: Path
     cache: Path
+    shelf: str = ""  # URL of the store in which other hosts find what this one keeps
     datasets: dict[str, tuple[Path, str]]  # reference → (file, its original name)
     models: dict[str, Path]
     resume_from: list[Path]

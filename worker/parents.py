@@ -87,8 +87,7 @@ def _card(database: Database, blobs: Blobs, put: Put, chosen: Job, verdict: str,
         found = session.scalar(select(Artifact).where(Artifact.job_id == chosen.id, Artifact.path == CARD))
     if found is None or chosen.report is None:
         return None
-    with blobs.open(found.sha256) as file:
-        text = file.read().decode()
+    text = blobs.read(found.sha256).decode()
     path = anew(folder / "README.md")
     path.write_text(
         text.replace(chosen.report["verdict"], f"{verdict}\n\nThese files are of seed {chosen.seed}; its own figures are below.")

@@ -41,7 +41,9 @@ def serve(settings: Settings) -> None:
     database.ping()
     schema.refuse_other(database)
     server = forkserver.start()
-    supervisor = Supervisor(settings, database, Blobs(settings.artifacts()), server, importlib.metadata.version("potstill"))
+    supervisor = Supervisor(
+        settings, database, Blobs(settings.artifacts(), nearby=settings.copies_folder()), server, importlib.metadata.version("potstill")
+    )
     supervisor.start()
     doorbell = Doorbell(settings, database, supervisor.id, supervisor.look)
     doorbell.start()

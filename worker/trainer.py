@@ -22,6 +22,7 @@ from contract.events import Failed, LogLine, RunEvent
 from distill.errors import out_of_memory
 from distill.inputs import DatasetFile, Inputs
 from distill.train import Emit, run
+from models.blobs import Blobs
 from worker.order import STOP, Order
 
 PR_SET_PDEATHSIG = 1
@@ -52,7 +53,8 @@ def main(order_json: str, events: Connection, control: Connection) -> None:
 
 
 def _run(order: Order, emit: Emit, stop: threading.Event) -> RunEvent:
-    inputs = Inputs(order.cache, {ref: DatasetFile(path, name) for ref, (path, name) in order.datasets.items()}, order.models)
+    datasets = {ref: DatasetFile(path, name) for ref, (path, name) in order.datasets.items()}
+    inputs = Inputs(order.cache, datasets, order.models, Blobs(order.shelf) if order.shelf else None)
     for note in order.notes:
         emit(LogLine(level="warning", message=note))
     try:

@@ -14,6 +14,7 @@ from contract.check import parse_spec
 from contract.events import CheckpointSaved, Finished, LogLine, Outcome, PhaseChanged, RunEvent, Step
 from contract.spec import JobSpec
 from distill import train
+from distill.cache import Cache
 from distill.device import threads
 from distill.inputs import Inputs
 from distill.teacher import Outputs, Teacher, infer
@@ -134,7 +135,7 @@ def digest(path: Path) -> str:
 
 def outputs_of(folder: Path, cache: Path) -> tuple[Teacher, Callable[[Any], Outputs]]:
     """The teacher in `folder` and its cached inference."""
-    teacher = Teacher(folder, cache, torch.device("cpu"), pytest.fail)
+    teacher = Teacher(folder, Cache(cache), torch.device("cpu"), pytest.fail)
     return teacher, teacher.outputs
 
 

@@ -8,6 +8,7 @@ import torch
 
 from contract.check import parse_spec
 from distill import teacher as teacher_module
+from distill.cache import Cache
 from distill.data import load
 from distill.inputs import Inputs
 
@@ -26,7 +27,7 @@ def build(document: dict[str, Any], folder: Path, cache: Path, ready: Any, answe
     teacher_module.infer = infer  # type: ignore[assignment]
     spec = parse_spec(document)
     rows = load(spec, Inputs.local(spec, cache)).train
-    teacher = teacher_module.Teacher(folder, cache, torch.device("cpu"), print)
+    teacher = teacher_module.Teacher(folder, Cache(cache), torch.device("cpu"), print)
     ready.wait(timeout=100)
     found = teacher.outputs(rows)
     answers.put((found.cache, passes, found.logits.numpy().tobytes()))

@@ -16,6 +16,7 @@ from contract.errors import InvalidSpec
 from contract.registry import Cosine, Kl
 from contract.spec import Columns
 from distill import written
+from distill.cache import Cache
 from distill.data.rows import TextSplit
 from distill.device import threads
 from distill.inner import comparison
@@ -165,7 +166,7 @@ def test_a_teacher_writes_the_targets(engine, ran, file, tmp_path):
     assert engine.run(arms["student"]).report["teacher_outputs"]["cache"] == "hit"
     assert engine.run(arms["control"]).weights != student.weights
 
-    teacher = Teacher(ran.student, tmp_path / "cache", torch.device("cpu"), pytest.fail)
+    teacher = Teacher(ran.student, Cache(tmp_path / "cache"), torch.device("cpu"), pytest.fail)
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     every = TextSplit(
         ([row["source"] for row in rows],), torch.zeros(len(rows), dtype=torch.int64), targets=[row["target"] for row in rows]
@@ -193,7 +194,7 @@ def test_the_test_texts_are_written_by_the_teacher_once_for_all_seeds(engine, ra
 
 @pytest.mark.parametrize("said", [["ä" * 5000, "", "a\0"], ["", "", ""]], ids=["long", "nothing"])
 def test_what_a_teacher_wrote_is_kept_to_the_letter(ran, tmp_path, monkeypatch, said):
-    teacher = Teacher(ran.student, tmp_path / "cache", torch.device("cpu"), pytest.fail)
+    teacher = Teacher(ran.student, Cache(tmp_path / "cache"), torch.device("cpu"), pytest.fail)
     monkeypatch.setattr(type(teacher.network), "written", lambda _self, given: said[: len(given.ids)])
     alike = TextSplit((["one", "two", "red"],), torch.zeros(3, dtype=torch.int64), targets=["eins", "zwei", "rot"])
     for cached in ("built", "hit"):

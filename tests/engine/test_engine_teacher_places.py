@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from contract.events import Finished
 from distill import teacher_places
+from distill.cache import Cache
 from distill.data import load
 from distill.device import threads
 from distill.inputs import Inputs
@@ -55,7 +56,7 @@ def test_a_student_learns_the_same_as_from_a_live_teacher_and_the_next_finds_it_
 
 def test_any_order_of_texts_is_answered_as_live(engine, taught, tmp_path):
     job, folder = taught
-    teacher = Teacher(folder, tmp_path / "cache", torch.device("cpu"), pytest.fail)
+    teacher = Teacher(folder, Cache(tmp_path / "cache"), torch.device("cpu"), pytest.fail)
     data = load(job(), Inputs.local(job(), tmp_path))
     rows = rows_for(teacher.network, teacher.config, data.train)
     kept, live = teacher_places.outputs(teacher, rows), Live(teacher, len(rows), rows)
@@ -66,7 +67,7 @@ def test_any_order_of_texts_is_answered_as_live(engine, taught, tmp_path):
 
 def test_the_same_letters_asked_elsewhere_are_other_outputs(taught, tmp_path):
     job, folder = taught
-    teacher = Teacher(folder, tmp_path / "cache", torch.device("cpu"), pytest.fail)
+    teacher = Teacher(folder, Cache(tmp_path / "cache"), torch.device("cpu"), pytest.fail)
     rows = rows_for(teacher.network, teacher.config, load(job(), Inputs.local(job(), tmp_path)).train)
     name = "tags" if hasattr(rows, "tags") else "inside"
     moved = replace(rows, **{name: getattr(rows, name).roll(1)})

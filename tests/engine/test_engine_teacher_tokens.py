@@ -9,6 +9,7 @@ from engine_texts import TRANSFORMER, language, write_texts
 from contract.errors import InvalidSpec
 from contract.registry import Kl, ReverseKl
 from distill import teacher_tokens
+from distill.cache import Cache
 from distill.data.rows import TextSplit
 from distill.device import threads
 from distill.networks import rows_for, said_of
@@ -37,7 +38,7 @@ def causal(file, teacher=None, **changes):
 def asked(folder, tmp_path, monkeypatch):
     """A teacher, 40 blocks, and its answers in shards of a few blocks."""
     monkeypatch.setattr(teacher_tokens, "SHARD", 100)
-    teacher = Teacher(folder, tmp_path / "cache", torch.device("cpu"), pytest.fail)
+    teacher = Teacher(folder, Cache(tmp_path / "cache"), torch.device("cpu"), pytest.fail)
     words = [f"the old {word} is near the {other} today" for word in ("apple", "saw", "pear") for other in ("house", "table", "garden")] * 8
     rows = rows_for(teacher.network, teacher.config, TextSplit((words,), torch.zeros(len(words), dtype=torch.int64)))
     return teacher, rows
@@ -113,7 +114,7 @@ def test_files_are_found_again_and_one_that_is_gone_is_asked_for_alone(asked, mo
     teacher, rows = asked
     first = teacher_tokens.outputs(teacher, rows, 4)
     assert (first.cache, teacher_tokens.outputs(teacher, rows, 4).cache) == ("built", "hit")
-    files = sorted(teacher.cache.rglob("*.safetensors"))
+    files = sorted(teacher.cache.folder.rglob("*.safetensors"))
     assert len(files) == len(first.ids)
     files[1].unlink()
     passes = []

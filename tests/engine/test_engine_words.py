@@ -15,6 +15,7 @@ from contract.errors import InvalidSpec
 from contract.events import LogLine
 from contract.model import Reading
 from contract.words import TangWords
+from distill.cache import Cache
 from distill.data.load import load
 from distill.data.rows import TextSplit
 from distill.data.words import hidden, replaced, with_copies
@@ -90,7 +91,7 @@ def test_words_are_replaced_by_each_of_those_expected_alike():
 def test_the_words_expected_are_those_that_the_model_finds_likeliest(networks, tmp_path):
     """Against the library's own model in float64, asked about one word at a time; its byte-level words begin with Ġ."""
     rows = ["the big apple is on the old table", "A small, house-like thing", "qqq", "", "the apple " * 40]
-    found = likeliest(networks["speaks"], rows, 5, tmp_path, torch.device("cpu"), pytest.fail)
+    found = likeliest(networks["speaks"], rows, 5, Cache(tmp_path), torch.device("cpu"), pytest.fail)
     tokenizer = Tokenizer.from_file(str(networks["speaks"] / "tokenizer.json"))
     model = AutoModelForMaskedLM.from_pretrained(networks["speaks"], dtype=torch.float64).eval()
     known = {token[1:]: id_ for token, id_ in tokenizer.get_vocab().items() if token[0] == "Ġ" and token[1:].isalnum()}
@@ -118,7 +119,7 @@ def test_only_words_of_one_token_are_asked_for(networks, tmp_path):
     begin = {id_: token[1:] for token, id_ in reader.tokenizer.get_vocab().items() if token[0] == "Ġ" and token[1:].isalnum()}
     assert reader.spelled_alone() == begin and len(begin) < reader.vocabulary - 60  # and not the ends of words, or single bytes
     rows = ["the zzyzx table", "apples"]
-    found = likeliest(networks["speaks"], rows, 4, tmp_path, torch.device("cpu"), pytest.fail)
+    found = likeliest(networks["speaks"], rows, 4, Cache(tmp_path), torch.device("cpu"), pytest.fail)
     single = [len(reader.tokenizer.encode(f" {word}", add_special_tokens=False).ids) == 1 for word in rows[0].split()]
     assert list(found[0]) == [place for place, alone in enumerate(single) if alone] and 1 not in found[0]
     assert found[1] == {}

@@ -10,14 +10,21 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from s3fs import S3FileSystem
 
 from models.blobs import CHUNK, Blobs, DamagedError, anew, sha256_of
 
 
-@pytest.fixture(params=["file", "memory"])
-def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Blobs]:
+@pytest.fixture(params=["file", "memory", "s3"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Blobs]:
     if request.param == "file":
         yield Blobs((tmp_path / "artifacts").as_uri())
+        return
+    if request.param == "s3":
+        S3FileSystem.clear_instance_cache()
+        for name, value in request.getfixturevalue("object_store_server").environment.items():
+            monkeypatch.setenv(name, value)
+        yield Blobs(f"s3://potstill/{uuid.uuid4().hex}")
         return
     root = f"memory://{uuid.uuid4().hex}"
     yield Blobs(root)

@@ -66,6 +66,7 @@ CURES = {
     "range_not_satisfiable": ("416", "The header `Content-Range` says how long the file is."),
     "internal_error": ("500, job", "Look in the service's log for the `request_id`."),
     "unavailable": ("503", "Ask again; the header `Retry-After` says when, if it is there."),
+    "store_refused": ("503, pause", "The operator sets the store's variables right and starts API and workers again; then resume the job."),
     "diverged": ("job", "Lower `training.optimizer.lr`, add `training.schedule.warmup` or `training.clip_norm`."),
     "dependency_failed": ("422, job", "Look at the job that this one waited for."),
     "run_failed": ("job", "`potstill jobs --parent ID` lists the runs."),

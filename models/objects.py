@@ -1,0 +1,149 @@
+"""An object store as fsspec sees it, with our errors: it does not answer (`Unavailable`), or will not have us (`StoreRefused`). Large files
+go in parts, and one whose sending was cut off goes on with the parts that are there."""
+
+import base64
+import errno
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any
+
+from contract.errors import PotstillError, StoreRefused, Unavailable
+
+PART = 16 << 20  # bytes sent at a time
+MOST_PARTS = 10_000  # of one object, in S3
+AT_ONCE = 4
+OURS = (errno.ENOSPC, errno.EDQUOT)  # of this machine's disk, whatever the store
+LIBRARIES = {"botocore", "aiobotocore", "aiohttp", "gcsfs", "adlfs", "google", "azure"}
+KEYLESS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError", "UnauthorizedSSOTokenError"}
+
+
+class Objects:
+    """Its methods are fsspec's; names are `bucket/key`."""
+
+    def __init__(self, fs: Any) -> None:
+        self._fs = fs
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._fs, name)
+        return _told(found) if callable(found) else found
+
+    def put_file(self, source: str, target: str) -> None:
+        """Whole or not at all. S3 compares an MD5 with what arrived, of every part."""
+        with telling():
+            if not hasattr(self._fs, "call_s3"):
+                self._fs.put_file(source, target)
+                return
+            bucket, key, _ = self._fs.split_path(target)
+            size = Path(source).stat().st_size
+            if size > PART:
+                self._in_parts(Path(source), size, {"Bucket": bucket, "Key": key})
+            else:
+                body = Path(source).read_bytes()
+                self._fs.call_s3("put_object", Bucket=bucket, Key=key, Body=body, ContentMD5=_md5(body))
+
+    def unfinished(self, root: str, older: float) -> Iterator[tuple[int, Callable[[], None]]]:
+        """Of sendings that were cut off, begun so many seconds ago and not gone on with: their bytes, and what forgets them."""
+        if not hasattr(self._fs, "call_s3"):
+            return
+        bucket, prefix, _ = self._fs.split_path(root)
+        with telling():
+            for found in self._fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix).get("Uploads") or ():
+                if (datetime.now(UTC) - found["Initiated"]).total_seconds() < older:
+                    continue
+                place = {"Bucket": bucket, "Key": found["Key"], "UploadId": found["UploadId"]}
+                size = sum(part["Size"] for part in self._there(place).values())
+                yield size, partial(self.call_s3, "abort_multipart_upload", **place)
+
+    def _in_parts(self, source: Path, size: int, place: dict[str, Any]) -> None:
+        """The key is a name of the content: parts that another sending left are those of this one, where they are as large."""
+        step = max(PART, -(-size // MOST_PARTS))
+        begun = self._fs.call_s3("list_multipart_uploads", Bucket=place["Bucket"], Prefix=place["Key"]).get("Uploads") or ()
+        ours = [found["UploadId"] for found in begun if found["Key"] == place["Key"]]
+        place["UploadId"] = ours[-1] if ours else self._fs.call_s3("create_multipart_upload", **place)["UploadId"]
+        there = self._there(place)
+
+        def sent(number: int) -> dict[str, Any]:
+            first = (number - 1) * step
+            length = min(step, size - first)
+            with source.open("rb") as file:
+                file.seek(first)
+                body = file.read(length)
+            found = there.get(number)
+            if (
+                found is not None
+                and found["Size"] == length
+                and found["ETag"].strip('"') == hashlib.md5(body, usedforsecurity=False).hexdigest()
+            ):
+                return {"PartNumber": number, "ETag": found["ETag"]}
+            told = self._fs.call_s3("upload_part", **place, PartNumber=number, Body=body, ContentMD5=_md5(body))
+            return {"PartNumber": number, "ETag": told["ETag"]}
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            parts = list(pool.map(sent, range(1, -(-size // step) + 1)))
+        try:
+            self._fs.call_s3("complete_multipart_upload", **place, MultipartUpload={"Parts": parts})
+        except FileNotFoundError:  # somebody else sent the same bytes and was done first
+            if self._fs.info(f"{place['Bucket']}/{place['Key']}")["size"] != size:
+                raise
+
+    def _there(self, place: dict[str, Any]) -> dict[int, dict[str, Any]]:
+        found: dict[int, dict[str, Any]] = {}
+        marker = 0
+        while True:
+            told = self._fs.call_s3("list_parts", **place, PartNumberMarker=marker)
+            found |= {part["PartNumber"]: part for part in told.get("Parts") or ()}
+            if not told.get("IsTruncated"):
+                return found
+            marker = told["NextPartNumberMarker"]
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """What a store's libraries raise, as one of ours; FileNotFoundError stays, and what is wrong with this machine."""
+    try:
+        yield
+    except PotstillError:
+        raise
+    except FileNotFoundError as error:
+        if "bucket does not exist" in str(error) or "NoSuchBucket" in str(error):
+            raise _refused("its bucket does not exist") from error
+        raise
+    except PermissionError as error:
+        raise _refused(f"it will not have these keys ({error})") from error
+    except OSError as error:
+        if error.errno in OURS:
+            raise
+        raise _away(error) from error
+    except Exception as error:
+        if type(error).__name__ in KEYLESS:
+            raise _refused(f"it was given no keys ({error})") from error
+        if type(error).__module__.partition(".")[0] in LIBRARIES:
+            raise _away(error) from error
+        raise
+
+
+def _told(call: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(call)
+    def asked(*given: Any, **named: Any) -> Any:
+        with telling():
+            return call(*given, **named)
+
+    return asked
+
+
+def _refused(why: str) -> StoreRefused:
+    hint = "The operator should look at POTSTILL_ARTIFACTS_URL and the store's own variables, and start the process again."
+    return StoreRefused(f"The artifact store refuses: {why}.", hint=hint)
+
+
+def _away(error: Exception) -> Unavailable:
+    return Unavailable(f"The artifact store does not answer: {error}", hint="Nothing is lost; try again in a moment.")
+
+
+def _md5(body: bytes) -> str:
+    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()

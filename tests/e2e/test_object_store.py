@@ -1,0 +1,115 @@
+"""Everything a job reads and leaves in an object store: two hosts that share no disk, keys that run out, a bucket emptied under it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+from servers import ObjectStore, Process, Service, trainers, until
+
+from potstill import Client
+from potstill.errors import JobFailed, PotstillError
+
+SLOW: dict[str, Any] = {
+    "kind": "train",
+    "task": "image-classification",
+    "data": {"train": "digits", "test": "digits", "validation": 0.2},
+    "student": {"arch": "mlp", "hidden": [64]},
+    "training": {"epochs": 20_000, "checkpoint_every_seconds": 0.5},
+}
+
+
+@pytest.fixture
+def service(object_store_server: ObjectStore, tmp_path: Path) -> Iterator[Service]:
+    environment = {"POTSTILL_ARTIFACTS_URL": "s3://potstill/artifacts", "POTSTILL_DOWNLOAD_LINK_SECONDS": "60"}
+    running = Service(tmp_path / "home", **environment, **object_store_server.environment)
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[Client]:
+    with service.client() as found:
+        yield found
+
+
+def said(client: Client, job_id: str) -> list[str]:
+    return [event.message for event in client.jobs.get(job_id).events()]
+
+
+def test_from_upload_to_download_and_nothing_on_a_shared_disk(
+    service: Service, client: Client, object_store_server: ObjectStore, tmp_path: Path
+) -> None:
+    """A teacher of uploaded rows, its student by a worker with a home of its own, and bytes that the store itself hands out."""
+    draw = np.random.default_rng(0)
+    x = draw.integers(0, 16, (300, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "rows.npz", x_train=x[:200], y_train=x[:200, 0, 0] // 8, x_test=x[200:], y_test=x[200:, 0, 0] // 8)
+    dataset = client.datasets.upload(tmp_path / "rows.npz")
+    data = {"train": dataset.id, "test": dataset.id}
+    teacher = client.jobs.submit({**SLOW, "data": data, "training": {"epochs": 3}}).wait()
+    assert teacher.status == "succeeded"
+    elsewhere = {**service.environment, "POTSTILL_DATABASE_URL": f"sqlite:///{service.home}/potstill.db", "POTSTILL_HOST_ID": "elsewhere"}
+    service.worker().suspend()  # the one beside the API takes nothing more
+    try:
+        worker = Process(tmp_path, "worker", POTSTILL_HOME=str(tmp_path / "other"), **elsewhere)
+        spec = {**SLOW, "kind": "distill", "data": data, "teacher": {"job": teacher.id}, "recipe": "hinton", "training": {"epochs": 3}}
+        job = client.jobs.submit(spec)
+        until(lambda: job.refresh().status == "succeeded", 60, "the student")
+        worker.stop()
+    finally:
+        service.worker().resume()
+    assert not (service.home / "artifacts").exists()
+    (file,) = [found for found in job.artifacts() if found.path == "student/model.safetensors"]
+    asked = httpx2.get(f"{service.url}/v1/artifacts/{file.id}", headers={"Authorization": f"Bearer {service.key}"})
+    address = httpx2.URL(asked.headers["Location"])
+    assert (asked.status_code, asked.content, address.port) == (307, b"", object_store_server.port)
+    assert httpx2.get(address).headers["content-disposition"].startswith('attachment; filename="model.safetensors"')
+    folder = job.pull(tmp_path / "student")
+    assert (folder / "model.safetensors").is_file() and (folder / "README.md").is_file()
+    assert not (service.home / "cache/teacher-outputs").exists(), "the teacher was asked on the other host"
+    again = client.jobs.submit({**spec, "training": {"epochs": 4}}).wait()
+    assert any("cache: hit" in message for message in said(client, again.id)), "and here need not be"
+    assert list((service.home / "cache/artifacts").rglob(dataset.sha256))
+    client.jobs.delete(job.id)
+
+
+def test_keys_that_run_out_pause_a_job_which_then_goes_on(
+    service: Service, client: Client, object_store_server: ObjectStore, tmp_path: Path
+) -> None:
+    job = client.jobs.submit(SLOW)
+    until(lambda: list(job.checkpoints()), 60, "a checkpoint")
+    object_store_server.refuse()
+    until(lambda: job.refresh().status == "paused", 60, "the pause")
+    reason = said(client, job.id)[-1]
+    assert "The artifact store refuses: it will not have these keys" in reason and "POTSTILL_ARTIFACTS_URL" in reason
+    until(lambda: not trainers(service.worker()), what="the end of its trainer")
+    (tmp_path / "rows.csv").write_text("a,b,label\n1,2,x\n2,1,y\n")
+    with pytest.raises(PotstillError, match="The artifact store refuses") as told:
+        client.datasets.upload(tmp_path / "rows.csv")
+    assert (told.value.status, told.value.code) == (503, "store_refused")
+    other = client.jobs.submit({**SLOW, "training": {"epochs": 1}})  # needs nothing from the store until it is done
+    until(lambda: other.refresh().status == "paused", 60, "the pause of the next")
+    object_store_server.refuse(False)
+    before = job.refresh().progress.step or 0
+    job.resume()
+    until(lambda: any("resumed" in message for message in said(client, job.id)[-20:]), 60, "going on")
+    until(lambda: (job.refresh().progress.step or 0) > before, 60, "a step further")
+    other.resume()
+    job.cancel()
+    assert other.wait().status == "succeeded"
+
+
+def test_a_bucket_emptied_under_a_job_is_said_by_name(service: Service, client: Client, object_store_server: ObjectStore) -> None:
+    job = client.jobs.submit({**SLOW, "training": {"epochs": 2}}).wait()
+    object_store_server.ask("POST", "/moto-api/reset")
+    with pytest.raises(PotstillError, match="its bucket does not exist"):
+        job.pull(service.home / "never")
+    object_store_server.ask("PUT", "/potstill")
+    with pytest.raises(PotstillError, match="not in the artifact store"):
+        job.pull(service.home / "never")
+    assert not list((service.home / "never").rglob("*.safetensors"))
+    student = client.jobs.submit({**SLOW, "kind": "distill", "teacher": {"job": job.id}, "recipe": "hinton", "training": {"epochs": 1}})
+    with pytest.raises(JobFailed, match="missing from the artifact store"):
+        student.wait()
