@@ -16,6 +16,7 @@ from contract.errors import FieldError, InvalidSpec
 from contract.fit import check_fit, rows_with_copies
 from contract.model import ModelConfig
 from contract.registry import TASKS
+from contract.resources import unmet
 from contract.shapes import DataShape
 from contract.sights import check_sights
 from contract.spec import FromLayers, JobKind, JobSpec
@@ -49,7 +50,7 @@ def check(look: Lookup, spec: JobSpec) -> Checked:
     return Checked(
         spec=spec,
         needs=[network.job_id for network in networks.values() if network.job_id is not None],
-        warnings=[*seen.warnings, *_warnings(parts)],
+        warnings=[*seen.warnings, *_warnings(parts), *(unmet(spec.resources, look.offers()) if spec.resources.told else ())],
         parts=parts,
     )
 

@@ -18,6 +18,7 @@ from contract.errors import ErrorCode, InvalidSpec, NotFound
 from contract.model import LONGEST, ModelConfig, Reading, Scaling
 from contract.networks import members
 from contract.registry import BUILTINS, TASKS
+from contract.resources import Offer
 from contract.shapes import DataShape, builtin_shape, joined
 from contract.spec import Columns, JobKind, JobSpec, ModelRef, Source, TaskSources
 from contract.status import JobStatus
@@ -66,6 +67,10 @@ class Lookup:
         query = select(Worker.trackers).where(Worker.last_heartbeat_at > now(-SILENCE), Worker.trackers.is_not(None))
         said = self.session.scalars(query).all()
         return {name for names in said for name in names or []} if said else None
+
+    def offers(self) -> list[Offer]:
+        """What workers that are alive have."""
+        return [worker.offer for worker in self.session.scalars(select(Worker).where(Worker.last_heartbeat_at > now(-SILENCE)))]
 
     def rows(self, source: Source, default_split: str, field: str, task: str, beside: Source | None = None) -> Rows | None:
         """beside: the rows trained on, where these are to measure on. None: what they are shows when a worker has fetched them."""

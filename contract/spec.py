@@ -10,6 +10,7 @@ from contract.kind import JobKind
 from contract.networks import Ensemble, FromLayers, NewTokenizer, Student, TaskTeachers, Teacher, Tokenizer, members
 from contract.refs import ModelRef
 from contract.registry import TASKS, Architecture, CrossEntropy, Hinton, Recipe, RecipeName, TaskName, Term
+from contract.resources import Resources
 from contract.rules import SpecRule
 from contract.sources import Augment, Columns, Data, Source, TaskSources
 from contract.training import Evaluation, Optimizer, Schedule, Training
@@ -66,6 +67,7 @@ class JobSpec(Sent):
         description="Where metrics, parameters and the report are mirrored: `mlflow` (the operator's), `tensorboard` and `wandb` (files "
         "of the job, or the operator's account). A run never waits for them; see [mirror a run](../how-to/mirror-a-run.md).",
     )
+    resources: Resources = Field(default=Resources(), description="What a worker must have to take the job.")
     priority: int = Field(default=0, ge=-1000, le=1000, description="Higher goes first.")
     metadata: Metadata = Field(default={}, description="Your own labels; lists of jobs can be filtered by them.")
 

@@ -234,6 +234,8 @@ class WorkerView(BaseModel):
     devices: list[str]
     slots: int
     trackers: list[str] = Field(default=[], description="What it can mirror runs to (`report_to`).")
+    memory_bytes: int | None = Field(default=None, description="That a trainer can have there; null where its system does not say.")
+    labels: list[str] = Field(default=[], description="What jobs may ask for by `resources.labels`.")
     running: list[WorkerJob]
     last_heartbeat_at: Time
     alive: bool

@@ -70,7 +70,7 @@ class Loop:
         refuse_too_large(optimizer, capacity(device))
         self.state = State(network, objective, optimizer, Progress(), self.total_steps, keeps_best=self.training.early_stopping is not None)
         job = sha256(
-            (spec.resolved().model_dump_json(exclude={"name", "metadata", "priority", "report_to"}) + inputs_digest).encode()
+            (spec.resolved().model_dump_json(exclude={"name", "metadata", "priority", "report_to", "resources"}) + inputs_digest).encode()
         ).hexdigest()
         if self.training.gradient_checkpointing:
             compute_again(network)

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from contract.errors import ErrorBody, ErrorCode, PotstillError
+from contract.resources import Offer
 from contract.status import ACTIVE, JobStatus
 from models import quotas
 from models.base import now
@@ -50,9 +51,10 @@ class LeaseLostError(PotstillError):
     """Another attempt holds the job now, or nobody may: stop, and write nothing more."""
 
 
-def claim(session: Session, worker_id: str, lease_seconds: float, most: int | None = None) -> Claim | None:
+def claim(session: Session, worker_id: str, lease_seconds: float, most: int | None = None, offer: Offer | None = None) -> Claim | None:
     """The best due job (priority, then age), now `running` under a fresh attempt; None when there is nothing to do. Of one project at
-    most `most` are held at once: the others' jobs go before those it has too many of."""
+    most `most` are held at once: the others' jobs go before those it has too many of. offer: what the worker has; only jobs that ask for
+    no more are considered."""
     query = (
         select(Job)
         .where(
@@ -66,6 +68,8 @@ def claim(session: Session, worker_id: str, lease_seconds: float, most: int | No
     )
     if most is not None:
         query = query.where(Job.project_id.not_in(_full_projects(most)))
+    if offer is not None:
+        query = query.where(*_within(offer))
     job = session.scalar(query)
     if job is None or (most is not None and not _room(session, job, most)):
         return None
@@ -92,6 +96,12 @@ def claim(session: Session, worker_id: str, lease_seconds: float, most: int | No
         traceparent=job.traceparent,
         request_id=job.request_id,
     )
+
+
+def _within(offer: Offer) -> tuple[ColumnElement[bool], ...]:
+    enough = Job.want_memory.is_(None) | (Job.want_memory <= (offer.memory_bytes or 0))
+    labels = Job.want_labels.is_(None) | Job.want_labels.in_(offer.subsets)
+    return Job.want_kind.is_(None) | (Job.want_kind == offer.kind), enough, labels
 
 
 def _full_projects(most: int) -> Select[str]:

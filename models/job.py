@@ -82,6 +82,11 @@ class Job(Base):
     sweep_id: Mapped[str | None] = mapped_column(String(40), index=True)
     request_id: Mapped[str | None] = mapped_column(String(128))  # of its submission
 
+    # What a worker must have to claim it: `contract.resources.Resources`. A parent, whose runs do the work, asks for nothing.
+    want_kind: Mapped[str | None] = mapped_column(String(3))
+    want_memory: Mapped[int | None] = mapped_column(BigInteger)  # bytes
+    want_labels: Mapped[str | None] = mapped_column(String(300))
+
     needs: Mapped[list["JobDependency"]] = relationship(
         foreign_keys="JobDependency.job_id", lazy="selectin", order_by="JobDependency.needs_id", cascade="all, delete-orphan"
     )

@@ -39,7 +39,16 @@ def make(
         meta=dict(spec.metadata),
         sweep_id=sweep_id,
     )
-    return create(session, job, needs, _runs(job, spec))
+    runs = _runs(job, spec)
+    if not runs:
+        _ask(job, spec)
+    return create(session, job, needs, runs)
+
+
+def _ask(job: Job, spec: JobSpec) -> Job:
+    asked = spec.resources
+    job.want_kind, job.want_memory, job.want_labels = asked.kind, asked.memory_bytes, asked.written
+    return job
 
 
 def _runs(job: Job, spec: JobSpec) -> list[Job]:
@@ -48,18 +57,21 @@ def _runs(job: Job, spec: JobSpec) -> list[Job]:
     if len(runs) == 1:
         return []
     return [
-        Job(
-            project_id=job.project_id,
-            kind=run.spec.kind.value,
-            name=f"{job.name[:50]} · {run.arm}, seed {run.seed}",
-            arm=run.arm,
-            seed=run.seed,
-            priority=job.priority,
-            spec=run.spec.model_dump(mode="json"),
-            resolved_spec=run.spec.resolved().model_dump(mode="json"),
-            traceparent=job.traceparent,
-            request_id=job.request_id,
-            meta=job.meta,
+        _ask(
+            Job(
+                project_id=job.project_id,
+                kind=run.spec.kind.value,
+                name=f"{job.name[:50]} · {run.arm}, seed {run.seed}",
+                arm=run.arm,
+                seed=run.seed,
+                priority=job.priority,
+                spec=run.spec.model_dump(mode="json"),
+                resolved_spec=run.spec.resolved().model_dump(mode="json"),
+                traceparent=job.traceparent,
+                request_id=job.request_id,
+                meta=job.meta,
+            ),
+            run.spec,
         )
         for run in runs
     ]

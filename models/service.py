@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, String, Text
+from sqlalchemy import JSON, BigInteger, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from contract.resources import Kind, Offer
 from models.base import REVISION, Base, now
 
 
@@ -26,6 +27,11 @@ class IdempotencyRecord(Base):
 class Worker(Base):
     __tablename__ = "workers"
 
+    @property
+    def offer(self) -> Offer:
+        kind: Kind = "gpu" if any(name.startswith("cuda") for name in self.devices) else "cpu"
+        return Offer(kind, self.memory_bytes, tuple(self.labels or ()))
+
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     host: Mapped[str] = mapped_column(String(255), index=True)
     version: Mapped[str] = mapped_column(String(32))
@@ -37,3 +43,5 @@ class Worker(Base):
     deaf_since: Mapped[datetime | None]  # since when it has not heard its own ring; it goes on by looking
     trackers: Mapped[list[str] | None]  # that it can mirror runs to; None: it did not say
     machine: Mapped[dict[str, Any] | None]  # what it measured: contract.machine.Machine
+    memory_bytes: Mapped[int | None] = mapped_column(BigInteger)  # that a trainer can have there
+    labels: Mapped[list[str] | None]

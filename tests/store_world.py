@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from contract.errors import ErrorBody
+from contract.resources import Offer
 from contract.status import JobStatus
 from models import claims, lifecycle, teardown
 from models.base import now
@@ -114,9 +115,9 @@ class World:
 
     # ---- what workers do
 
-    def claim(self, worker: str = "wrk_1", lease: float = 30) -> Claim | None:
+    def claim(self, worker: str = "wrk_1", lease: float = 30, offer: Offer | None = None) -> Claim | None:
         with self.database.write() as session:
-            return claims.claim(session, worker, lease)
+            return claims.claim(session, worker, lease, offer=offer)
 
     def take(self, worker: str = "wrk_1", lease: float = 30) -> Claim:
         claim = self.claim(worker, lease)

@@ -17,6 +17,7 @@ class ForkServer(NamedTuple):
 
     context: ForkServerContext
     devices: int  # CUDA ones
+    memory: int | None  # bytes that a trainer can have
     processor: str
     torch: str
 
@@ -54,9 +55,14 @@ def _prove(preload: str, answer: Connection) -> None:
     if preload in sys.modules:
         import torch
 
-        from distill.device import processor
+        from distill.device import capacity, pick_device, processor
 
-        found = {"devices": torch.cuda.device_count(), "processor": processor(), "torch": torch.__version__}
+        found = {
+            "devices": torch.cuda.device_count(),
+            "memory": capacity(pick_device()),
+            "processor": processor(),
+            "torch": torch.__version__,
+        }
     answer.send_bytes(json.dumps(found).encode())
 
 

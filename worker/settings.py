@@ -1,10 +1,12 @@
 """Settings of a worker process, read from POTSTILL_<FIELD> when it starts."""
 
 import os
+import re
 import socket
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from contract.resources import LABEL, MOST_LABELS
 from models.settings import StoreSettings
 
 
@@ -32,11 +34,26 @@ class Settings(StoreSettings):
     probe: bool = Field(
         default=True, description="Measure this machine once, for a few seconds while there is nothing to do: estimates of time need it."
     )
+    labels: str = Field(
+        default="",
+        description="Words by which jobs can ask for this worker (`resources.labels`), with commas between them: `a100,eu`. At most 8.",
+    )
+    memory_gb: float | None = Field(
+        default=None, gt=0, description="The memory that a trainer can have here, in 10⁹ bytes, where it is not what the system says."
+    )
     stop_seconds: float = Field(default=30.0, gt=0, description="Time a trainer has to reach a checkpoint when asked to stop.")
 
     def threads(self) -> int:
         """Trainer threads: cores ÷ slots. More would only fight for the same cores."""
         return max(1, len(os.sched_getaffinity(0)) // self.slots)
+
+    @field_validator("labels")
+    @classmethod
+    def _written(cls, value: str) -> str:
+        found = sorted({word.strip() for word in value.split(",") if word.strip()})
+        if len(found) > MOST_LABELS or not all(re.match(LABEL, word) for word in found):
+            raise ValueError(f"at most {MOST_LABELS} words of small letters, digits, dots and dashes, each of 32 characters or less")
+        return ",".join(found)
 
     @property
     def freeze_after(self) -> float:

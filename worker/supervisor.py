@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy import update
 
 from contract.errors import Unavailable
+from contract.resources import GB, Offer
 from contract.status import JobStatus
 from models import claims, cleaning, proposals, schema, sweeping
 from models.blobs import Blobs
@@ -42,6 +43,8 @@ class Supervisor:
         self._unfit: str | None = None  # why this version may not touch the database's tables
         self._away_at: float | None = None  # when the database was last there, while it is not
         self._devices = [str(i) for i in range(server.devices)]
+        memory = round(settings.memory_gb * GB) if settings.memory_gb is not None else server.memory
+        self._offer = Offer("gpu" if self._devices else "cpu", memory, tuple(word for word in settings.labels.split(",") if word))
         self._busy = threading.Event()
         self.probe = Probe(settings, server, self._devices[0] if self._devices else None)
 
@@ -70,6 +73,8 @@ class Supervisor:
             version=self.version,
             devices=names,
             slots=self.settings.slots,
+            memory_bytes=self._offer.memory_bytes,
+            labels=list(self._offer.labels),
             trackers=[name for name in TRACKERS if missing(name, self.settings) is None],
             machine=self.probe.machine.model_dump(mode="json") if self.probe.machine is not None else None,
         )
@@ -122,7 +127,7 @@ class Supervisor:
         sent_at = time.monotonic()
         try:
             with self.database.write() as session:
-                claim = claims.claim(session, self.id, self.settings.lease_seconds, self.settings.quota_running_jobs)
+                claim = claims.claim(session, self.id, self.settings.lease_seconds, self.settings.quota_running_jobs, self._offer)
         except Unavailable:
             self._unsure = True
             raise

@@ -55,6 +55,8 @@ def _view(worker: Worker, alive: bool, running: list[WorkerJob]) -> WorkerView:
         devices=worker.devices,
         slots=worker.slots,
         trackers=worker.trackers or [],
+        memory_bytes=worker.memory_bytes,
+        labels=worker.labels or [],
         running=running,
         last_heartbeat_at=worker.last_heartbeat_at,
         alive=alive,

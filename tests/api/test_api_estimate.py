@@ -150,3 +150,35 @@ def test_a_teacher_no_better_than_the_commonest_class_is_warned_of(api: Api, tra
             session.execute(update(Job).where(Job.id == teacher["id"]).values(report=report))
         warnings = api.post("/v1/jobs/validate", {**distill, "teacher": {"job": teacher["id"]}}).json()["warnings"]
         assert any(said.startswith("teacher: it is right about 10.0 %") for said in warnings) is warned
+
+
+def test_a_job_that_no_live_worker_may_take_is_warned_of_and_waits(api: Api, train: dict[str, Any], worker: str) -> None:
+    wanted = {**train, "resources": {"kind": "gpu", "memory_gb": 40, "labels": ["eu", "a100"]}}
+    told = "resources: no live worker has a GPU, 40.0 GB of memory, labels a100 and eu; the job waits until one comes."
+    assert told in api.post("/v1/jobs/validate", wanted).json()["warnings"]
+    job = api.submit(wanted)
+    assert (job["status"], told in job["warnings"]) == ("queued", True)
+    assert job["resolved_spec"]["resources"] == {"kind": "gpu", "memory_gb": 40.0, "labels": ["a100", "eu"]}
+    with api.running.database.write() as session:
+        session.execute(
+            update(Worker).where(Worker.id == worker).values(devices=["cuda:0"], memory_bytes=80 * 10**9, labels=["a100", "eu"])
+        )
+    assert not api.post("/v1/jobs/validate", wanted).json()["warnings"]
+    (shown,) = [one for one in api.get("/v1/workers").json()["data"] if one["id"] == worker]
+    assert (shown["memory_bytes"], shown["labels"]) == (80 * 10**9, ["a100", "eu"])
+
+
+@pytest.mark.parametrize(
+    ("resources", "field"),
+    [
+        ({"kind": "tpu"}, "resources.kind"),
+        ({"memory_gb": 0}, "resources.memory_gb"),
+        ({"labels": ["Big One"]}, "resources.labels.0"),
+        ({"labels": ["a", "a"]}, "resources.labels"),
+        ({"labels": [f"l{i}" for i in range(9)]}, "resources.labels"),
+        ({"gpus": 2}, "resources.gpus"),
+    ],
+)
+def test_resources_that_cannot_be_are_refused_by_name(api: Api, train: dict[str, Any], resources: dict[str, Any], field: str) -> None:
+    answer = api.post("/v1/jobs", {**train, "resources": resources})
+    assert (answer.status_code, answer.json()["param"]) == (422, field)

@@ -22,7 +22,7 @@ class Clock:
 
     def heard(self, event: Any) -> None:
         self.peak = max(self.peak, peak())  # which the engine forgets when training begins
-        if getattr(event, "type", "") == "log" and "cache:" in event.data.get("message", ""):
+        if getattr(event, "type", "") == "log" and "cache:" in event.message:
             self._turn("preparing")  # the teacher has spoken; the student's own rows are next
         elif getattr(event, "type", "") == "phase":
             phase = str(event.data["phase"])

@@ -1,0 +1,79 @@
+"""What a job asks of the worker that takes it, and what a worker has."""
+
+from collections.abc import Iterable
+from itertools import combinations
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field, field_validator
+
+from contract.base import Sent
+from contract.rules import wrong
+from contract.units import size
+
+MOST_LABELS = 8
+GB = 10**9
+LABEL = r"^[a-z0-9][a-z0-9._-]{0,31}$"
+Label = Annotated[str, Field(pattern=LABEL)]
+Kind = Literal["cpu", "gpu"]
+
+
+class Resources(Sent):
+    """What a worker must have to take the job; without any of it every worker may."""
+
+    kind: Kind | None = Field(default=None, description="`gpu`: a worker with GPUs, `cpu`: one without; any when not said.")
+    memory_gb: Annotated[float, Field(gt=0, le=100_000)] | None = Field(
+        default=None,
+        description="A trainer can have at least so many times 10⁹ bytes of memory there: a GPU's, else the machine's.",
+    )
+    labels: Annotated[list[Label], Field(max_length=MOST_LABELS)] = Field(
+        default=[], description="All of these are among the worker's (`POTSTILL_LABELS`)."
+    )
+
+    @field_validator("labels")
+    @classmethod
+    def _each_once(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise wrong("a label is there twice", at=())
+        return sorted(value)
+
+    @property
+    def memory_bytes(self) -> int | None:
+        return round(self.memory_gb * GB) if self.memory_gb is not None else None
+
+    @property
+    def written(self) -> str | None:
+        """Its labels as one word, which is how the database compares them; None where it asks for none."""
+        return ",".join(self.labels) or None
+
+    @property
+    def told(self) -> str:
+        """`a GPU, 40.0 GB of memory, labels a100 and eu`."""
+        parts = [{"gpu": "a GPU", "cpu": "no GPU"}[self.kind]] if self.kind else []
+        parts += [f"{size(self.memory_bytes)} of memory"] if self.memory_bytes is not None else []
+        parts += [f"label{'s' * (len(self.labels) > 1)} {' and '.join(self.labels)}"] if self.labels else []
+        return ", ".join(parts)
+
+
+class Offer(NamedTuple):
+    """What a worker has. memory_bytes: None where its system does not say."""
+
+    kind: Kind
+    memory_bytes: int | None = None
+    labels: tuple[str, ...] = ()
+
+    def meets(self, asked: Resources) -> bool:
+        enough = asked.memory_bytes is None or (self.memory_bytes is not None and asked.memory_bytes <= self.memory_bytes)
+        return enough and asked.kind in (None, self.kind) and set(asked.labels) <= set(self.labels)
+
+    @property
+    def subsets(self) -> list[str]:
+        """Every set of its labels, as `Resources.written` writes them."""
+        labels = sorted(self.labels)
+        return [",".join(chosen) for count in range(1, len(labels) + 1) for chosen in combinations(labels, count)]
+
+
+def unmet(asked: Resources, offers: Iterable[Offer]) -> list[str]:
+    """What to say beforehand of a job that nobody who is there can take."""
+    if not asked.told or any(offer.meets(asked) for offer in offers):
+        return []
+    return [f"resources: no live worker has {asked.told}; the job waits until one comes."]

@@ -1,0 +1,82 @@
+"""Who may claim what: jobs that ask for more than a worker has stay for others, and the database decides as the contract does."""
+
+import itertools
+
+import pytest
+from store_world import S
+
+from contract.resources import GB, Offer, Resources
+from contract.spec import JobSpec
+from models.job import Job
+from models.making import make
+
+ASKED = [
+    Resources(),
+    Resources(kind="gpu"),
+    Resources(kind="cpu"),
+    Resources(memory_gb=16),
+    Resources(labels=["a100"]),
+    Resources(labels=["eu", "a100"]),
+    Resources(kind="gpu", memory_gb=40, labels=["eu"]),
+]
+HAD = [
+    Offer("cpu"),
+    Offer("cpu", 8 * GB, ("eu",)),
+    Offer("cpu", 16 * GB, ("a100",)),
+    Offer("gpu", 80 * GB, ("a100", "eu", "x")),
+    Offer("gpu", 40 * GB, ("eu",)),
+]
+
+
+def columns(asked: Resources) -> dict[str, object]:
+    return {"want_kind": asked.kind, "want_memory": asked.memory_bytes, "want_labels": asked.written}
+
+
+@pytest.mark.parametrize("offer", HAD, ids=str)
+def test_a_worker_is_given_what_it_can_do_and_nothing_else(world, offer):
+    jobs = {world.submit(**columns(asked)): asked for asked in ASKED}
+    taken = set()
+    while (claim := world.claim(offer=offer)) is not None:
+        taken.add(claim.job_id)
+    assert taken == {job_id for job_id, asked in jobs.items() if offer.meets(asked)}
+    assert {world.job(job_id).status for job_id in set(jobs) - taken} <= {S.QUEUED}
+
+
+def test_what_an_offer_meets():
+    met = {(i, j) for (i, asked), (j, offer) in itertools.product(enumerate(ASKED), enumerate(HAD)) if offer.meets(asked)}
+    everybody = {(0, j) for j in range(5)}
+    kinds = {(1, 3), (1, 4), (2, 0), (2, 1), (2, 2)}
+    memory = {(3, 2), (3, 3), (3, 4)}
+    labels = {(4, 2), (4, 3), (5, 3), (6, 3), (6, 4)}
+    assert met == everybody | kinds | memory | labels
+
+
+def test_a_better_job_that_is_not_for_this_worker_does_not_stand_in_the_way(world):
+    world.submit(priority=9, **columns(Resources(kind="gpu")))
+    other = world.submit()
+    claim = world.claim(offer=HAD[0])
+    assert claim is not None and claim.job_id == other
+
+
+SPEC = {
+    "kind": "train",
+    "task": "image-classification",
+    "data": {"train": "digits", "test": "digits"},
+    "student": {"arch": "logistic"},
+    "resources": {"kind": "gpu", "memory_gb": 24, "labels": ["eu", "a100"]},
+}
+
+
+def test_runs_ask_and_their_parent_does_not_and_a_retry_asks_the_same(world):
+    spec = JobSpec.model_validate({**SPEC, "evaluation": {"seeds": 2}})
+    with world.database.write() as session:
+        parent = make(session, world.project_id, SPEC, spec, needs=[]).id
+    with world.database.read() as session:
+        found = {job.id == parent: (job.want_kind, job.want_memory, job.want_labels) for job in session.query(Job)}
+    assert found == {True: (None, None, None), False: ("gpu", 24 * GB, "a100,eu")}
+    with world.database.write() as session:
+        alone = make(session, world.project_id, SPEC, JobSpec.model_validate(SPEC), needs=[]).id
+    world.cancel(alone)
+    again = world.retry(alone)
+    job = world.job(again)
+    assert (job.want_kind, job.want_memory, job.want_labels) == ("gpu", 24 * GB, "a100,eu")
