@@ -11,6 +11,7 @@ PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
 Record = dict[str, Any]
 # Which requests have a bound in milliseconds, p99, with 1,000,000 jobs stored.
 BOUNDS = {"GET /v1/jobs": 30, "GET /v1/jobs?limit=100": 30, "page /": 30, "page of a job with 1,000,000 points": 200}
+RATE = 500  # claims a second
 LATE, HEAVY = 1000, 300  # milliseconds of delay, MiB of the API process
 
 
@@ -78,7 +79,20 @@ def _beside(record: Record) -> str:
     return f"## Beside MLflow's tracking server\n\n{_measured(record)} {said} {MLFLOW.strip()}\n\n{table(heads, lines)}"
 
 
-SECTIONS = {"at-scale": _at_scale, "listeners": _listeners, "commands": _commands, "beside-mlflow": _beside}
+def _claims(record: Record) -> str:
+    few, many = record["rows"]
+    lines = [
+        [f"{row['jobs']:,}", f"{row['rate']:,} ({min(row['rates']):,} to {max(row['rates']):,})", _reached(row["rate"], RATE, least=True)]
+        + [f"{row[name]['p50']:.1f} / {row[name]['p99']:.1f}" for name in ("claim", "look")]
+        for row in (few, many)
+    ]
+    said = f"{record['claimers']} claimers in 4 processes on the same machine as the server, {record['waiting']:,} jobs waiting, of five "
+    said += "projects that take turns. A look is a worker's for leases that ran out, every two seconds."
+    heads = ["jobs stored", "claims/s, by round", "to reach", "a claim: p50 / p99, ms", "a look: p50 / p99, ms"]
+    return f"## Taking jobs\n\n{_measured(record)} {said}\n\n{table(heads, lines)}"
+
+
+SECTIONS = {"at-scale": _at_scale, "claims": _claims, "listeners": _listeners, "commands": _commands, "beside-mlflow": _beside}
 HEAD = """
 # Benchmarks of the service
 

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from contract.errors import ErrorBody, ErrorCode, PotstillError
 from contract.resources import Offer
 from contract.status import ACTIVE, JobStatus
-from models import quotas
+from models import quotas, turns
 from models.base import now
 from models.ids import new_id
 from models.job import Event, Job
@@ -52,25 +52,10 @@ class LeaseLostError(PotstillError):
 
 
 def claim(session: Session, worker_id: str, lease_seconds: float, most: int | None = None, offer: Offer | None = None) -> Claim | None:
-    """The best due job (priority, then age), now `running` under a fresh attempt; None when there is nothing to do. Of one project at
-    most `most` are held at once: the others' jobs go before those it has too many of. offer: what the worker has; only jobs that ask for
-    no more are considered."""
-    query = (
-        select(Job)
-        .where(
-            ((Job.status == S.QUEUED) & (Job.due_at.is_(None) | (Job.due_at <= now())))
-            | ((Job.status == S.CANCELLING) & Job.worker_id.is_(None) & (Job.due_at <= now()))  # a parent whose runs have stopped
-        )
-        .order_by(Job.priority.desc(), Job.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .execution_options(populate_existing=True)
-    )
-    if most is not None:
-        query = query.where(Job.project_id.not_in(_full_projects(most)))
-    if offer is not None:
-        query = query.where(*_within(offer))
-    job = session.scalar(query)
+    """The best due job, now `running` under a fresh attempt; None when there is nothing to do: the highest priority first, of projects
+    with equal ones that which holds fewest slots, of its jobs the oldest. most: so many of one project are held at once. offer: what the
+    worker has; only jobs that ask for no more are considered."""
+    job = turns.next_job(session, most, offer)
     if job is None or (most is not None and not _room(session, job, most)):
         return None
     job.attempt += 1
@@ -96,17 +81,6 @@ def claim(session: Session, worker_id: str, lease_seconds: float, most: int | No
         traceparent=job.traceparent,
         request_id=job.request_id,
     )
-
-
-def _within(offer: Offer) -> tuple[ColumnElement[bool], ...]:
-    enough = Job.want_memory.is_(None) | (Job.want_memory <= (offer.memory_bytes or 0))
-    labels = Job.want_labels.is_(None) | Job.want_labels.in_(offer.subsets)
-    return Job.want_kind.is_(None) | (Job.want_kind == offer.kind), enough, labels
-
-
-def _full_projects(most: int) -> Select[str]:
-    held = select(Job.project_id).where(Job.status.in_(ACTIVE), Job.worker_id.is_not(None))
-    return held.group_by(Job.project_id).having(func.count() >= most)
 
 
 def _room(session: Session, job: Job, most: int) -> bool:

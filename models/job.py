@@ -8,6 +8,7 @@ from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String, Tex
 from sqlalchemy.orm import Mapped, mapped_column, object_session, relationship
 
 from contract.errors import ErrorBody
+from contract.resources import GB, Kind, Resources
 from contract.status import JobStatus
 from contract.wire import JobView, Progress
 from models.base import Base, Json, now
@@ -27,6 +28,7 @@ class Job(Base):
     __tablename__ = "jobs"
     __table_args__ = (
         Index("ix_jobs_claim", "status", "priority", "id"),
+        Index("ix_jobs_turn", "project_id", "status", "priority", "id"),
         Index("ix_jobs_project", "project_id", "id"),
         Index("ix_jobs_project_status", "project_id", "status", "id"),
         Index("ix_jobs_finished", "finished_at"),
@@ -83,13 +85,19 @@ class Job(Base):
     request_id: Mapped[str | None] = mapped_column(String(128))  # of its submission
 
     # What a worker must have to claim it: `contract.resources.Resources`. A parent, whose runs do the work, asks for nothing.
-    want_kind: Mapped[str | None] = mapped_column(String(3))
+    want_kind: Mapped[Kind | None] = mapped_column(String(3))
     want_memory: Mapped[int | None] = mapped_column(BigInteger)  # bytes
     want_labels: Mapped[str | None] = mapped_column(String(300))
 
     needs: Mapped[list["JobDependency"]] = relationship(
         foreign_keys="JobDependency.job_id", lazy="selectin", order_by="JobDependency.needs_id", cascade="all, delete-orphan"
     )
+
+    @property
+    def wants(self) -> Resources:
+        memory = self.want_memory / GB if self.want_memory is not None else None
+        labels = self.want_labels.split(",") if self.want_labels else []
+        return Resources.model_construct(kind=self.want_kind, memory_gb=memory, labels=labels)
 
     @property
     def runs(self) -> list[str]:

@@ -41,6 +41,11 @@ class Settings(StoreSettings):
     memory_gb: float | None = Field(
         default=None, gt=0, description="The memory that a trainer can have here, in 10⁹ bytes, where it is not what the system says."
     )
+    preempt: bool = Field(
+        default=False,
+        description="A job of higher priority that has waited for two seconds takes the place of one of the lowest that runs: that one "
+        "leaves at a checkpoint and goes on later.",
+    )
     stop_seconds: float = Field(default=30.0, gt=0, description="Time a trainer has to reach a checkpoint when asked to stop.")
 
     def threads(self) -> int:

@@ -13,7 +13,7 @@ from sqlalchemy import update
 from contract.errors import Unavailable
 from contract.resources import GB, Offer
 from contract.status import JobStatus
-from models import claims, cleaning, proposals, schema, sweeping
+from models import claims, cleaning, proposals, schema, sweeping, turns
 from models.blobs import Blobs
 from models.claims import Claim
 from models.ids import new_id
@@ -118,6 +118,8 @@ class Supervisor:
                     self._take_strays_back()
                 while self._fill_a_slot():
                     pass
+                if self.settings.preempt and len(self._running()) == self.settings.slots:
+                    self._make_way()
 
     def _fill_a_slot(self) -> bool:
         with self._lock:
@@ -145,6 +147,14 @@ class Supervisor:
         if self._stopping.is_set():
             attempt.stop("the worker is shutting down")
         return True
+
+    def _make_way(self) -> None:
+        with self.database.read() as session:
+            found = turns.make_way(session, self.id, self._offer)
+        for attempt, _ in self._running():
+            better = found.get(attempt.claim.job_id)
+            if better is not None:
+                attempt.stop(f"made way for {better}, whose priority is higher")
 
     def _run(self, slot: int, attempt: Attempt) -> None:
         try:

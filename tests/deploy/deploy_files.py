@@ -23,9 +23,14 @@ def compose(variables: Mapping[str, str] | None = None) -> dict[str, Any]:
     return resolved
 
 
+def passed_on(service: Mapping[str, Any]) -> set[str]:
+    """Variables that a service has where .env or the shell has them, and else has not."""
+    return {name for name, value in (service.get("environment") or {}).items() if value is None}
+
+
 def _resolved(value: Any, variables: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
-        return {key: _resolved(inner, variables) for key, inner in value.items()}
+        return {key: _resolved(inner, variables) for key, inner in value.items() if inner is not None}
     if isinstance(value, list):
         return [_resolved(inner, variables) for inner in value]
     return VARIABLE.sub(lambda found: _put_in(found, variables), value) if isinstance(value, str) else value

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from deploy_files import COMPOSE, ROOT, VARIABLE, compose, seconds, strings
+from deploy_files import COMPOSE, ROOT, VARIABLE, compose, passed_on, seconds, strings
 
 from api.routes.workers import SILENCE
 from api.settings import Settings as ApiSettings
@@ -46,7 +46,7 @@ def test_deploy_compose_fits_the_official_schema() -> None:
 def test_deploy_compose_holds_no_secret(services: dict[str, Any], example: dict[str, str]) -> None:
     for name, service in compose()["services"].items():
         for variable, value in service.get("environment", {}).items():
-            if re.search("PASSWORD|KEY|SECRET|TOKEN", variable):
+            if re.search("PASSWORD|KEY|SECRET|TOKEN", variable) and value is not None:
                 found = VARIABLE.fullmatch(value)
                 assert found and found["how"] == "?", f"{name} has {variable} in the file"
     passwords = re.findall(r"://\w+:(.*)@", COMPOSE.read_text())
@@ -57,7 +57,9 @@ def test_deploy_compose_holds_no_secret(services: dict[str, Any], example: dict[
 
 def test_deploy_env_example_has_every_variable_and_its_default(example: dict[str, str]) -> None:
     variables = {found["name"]: found for text in strings(compose()) for found in VARIABLE.finditer(text) if found["name"]}
-    assert variables.keys() == example.keys()
+    passed = {name for service in compose()["services"].values() for name in passed_on(service)}
+    assert variables.keys() | passed == example.keys()
+    assert not any(example[name] for name in passed)
     written = (ROOT / ".env.example").read_text()
     for name, found in variables.items():
         if found["how"] == "?":

@@ -43,7 +43,7 @@ def test_deploy_dependencies_are_layers_below_the_source() -> None:
     """A change of the source must not install everything again."""
     for name in ("build-api", "build-worker"):
         steps = [step for stage in chain(STAGES, name) for step in stage.steps]
-        places = [i for i, (_, rest) in enumerate(steps) if re.search(r'install "\.\[(server|worker)\]"', rest)]
+        places = [i for i, (_, rest) in enumerate(steps) if re.search(r'install "\.\[(server|worker),s3\]"', rest)]
         assert len(places) == 1
         assert places[0] < steps.index(("COPY", ". ."))
         assert "--no-deps" in steps[-1][1]
@@ -100,9 +100,9 @@ def _wanted(line: str, extra: str) -> bool:
 
 
 def test_deploy_api_image_has_no_torch() -> None:
-    (installed,) = re.findall(r'install "\.\[(\w+)\]"', " ".join(STAGES["build-api"].all("RUN")))
-    assert installed == "server"
-    brought = closure(PROJECT["dependencies"] + EXTRAS["server"], set())
-    assert {"fastapi", "starlette", "redis", "psycopg-binary"} <= brought
+    (installed,) = re.findall(r'install "\.\[([\w,]+)\]"', " ".join(STAGES["build-api"].all("RUN")))
+    assert installed == "server,s3"
+    brought = closure(PROJECT["dependencies"] + EXTRAS["server"] + EXTRAS["s3"], set())
+    assert {"fastapi", "starlette", "redis", "psycopg-binary", "s3fs"} <= brought
     assert not brought & {"torch", "scikit-learn", "scipy", "transformers"}
     assert "torch" in closure(EXTRAS["worker"], set())
