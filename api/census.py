@@ -8,13 +8,12 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.health import SILENCE
 from contract.kind import JobKind
 from contract.status import ACTIVE, FINAL, JobStatus
 from models.base import now
 from models.job import Job
 from models.results import Artifact
-from models.service import Worker
+from models.service import SILENCE, Worker
 from models.session import Database
 from models.webhook import Message
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.health import SILENCE
 from api.references import Network
 from api.rows import Seen
 from contract.forecast import Facts, Forecast, asked_live, wall
@@ -13,7 +12,7 @@ from contract.machine import Disk, Estimate, Machine, Where
 from contract.model import ModelConfig
 from contract.spec import FromLayers, JobKind, JobSpec, TaskTeachers
 from models.base import now
-from models.service import Worker
+from models.service import SILENCE, Worker
 
 WRITES = "texts that networks write themselves take as long as they come out"
 FETCHED = "shows when a worker has fetched it"

@@ -11,10 +11,9 @@ from api.queue import Bell
 from contract.errors import PotstillError, Unavailable
 from models.base import REVISION, now
 from models.schema import refuse_other
-from models.service import Worker
+from models.service import SILENCE, Worker
 from models.session import Database
 
-SILENCE = 30.0  # seconds without a heartbeat: the lease of what it ran is over by then
 NAMED = 5  # workers in trouble that /readyz names
 
 

@@ -11,7 +11,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api import lookup
-from api.health import SILENCE
 from contract.column import Column
 from contract.columns import choose_columns, test_split
 from contract.errors import ErrorCode, InvalidSpec, NotFound
@@ -25,7 +24,7 @@ from contract.status import JobStatus
 from models.base import now
 from models.dataset import Dataset
 from models.job import Job
-from models.service import Worker
+from models.service import SILENCE, Worker
 
 NO_PATHS = "Only `potstill run` reads paths of its own machine; upload it here instead."
 

@@ -56,17 +56,17 @@ def kept(
             _write(path, built)
         except (JobError, OSError, SafetensorError) as error:  # it saves work, and is worth no job
             warn(f"the run goes on with the teacher's outputs in memory: {error}")
-        else:
-            _shelve(cache.shelf, path, warn)
-        return built, "built"
+            return built, "built"
+    _shelve(cache.shelf, path, warn)  # others of this machine read it meanwhile
+    return built, "built"
 
 
 def _unshelved(shelf: Shelf | None, path: Path, warn: Callable[[str], None]) -> bool:
     """What cannot be had from there is built here: a shelf saves work, and is worth no job either."""
     if shelf is None:
         return False
-    path.unlink(missing_ok=True)
     try:
+        path.unlink(missing_ok=True)
         return shelf.unshelve(path.name, path)
     except (PotstillError, OSError) as error:
         warn(f"the teacher is asked here, whatever others have kept: {error}")

@@ -5,16 +5,17 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from fsspec.core import url_to_fs
 
 from contract.errors import PotstillError
-from models.objects import Objects
+from models.objects import Objects, telling
 
 CHUNK = 1 << 20
+AHEAD = 8 << 20  # bytes asked of an object store at a time
 SHELF = "outputs"  # folder of what workers keep for each other, by names of their own
 ASIDE = "aside"  # folder of blobs that are being deleted: models/teardown.py decides what becomes of them
 T = TypeVar("T")
@@ -56,7 +57,6 @@ class Blobs:
         if self._holds(target, sha256, size):
             return sha256, size
         if self.local is None:
-            self.fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
             self.fs.put_file(str(source), target)
             return sha256, size
         folder = Path(target).parent
@@ -89,12 +89,13 @@ class Blobs:
                     _link(temporary, place)
 
     def open(self, sha256: str) -> BinaryIO:
-        file: BinaryIO = self._reach(sha256, lambda path: self.fs.open(path, "rb"))
+        more = {} if self.local is not None else {"block_size": AHEAD}
+        file: BinaryIO = self._reach(sha256, lambda path: self.fs.open(path, "rb", **more))
         return file
 
     def read_range(self, sha256: str, start: int, stop: int) -> Iterator[bytes]:
         """Bytes start … stop−1 in chunks."""
-        with self.open(sha256) as file:
+        with self.open(sha256) as file, telling() if self.local is None else nullcontext():
             file.seek(start)
             left = stop - start
             while left > 0:
@@ -112,12 +113,9 @@ class Blobs:
     def link(self, sha256: str, **headers: str) -> str | None:
         """An address that is good for a while and gives the bytes without us, with these headers (`ResponseContentType` and the like, as
         S3 calls them); None where the store has none to give or none is wanted."""
-        if not self.linked_for or self.local is not None:
+        if not self.linked_for or not isinstance(self.fs, Objects) or not self.fs.speaks_s3:
             return None
-        try:
-            address: str = self._reach(sha256, lambda path: self.fs.url(path, expires=self.linked_for, **headers))
-        except NotImplementedError:
-            return None
+        address: str = self._reach(sha256, lambda path: self.fs.url(path, expires=self.linked_for, **headers))
         return address
 
     def exists(self, sha256: str, size: int) -> bool:
@@ -151,9 +149,9 @@ class Blobs:
     def lay_aside(self, sha256: str) -> str | None:
         """Moves the blob out of its place, to a name that only this call knows; None when it is not there."""
         aside = f"{self.root}/{ASIDE}/{sha256}.{uuid.uuid4().hex}"
-        self.fs.makedirs(f"{self.root}/{ASIDE}", exist_ok=True)
         try:
             if self.local is not None:
+                self.fs.makedirs(f"{self.root}/{ASIDE}", exist_ok=True)
                 Path(self.path(sha256)).rename(aside)
                 return aside
             self.fs.cp_file(self.path(sha256), aside)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from contract.errors import ErrorBody, ErrorCode, PotstillError
 from contract.resources import Offer
 from contract.status import ACTIVE, JobStatus
-from models import quotas, turns
+from models import turns
 from models.base import now
 from models.ids import new_id
 from models.job import Event, Job
@@ -56,7 +56,7 @@ def claim(session: Session, worker_id: str, lease_seconds: float, most: int | No
     with equal ones that which holds fewest slots, of its jobs the oldest. most: so many of one project are held at once. offer: what the
     worker has; only jobs that ask for no more are considered."""
     job = turns.next_job(session, most, offer)
-    if job is None or (most is not None and not _room(session, job, most)):
+    if job is None:
         return None
     job.attempt += 1
     job.accepted = 0
@@ -81,12 +81,6 @@ def claim(session: Session, worker_id: str, lease_seconds: float, most: int | No
         traceparent=job.traceparent,
         request_id=job.request_id,
     )
-
-
-def _room(session: Session, job: Job, most: int) -> bool:
-    """Looked at again with the project held: another worker may be claiming its last place. Nobody waits here, with a job's row
-    locked, for somebody who may be waiting for that row; the worker looks again within a second."""
-    return quotas.hold(session, job.project_id, wait=False) and quotas.running_jobs(session, job.project_id) < most
 
 
 def fenced(session: Session, claim: Claim) -> Job:

@@ -54,9 +54,7 @@ def collect(
     store. `now`: this host's clock, for tests."""
     if not dry_run:
         leftovers.drop_empty_jobs(settings.work_folder(), now)
-    return [
-        *_store(database, blobs, grace, dry_run, strangers, now),
-        _shelf(blobs, settings.shelf_bytes, dry_run),
+    here = [
         _files("folders of attempts that ended", _dead_attempts(database, settings.work_folder(), now), dry_run),
         _files("uploads cut off", leftovers.uploads(settings.uploads_path(), now), dry_run),
         _files("teacher outputs beyond cache_bytes", leftovers.beyond(settings.cache_folder(), settings.cache_bytes, now), dry_run),
@@ -65,6 +63,7 @@ def collect(
         _files("lock files of dead workers", leftovers.locks(settings.run_folder(), now), dry_run),
         *(_rows(database, what, table, over, dry_run) for what, (table, over) in _kept_for_a_while(settings).items()),
     ]
+    return [*_store(database, blobs, settings, grace, dry_run, strangers, now), *here]  # last, because it may be away
 
 
 def _kept_for_a_while(settings: StoreSettings) -> dict[str, tuple[type[Base], ColumnElement[bool]]]:
@@ -77,7 +76,9 @@ def _kept_for_a_while(settings: StoreSettings) -> dict[str, tuple[type[Base], Co
     }
 
 
-def _store(database: Database, blobs: Blobs, grace: float, dry_run: bool, strangers: bool, now: float | None) -> list[Found]:
+def _store(
+    database: Database, blobs: Blobs, settings: StoreSettings, grace: float, dry_run: bool, strangers: bool, now: float | None
+) -> list[Found]:
     found = orphans.listing(blobs)
     loose, ours = orphans.orphans(database, blobs, found, grace, now)
     what, note = "files that nothing refers to", None
@@ -89,7 +90,7 @@ def _store(database: Database, blobs: Blobs, grace: float, dry_run: bool, strang
         "deletions cut off": orphans.finish_deletions(database, blobs, found, dry_run, now),
         "half-written files": orphans.drop_halves(blobs, found, dry_run, now),
     }
-    return [Found(name, len(sizes), sum(sizes)) for name, sizes in kinds.items()]
+    return [*(Found(name, len(sizes), sum(sizes)) for name, sizes in kinds.items()), _shelf(blobs, settings.shelf_bytes, dry_run)]
 
 
 def _shelf(blobs: Blobs, limit: int, dry_run: bool) -> Found:

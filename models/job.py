@@ -8,7 +8,7 @@ from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String, Tex
 from sqlalchemy.orm import Mapped, mapped_column, object_session, relationship
 
 from contract.errors import ErrorBody
-from contract.resources import GB, Kind, Resources
+from contract.resources import Kind
 from contract.status import JobStatus
 from contract.wire import JobView, Progress
 from models.base import Base, Json, now
@@ -92,12 +92,6 @@ class Job(Base):
     needs: Mapped[list["JobDependency"]] = relationship(
         foreign_keys="JobDependency.job_id", lazy="selectin", order_by="JobDependency.needs_id", cascade="all, delete-orphan"
     )
-
-    @property
-    def wants(self) -> Resources:
-        memory = self.want_memory / GB if self.want_memory is not None else None
-        labels = self.want_labels.split(",") if self.want_labels else []
-        return Resources.model_construct(kind=self.want_kind, memory_gb=memory, labels=labels)
 
     @property
     def runs(self) -> list[str]:

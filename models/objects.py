@@ -4,9 +4,10 @@ go in parts, and one whose sending was cut off goes on with the parts that are t
 import base64
 import errno
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial, wraps
 from pathlib import Path
@@ -18,6 +19,12 @@ PART = 16 << 20  # bytes sent at a time
 MOST_PARTS = 10_000  # of one object, in S3
 AT_ONCE = 4
 OURS = (errno.ENOSPC, errno.EDQUOT)  # of this machine's disk, whatever the store
+# What S3 says of what will not change by itself, besides what s3fs makes a PermissionError or FileNotFoundError.
+REFUSALS = {
+    "AllAccessDisabled", "AuthorizationHeaderMalformed", "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidBucketName",
+    "InvalidToken", "PermanentRedirect", "RequestTimeTooSkewed", "SignatureDoesNotMatch",
+}  # fmt: skip
+OURS_TO_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}(\.safetensors)?$")  # the end of a key that is one of ours
 LIBRARIES = {"botocore", "aiobotocore", "aiohttp", "gcsfs", "adlfs", "google", "azure"}
 KEYLESS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError", "UnauthorizedSSOTokenError"}
 
@@ -35,29 +42,63 @@ class Objects:
     def put_file(self, source: str, target: str) -> None:
         """Whole or not at all. S3 compares an MD5 with what arrived, of every part."""
         with telling():
-            if not hasattr(self._fs, "call_s3"):
+            if not self.speaks_s3:
+                self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
                 self._fs.put_file(source, target)
                 return
             bucket, key, _ = self._fs.split_path(target)
             size = Path(source).stat().st_size
             if size > PART:
-                self._in_parts(Path(source), size, {"Bucket": bucket, "Key": key})
+                self._whole(Path(source), size, {"Bucket": bucket, "Key": key})
             else:
                 body = Path(source).read_bytes()
                 self._fs.call_s3("put_object", Bucket=bucket, Key=key, Body=body, ContentMD5=_md5(body))
 
     def unfinished(self, root: str, older: float) -> Iterator[tuple[int, Callable[[], None]]]:
-        """Of sendings that were cut off, begun so many seconds ago and not gone on with: their bytes, and what forgets them."""
-        if not hasattr(self._fs, "call_s3"):
+        """Of our sendings that were cut off and not gone on with for so many seconds: their bytes, and what forgets them."""
+        if not self.speaks_s3:
             return
-        bucket, prefix, _ = self._fs.split_path(root)
+        bucket, prefix, _ = self._fs.split_path(f"{root}/")
         with telling():
             for found in self._fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix).get("Uploads") or ():
-                if (datetime.now(UTC) - found["Initiated"]).total_seconds() < older:
-                    continue
                 place = {"Bucket": bucket, "Key": found["Key"], "UploadId": found["UploadId"]}
-                size = sum(part["Size"] for part in self._there(place).values())
-                yield size, partial(self.call_s3, "abort_multipart_upload", **place)
+                if not OURS_TO_NAME.search(found["Key"]):
+                    continue
+                try:
+                    parts = self._there(place).values()
+                except FileNotFoundError:  # it has come to its end meanwhile
+                    continue
+                last = max([found["Initiated"], *(part["LastModified"] for part in parts)])
+                if (datetime.now(UTC) - last).total_seconds() >= older:
+                    yield sum(part["Size"] for part in parts), partial(self._forget, place)
+
+    def _forget(self, place: dict[str, Any]) -> None:
+        with suppress(FileNotFoundError):
+            self.call_s3("abort_multipart_upload", **place)
+
+    def get_file(self, source: str, target: str) -> None:
+        more = {"chunksize": PART, "max_concurrency": AT_ONCE} if self.speaks_s3 else {}  # s3fs' own hold half a gigabyte
+        with telling():
+            self._fs.get_file(source, target, **more)
+
+    @property
+    def speaks_s3(self) -> bool:
+        return hasattr(self._fs, "call_s3")
+
+    def _whole(self, source: Path, size: int, place: dict[str, Any]) -> None:
+        """Two that send the same bytes send parts of one object: who comes second finds that it is there, or begins anew."""
+        for left in (2, 1, 0):
+            try:
+                return self._in_parts(source, size, dict(place))
+            except FileNotFoundError as error:
+                if "UploadId" not in str(error) and "upload" not in str(error).lower():
+                    raise
+                with suppress(FileNotFoundError):
+                    if self._fs.info(f"{place['Bucket']}/{place['Key']}")["size"] == size:
+                        return None
+                if not left:
+                    raise _away(error) from error
+        return None
 
     def _in_parts(self, source: Path, size: int, place: dict[str, Any]) -> None:
         """The key is a name of the content: parts that another sending left are those of this one, where they are as large."""
@@ -85,11 +126,7 @@ class Objects:
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             parts = list(pool.map(sent, range(1, -(-size // step) + 1)))
-        try:
-            self._fs.call_s3("complete_multipart_upload", **place, MultipartUpload={"Parts": parts})
-        except FileNotFoundError:  # somebody else sent the same bytes and was done first
-            if self._fs.info(f"{place['Bucket']}/{place['Key']}")["size"] != size:
-                raise
+        self._fs.call_s3("complete_multipart_upload", **place, MultipartUpload={"Parts": parts})
 
     def _there(self, place: dict[str, Any]) -> dict[int, dict[str, Any]]:
         found: dict[int, dict[str, Any]] = {}
@@ -114,17 +151,31 @@ def telling() -> Iterator[None]:
             raise _refused("its bucket does not exist") from error
         raise
     except PermissionError as error:
+        if error.filename is not None:
+            raise
         raise _refused(f"it will not have these keys ({error})") from error
     except OSError as error:
-        if error.errno in OURS:
+        if error.filename is not None or error.errno in OURS:  # of a file here
             raise
+        if _code(error) in REFUSALS:
+            raise _refused(str(error)) from error
         raise _away(error) from error
     except Exception as error:
         if type(error).__name__ in KEYLESS:
             raise _refused(f"it was given no keys ({error})") from error
         if type(error).__module__.partition(".")[0] in LIBRARIES:
-            raise _away(error) from error
+            raise (_refused(str(error)) if _code(error) in REFUSALS else _away(error)) from error
         raise
+
+
+def _code(error: BaseException | None) -> str | None:
+    """What S3 called it, by the library's answer behind the exception."""
+    while error is not None:
+        answer = getattr(error, "response", None)
+        if isinstance(answer, dict):
+            return str(answer.get("Error", {}).get("Code"))
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _told(call: Callable[..., Any]) -> Callable[..., Any]:

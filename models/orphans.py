@@ -54,9 +54,10 @@ def shelved_beyond(blobs: Blobs, limit: int) -> dict[str, int]:
     excess = sum(size for _, size, _ in files) - limit
     gone: dict[str, int] = {}
     for _, size, path in files:
-        if sum(gone.values()) >= excess:
+        if excess <= 0:
             break
         gone[path] = size
+        excess -= size
     return gone
 
 

@@ -24,6 +24,9 @@ class IdempotencyRecord(Base):
     created_at: Mapped[datetime] = mapped_column(default=now())
 
 
+SILENCE = 30.0  # seconds without a heartbeat: the lease of what it ran is over by then
+
+
 class Worker(Base):
     __tablename__ = "workers"
 
@@ -45,3 +48,4 @@ class Worker(Base):
     machine: Mapped[dict[str, Any] | None]  # what it measured: contract.machine.Machine
     memory_bytes: Mapped[int | None] = mapped_column(BigInteger)  # that a trainer can have there
     labels: Mapped[list[str] | None]
+    preempts: Mapped[bool | None]  # whether its jobs make way for better ones

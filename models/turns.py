@@ -1,16 +1,20 @@
 """Whose turn it is: the next job for a worker, and the running ones that should make way for a better one."""
 
-from collections.abc import Iterable
+import random
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
-from contract.resources import Offer
+from contract.resources import GB, Offer, Resources
 from contract.status import ACTIVE, JobStatus
+from models import quotas
 from models.base import now
-from models.job import Job
+from models.job import Job, JobDependency
 from models.project import Project
-from models.service import Worker
+from models.service import SILENCE, Worker
 
 PATIENCE = 2.0  # seconds: a free worker has taken a job by then
 MANY = 32  # waiting jobs looked at together
@@ -19,33 +23,53 @@ Where = tuple[ColumnElement[bool], ...]
 
 
 def next_job(session: Session, most: int | None, offer: Offer | None) -> Job | None:
-    """Locked. Rows that others are claiming are passed over."""
+    """Locked; rows that others are claiming are passed over. Of projects that are equal any: with one worker they take turns too."""
     over = Job.status == JobStatus.CANCELLING, Job.worker_id.is_(None), Job.due_at <= now()  # a parent whose runs have stopped
-    found = session.scalar(_taken(over))
-    if found is not None:
+    found = session.scalar(_locked(over))
+    if found is not None:  # it needs a slot for a moment, and no quota
         return found
     due = _due(offer)
-    for project_id in session.scalars(_projects(due, most)).all():
-        found = session.scalar(_taken((*due, Job.project_id == project_id)))
-        if found is not None:
-            return found
+    rows = [(project_id, priority, held) for project_id, priority, held in session.execute(_projects(due)).all()]
+    rows.sort(key=lambda row: (-row[1], row[2], random.random()))  # noqa: S311 - spreads turns, guards nothing
+    for project_id, priority, held in rows:
+        if most is not None and held >= most:
+            continue
+        job = _best(session, (*due, Job.project_id == project_id), priority)
+        if job is not None and (most is None or _room(session, project_id, most)):
+            return job
     return None
 
 
-def make_way(session: Session, worker_id: str, offer: Offer) -> dict[str, str]:
-    """Of the jobs that this worker runs those that should stop, and for which other. Every worker comes to the same conclusion: of all
-    that run where the waiting one could, the lowest priority goes, and of those the youngest."""
-    late = (*_due(offer), Job.queued_at <= now(-PATIENCE))
-    waiting = session.scalars(select(Job).where(*late).order_by(Job.priority.desc(), Job.id).limit(MANY)).all()
-    if not waiting:
+class Waiting(NamedTuple):
+    id: str
+    project_id: str
+    priority: int
+    wants: Resources
+
+
+def make_way(session: Session, worker_id: str, most: int | None, offer: Offer) -> dict[str, str]:
+    """Of the jobs that this worker runs those that should stop, and for which other. Every worker comes to the same conclusion: waiting
+    jobs that no free slot can take, best first, each in place of the lowest that runs where it could, and of those the youngest."""
+    columns = Job.id, Job.project_id, Job.priority, Job.want_kind, Job.want_memory, Job.want_labels
+    late = select(*columns).where(*_due(offer), Job.queued_at <= now(-PATIENCE)).order_by(Job.priority.desc(), Job.id).limit(MANY)
+    waiting = [Waiting(*row[:3], wanted(*row[3:])) for row in session.execute(late).all()]
+    running = _running(session) if waiting else []
+    if not running or waiting[0].priority <= running[0].priority:
         return {}
-    offers = {worker.id: worker.offer for worker in session.scalars(select(Worker))}
-    running = _lowest_first(session.scalars(select(Job).where(Job.status == JobStatus.RUNNING, Job.worker_id.is_not(None))))
+    workers = {worker.id: worker for worker in session.scalars(select(Worker).where(Worker.last_heartbeat_at > now(-SILENCE)))}
+    holders = Counter(session.scalars(select(Job.worker_id).where(*HELD)))
+    free = [worker.offer for worker in workers.values() for _ in range(worker.slots - holders[worker.id])]
+    projects = Counter(session.scalars(select(Job.project_id).where(*HELD)))
     found: dict[str, str] = {}
     for better in waiting:
+        there = next((offer for offer in free if offer.meets(better.wants)), None)
+        if there is not None:
+            free.remove(there)
+            continue
         for job in running:
-            there = offers.get(job.worker_id or "")
-            if job.priority < better.priority and there is not None and there.meets(better.wants):
+            host = workers.get(job.worker_id)
+            full = most is not None and projects[better.project_id] >= most and job.project_id != better.project_id
+            if job.priority < better.priority and host is not None and host.preempts and host.offer.meets(better.wants) and not full:
                 running.remove(job)
                 if job.worker_id == worker_id:
                     found[job.id] = better.id
@@ -53,15 +77,40 @@ def make_way(session: Session, worker_id: str, offer: Offer) -> dict[str, str]:
     return found
 
 
-def _lowest_first(jobs: Iterable[Job]) -> list[Job]:
-    """Those that train: a parent puts its runs' results together, and is soon done."""
-    alone = [job for job in jobs if not job.runs]
-    return sorted(alone, key=lambda job: (job.priority, -(job.started_at.timestamp() if job.started_at else 0), job.id))
+def _running(session: Session) -> list[Any]:
+    """The lowest first. Those that train: a parent puts its runs' results together, and is soon done."""
+    parents = select(JobDependency.job_id).where(JobDependency.job_id == Job.id, JobDependency.is_run).exists()
+    columns = select(Job.id, Job.project_id, Job.priority, Job.worker_id, Job.started_at)
+    rows: Sequence[Any] = session.execute(columns.where(Job.status == JobStatus.RUNNING, Job.worker_id.is_not(None), ~parents)).all()
+    return sorted(rows, key=lambda row: (row.priority, -(row.started_at.timestamp() if row.started_at else 0), row.id))
 
 
-def _taken(where: Where) -> Select[Job]:
-    query = select(Job).where(*where).order_by(Job.priority.desc(), Job.id).limit(1)
-    return query.with_for_update(skip_locked=True).execution_options(populate_existing=True)
+def wanted(kind: Any, memory: int | None, labels: str | None) -> Resources:
+    """A row's columns as they were asked for."""
+    return Resources.model_construct(
+        kind=kind, memory_gb=memory / GB if memory is not None else None, labels=labels.split(",") if labels else []
+    )
+
+
+def _locked(where: Where) -> Select[Job]:
+    return select(Job).where(*where).order_by(Job.id).limit(1).with_for_update(skip_locked=True).execution_options(populate_existing=True)
+
+
+def _best(session: Session, where: Where, priority: int | None) -> Job | None:
+    """The oldest of that priority; where others are claiming all of those, of the next one. Priority by priority, because an index that is
+    read in one direction finds that at once, and a sort would read the whole queue."""
+    while priority is not None:
+        found = session.scalar(_locked((*where, Job.priority == priority)))
+        if found is not None:
+            return found
+        priority = session.scalar(select(func.max(Job.priority)).where(*where, Job.priority < priority))
+    return None
+
+
+def _room(session: Session, project_id: str, most: int) -> bool:
+    """Looked at again with the project held: another worker may be claiming its last place. Nobody waits here, with a job's row
+    locked, for somebody who may be waiting for that row; the worker looks again within a second."""
+    return quotas.hold(session, project_id, wait=False) and quotas.running_jobs(session, project_id) < most
 
 
 def _due(offer: Offer | None) -> Where:
@@ -73,11 +122,9 @@ def _due(offer: Offer | None) -> Where:
     return *due, Job.want_kind.is_(None) | (Job.want_kind == offer.kind), enough, labels
 
 
-def _projects(due: Where, most: int | None) -> Select[str]:
-    """Those that have something to do, in turn; one look into an index for each project there is."""
-    mine = select(Job.priority).where(Job.project_id == Project.id, *due).order_by(Job.priority.desc(), Job.id).limit(1)
-    priority = mine.correlate(Project).scalar_subquery()
-    oldest = mine.with_only_columns(Job.id).correlate(Project).scalar_subquery()
-    held = select(func.count()).select_from(Job).where(Job.project_id == Project.id, *HELD).correlate(Project).scalar_subquery()
-    query = select(Project.id).where(priority.is_not(None)).order_by(priority.desc(), held, oldest)
-    return query if most is None else query.where(held < most)
+def _projects(due: Where) -> Select[Any]:
+    """Those that have something to do, with their highest priority and how many slots they hold; a look into an index for each."""
+    mine = Job.project_id == Project.id
+    priority = select(func.max(Job.priority)).where(mine, *due).correlate(Project).scalar_subquery()
+    held = select(func.count()).select_from(Job).where(mine, *HELD).correlate(Project).scalar_subquery()
+    return select(Project.id, priority, held).where(priority.is_not(None))

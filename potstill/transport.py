@@ -1,6 +1,7 @@
 """HTTP with the service: address, key, time limits, retries where repeating is harmless, problem+json back into exceptions."""
 
 import json
+import logging
 import random
 import ssl
 import time
@@ -32,6 +33,18 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 def backoff(attempt: int, longest: float = 8.0) -> float:
     """Seconds before try `attempt` + 1: doubling, with jitter so that many clients do not come back in step."""
     return min(longest, 0.25 * 2.0 ** min(attempt, 16)) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+
+
+class _Unsigned(logging.Filter):
+    """Addresses that an object store signed are keys for a while; the library's log keeps what stands before the question mark."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(one.copy_with(query=None) if isinstance(one, httpx2.URL) else one for one in record.args)
+        return True
+
+
+logging.getLogger("httpx2").addFilter(_Unsigned())
 
 
 class Transport:
@@ -115,6 +128,7 @@ class Transport:
         )
         try:
             if response.status_code == HTTPStatus.TEMPORARY_REDIRECT:
+                response.close()
                 with self._elsewhere(response, timeout) as found:
                     yield found
             else:
@@ -129,16 +143,24 @@ class Transport:
         asked = sent_on.request.headers
         headers = {name: asked[name] for name in ("Accept", "Accept-Encoding", "Range") if name in asked}
         address = sent_on.url.join(sent_on.headers.get("Location", ""))
-        if address.host not in LOOPBACK and address.scheme != "https" and self.url.startswith("https"):
+        store = f"{address.scheme}://{address.netloc.decode()}"  # without the signature, which is a key
+        if (address.host, address.port) == (sent_on.url.host, sent_on.url.port):
             raise foreign(self.url, sent_on)
-        with (
-            httpx2.Client(timeout=timeout, trust_env=address.host not in LOOPBACK) as http,
-            http.stream("GET", address, headers=headers) as response,
-        ):
-            if not response.is_success:
-                response.read()
-                raise refusal(str(address.copy_with(query=None)), response, with_key=False)
-            yield response
+        if address.host not in LOOPBACK and address.scheme != "https" and self.url.startswith("https"):
+            hint = "The operator sets AWS_ENDPOINT_URL to an address with https, or leaves POTSTILL_DOWNLOAD_LINK_SECONDS out."
+            raise ConnectionFailed(f"{self.url} sends downloads on to {store}, which is not encrypted.", hint=hint)
+        with httpx2.Client(timeout=timeout, trust_env=address.host not in LOOPBACK) as http:
+            try:
+                response = http.send(http.build_request("GET", address, headers=headers), stream=True)
+            except httpx2.RequestError as error:
+                raise unreachable(store, error) from error
+            try:
+                if not response.is_success:
+                    response.read()
+                    raise refusal(store, response, with_key=False)
+                yield response
+            finally:
+                response.close()
 
     def read(self, model: type[Model], body: Any) -> Model:
         """`body` (parsed, or JSON text) as `model`; an answer of another shape means that somebody else answered."""

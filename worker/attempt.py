@@ -51,6 +51,7 @@ class Attempt(Hold):
         super().__init__(settings, log.bind(job=claim.job_id, attempt=claim.attempt, request_id=claim.request_id))
         self.database, self.blobs, self.context, self.claim, self.device = database, blobs, context, claim, device
         self.folder = settings.work_folder() / claim.job_id / f"attempt-{claim.attempt}"
+        self.refused = False  # by the store
         self.settled = False  # its end is written, or somebody else's to write
         self._backlog = Backlog(self.folder / "events.spill")
         self._drain: threading.Thread | None = None
@@ -102,6 +103,7 @@ class Attempt(Hold):
         if isinstance(error, OSError) and error.errno in FULL:
             return f"the disk of {self.settings.home_path()} is full; free some space, then resume the job"
         if isinstance(error, StoreRefused):
+            self.refused = True
             return f"{error.detail} {error.hint} Then resume the job."
         return None
 
@@ -120,6 +122,7 @@ class Attempt(Hold):
             self._decline(reason)
             return
         except StoreRefused as error:  # it may be this worker's keys alone; were it paused, so would be every job that waits
+            self.refused = True
             self._decline(f"worker {self.claim.worker_id}: {error.detail} {error.hint}")
             return
         mirrors = self._mirrored(lambda said: self._backlog.put(LogLine(level="warning", message=said)))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import structlog
 from sqlalchemy import update
 
-from contract.errors import Unavailable
+from contract.errors import StoreRefused, Unavailable
 from contract.resources import GB, Offer
 from contract.status import JobStatus
 from models import claims, cleaning, proposals, schema, sweeping, turns
@@ -41,6 +41,7 @@ class Supervisor:
         self._wake, self._stopping, self._stopped = threading.Event(), threading.Event(), threading.Event()
         self._unsure = False  # a claim may have gone through without our hearing of it
         self._unfit: str | None = None  # why this version may not touch the database's tables
+        self._look_at_store, self._looked_at = blobs.local is None, float("-inf")
         self._away_at: float | None = None  # when the database was last there, while it is not
         self._devices = [str(i) for i in range(server.devices)]
         memory = round(settings.memory_gb * GB) if settings.memory_gb is not None else server.memory
@@ -75,6 +76,7 @@ class Supervisor:
             slots=self.settings.slots,
             memory_bytes=self._offer.memory_bytes,
             labels=list(self._offer.labels),
+            preempts=self.settings.preempt,
             trackers=[name for name in TRACKERS if missing(name, self.settings) is None],
             machine=self.probe.machine.model_dump(mode="json") if self.probe.machine is not None else None,
         )
@@ -124,7 +126,7 @@ class Supervisor:
     def _fill_a_slot(self) -> bool:
         with self._lock:
             slot = next((i for i in range(self.settings.slots) if i not in self._attempts), None)
-        if slot is None or self._unfit is not None or self._stopping.is_set():
+        if slot is None or self._unfit is not None or self._stopping.is_set() or self._refused():
             return False
         sent_at = time.monotonic()
         try:
@@ -148,9 +150,20 @@ class Supervisor:
             attempt.stop("the worker is shutting down")
         return True
 
+    def _refused(self) -> bool:
+        """Whether the store will not have this worker: then it takes nothing, or the whole queue would fail by its hands one by one."""
+        if self._look_at_store and time.monotonic() >= self._looked_at + self.settings.renew_seconds:
+            self._looked_at = time.monotonic()
+            try:
+                self.blobs.exists("0" * 64, 0)
+                self._look_at_store = False
+            except StoreRefused as error:
+                log.error("taking no jobs", reason=error.detail, hint=error.hint)
+        return self._look_at_store
+
     def _make_way(self) -> None:
         with self.database.read() as session:
-            found = turns.make_way(session, self.id, self._offer)
+            found = turns.make_way(session, self.id, self.settings.quota_running_jobs, self._offer)
         for attempt, _ in self._running():
             better = found.get(attempt.claim.job_id)
             if better is not None:
@@ -165,6 +178,7 @@ class Supervisor:
                 if not self._attempts:
                     self._busy.clear()
             self._unsure = self._unsure or not attempt.settled
+            self._look_at_store = self._look_at_store or attempt.refused
             self._wake.set()
         if attempt.claim.sweep_id is not None:
             self._go_on([attempt.claim.sweep_id])

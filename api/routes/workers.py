@@ -5,7 +5,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api import paging
-from api.health import SILENCE
 from api.openapi import problems
 from api.paging import Paging
 from api.routing import known_query
@@ -15,7 +14,7 @@ from contract.status import ACTIVE
 from contract.wire import Page, WorkerJob, WorkerView
 from models.base import now
 from models.job import Job
-from models.service import Worker
+from models.service import SILENCE, Worker
 
 router = APIRouter(prefix="/v1/workers", tags=["service"], dependencies=[Depends(known_query)], responses=problems(503))
 

@@ -15,7 +15,7 @@ from distill.networks import load, rows_for
 from distill.train import run
 
 MAX_LENGTH = 64
-BLOCK, BLOCKS, VOCABULARY = 128, 256, 8192
+BLOCK, LETTERS, VOCABULARY = 128, 150_000, 8192
 SOURCES = {"masked": "wikitext-2/valid.txt", "causal": "tinyshakespeare/input.txt"}
 TEACHER = {"arch": "bert", "layers": 6, "hidden": 256, "heads": 4, "positions": 128}
 
@@ -39,10 +39,10 @@ def words(data: Path, folder: Path, task: str) -> dict[str, Any]:
     """A text cut into blocks of 128 tokens, a teacher that has read them once, and a student with new weights; what was made, by name."""
     folder.mkdir(parents=True, exist_ok=True)
     train, held_out = folder / "train.txt", folder / "held-out.txt"
-    lines = (data / SOURCES[task]).read_text().splitlines(keepends=True)
-    train.write_text("".join(lines[: -len(lines) // 10]))
-    held_out.write_text("".join(lines[-len(lines) // 10 :]))
-    places = {"train": {"path": str(train)}, "test": {"path": str(held_out)}, "max_length": BLOCK, "max_train_samples": BLOCKS}
+    text = (data / SOURCES[task]).read_text()
+    train.write_text(text[:LETTERS])
+    held_out.write_text(text[-LETTERS // 4 :])
+    places = {"train": {"path": str(train)}, "test": {"path": str(held_out)}, "max_length": BLOCK}
     arch = "bert" if task == "masked" else "gpt2"
     common = {"task": f"{task}-lm", "data": places, "tokenizer": {"vocabulary": VOCABULARY, "lowercase": False}}
     teacher = {"arch": arch, "layers": 6, "hidden": 256, "heads": 4, "positions": BLOCK, "dropout": 0.0}
@@ -56,12 +56,12 @@ def words(data: Path, folder: Path, task: str) -> dict[str, Any]:
     found = data_of(spec, Inputs.local(spec, folder / "cache"))
     for name, part in (("blocks", found.train), ("held_out", found.test)):
         rows = rows_for(network, config, part)
-        whole = rows.padded(rows.flat, (rows.lengths == BLOCK).nonzero()[:BLOCKS, 0], 0)[0]
+        whole = rows.padded(rows.flat, (rows.lengths == BLOCK).nonzero()[:, 0], 0)[0]
         (folder / f"{name}.json").write_text(json.dumps(whole.tolist()))
     tokenizer = AutoTokenizer.from_pretrained(folder / "teacher")
     paths = {name: str(folder / f"{name}.json") for name in ("blocks", "held_out")}
     marks = {"mask": tokenizer.mask_token_id, "special": tokenizer.all_special_ids, "vocabulary": len(tokenizer)}
-    return {"places": places, **paths, **marks}
+    return {"places": places, "tokens": len(json.loads((folder / "blocks.json").read_text())) * BLOCK, **paths, **marks}
 
 
 def digits(data: Path, folder: Path) -> None:

@@ -18,11 +18,13 @@ def upgrade() -> None:
     op.create_index("ix_jobs_turn", "jobs", ["project_id", "status", "priority", "id"])
     op.add_column("workers", sa.Column("memory_bytes", sa.BigInteger(), nullable=True))
     op.add_column("workers", sa.Column("labels", Json, nullable=True))
+    op.add_column("workers", sa.Column("preempts", sa.Boolean(), nullable=True))
 
 
 def downgrade() -> None:
     op.drop_index("ix_jobs_turn", "jobs")
     for table, column in (
+        ("workers", "preempts"),
         ("workers", "labels"),
         ("workers", "memory_bytes"),
         ("jobs", "want_labels"),

@@ -40,6 +40,7 @@ ELSEWHERE = {
     "deploy-with-compose.md": "needs Docker",
     "your-own-loss.md": "test_docs_methods.py runs all of its blocks in one interpreter",
     "use-the-pages.md": "tests/e2e/test_pages_in_a_browser.py does what it says, in a browser",
+    "deploy-on-kubernetes.md": "needs a cluster; tests/deploy/test_deploy_kubernetes.py checks the manifests",
     "use-an-object-store.md": "needs a bucket; tests/e2e/test_object_store.py does what it says, with a server of its own",
     "security.md": "it holds no commands; it names the tests",
     "results.md": "its numbers take hours; benchmarks/ makes them",

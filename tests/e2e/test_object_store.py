@@ -1,5 +1,6 @@
 """Everything a job reads and leaves in an object store: two hosts that share no disk, keys that run out, a bucket emptied under it."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,14 +90,15 @@ def test_keys_that_run_out_pause_a_job_which_then_goes_on(
     with pytest.raises(PotstillError, match="The artifact store refuses") as told:
         client.datasets.upload(tmp_path / "rows.csv")
     assert (told.value.status, told.value.code) == (503, "store_refused")
-    other = client.jobs.submit({**SLOW, "training": {"epochs": 1}})  # needs nothing from the store until it is done
-    until(lambda: other.refresh().status == "paused", 60, "the pause of the next")
+    other = client.jobs.submit({**SLOW, "training": {"epochs": 1}})
+    until(lambda: "taking no jobs" in service.process.said(), 30, "the worker's word")
+    time.sleep(2)
+    assert other.refresh().status == "queued", "a worker whom the store refuses would fail them all one by one"
     object_store_server.refuse(False)
     before = job.refresh().progress.step or 0
     job.resume()
     until(lambda: any("resumed" in message for message in said(client, job.id)[-20:]), 60, "going on")
     until(lambda: (job.refresh().progress.step or 0) > before, 60, "a step further")
-    other.resume()
     job.cancel()
     assert other.wait().status == "succeeded"
 

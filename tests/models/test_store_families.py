@@ -134,8 +134,9 @@ class Machine(RuleBasedStateMachine):
 
     def claim(self, _: Member) -> None:
         claim = self.world.claim(lease=AGES)
-        claimable = sorted(member.id for member in self.family.members.values() if member.claimable)
-        assert (claim.job_id if claim else None) == (claimable[0] if claimable else None)
+        claimable = [member for member in self.family.members.values() if member.claimable]
+        claimable.sort(key=lambda member: (member.status is not S.CANCELLING, member.id))  # what only ends goes before what begins
+        assert (claim.job_id if claim else None) == (claimable[0].id if claimable else None)
         if claim is not None:
             self.family.claim(self.family[claim.job_id])
             assert claim.runs == sorted(self.family[claim.job_id].runs)

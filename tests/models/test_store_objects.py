@@ -9,14 +9,15 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from s3fs import S3FileSystem
+from botocore.exceptions import ClientError
+from s3fs import S3File, S3FileSystem
 from servers import ObjectStore, until
 from store_hammer import dataset
 from store_world import World
 
 from contract.errors import PotstillError, StoreRefused, Unavailable
 from models import cleaning, objects, orphans
-from models.blobs import Blobs, DamagedError
+from models.blobs import AHEAD, Blobs, DamagedError
 from models.settings import StoreSettings
 
 PART = 5 << 20  # the smallest that S3 takes
@@ -123,11 +124,66 @@ def test_what_was_never_gone_on_with_is_forgotten_after_a_day(
         return {one.what: (one.count, one.size_bytes) for one in found if one.count}
 
     with monkeypatch.context() as young:
-        young.setattr(orphans, "CUT_OFF_SECONDS", 100 * 365 * 24 * 3600.0)  # moto dates each of them in 2010
+        young.setattr(orphans, "CUT_OFF_SECONDS", 60.0)
         assert collected(False) == {} and len(uploads(blobs)) == 1
+    monkeypatch.setattr(orphans, "CUT_OFF_SECONDS", 0.0)
     for dry_run in (True, False):
         assert collected(dry_run) == {"half-written files": (1, 2 * PART)}
     assert uploads(blobs) == [] and collected(False) == {}
+
+
+def test_sendings_of_others_are_not_ours_to_forget(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = ["artifacts-of-others/ab/" + "ab" * 32, "artifacts/ab/backup.tar", "else"]
+    for key in foreign:
+        blobs.fs.call_s3("create_multipart_upload", Bucket="potstill", Key=key)
+    assert list(blobs.fs.unfinished(blobs.root, 0)) == []
+    assert sorted(uploads(blobs)) == sorted(foreign)
+
+
+def test_two_that_send_the_same_bytes_both_come_to_their_end(blobs: Blobs, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one's end takes the upload away from under the second."""
+    other, once = Blobs("s3://potstill/artifacts"), []
+    ask = blobs.fs._fs.call_s3
+
+    def call(name: str, **given: object) -> object:
+        if name == "upload_part" and not once:
+            once.append(monkeypatch.setattr(blobs.fs._fs, "call_s3", ask))
+            assert other.put(large)[1] == large.stat().st_size
+            raise FileNotFoundError("The specified multipart upload does not exist.")  # as S3 says it; moto fails with 500
+        return ask(name, **given)
+
+    monkeypatch.setattr(objects, "AT_ONCE", 1)
+    monkeypatch.setattr(blobs.fs._fs, "call_s3", call)
+    sha256, size = blobs.put(large)
+    assert once and blobs.exists(sha256, size) and uploads(blobs) == []
+
+
+@pytest.mark.parametrize("code", ["AuthorizationHeaderMalformed", "InvalidToken", "PermanentRedirect"])
+def test_what_will_not_change_by_itself_is_a_refusal(blobs: Blobs, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    error = ClientError({"Error": {"Code": code, "Message": "no"}}, "HeadObject")
+
+    def call(*_given: object, **_named: object) -> object:
+        raise OSError(5, "no") from error
+
+    monkeypatch.setattr(blobs.fs._fs, "info", call)
+    with pytest.raises(StoreRefused):
+        blobs.exists("ab" * 32, 1)
+
+
+def test_what_is_wrong_on_this_machine_is_not_the_stores_doing(blobs: Blobs, there: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OSError, match="file") as told:
+        blobs.fetch(there, tmp_path / "file" / "back")
+    assert not isinstance(told.value, Unavailable)
+
+
+def test_a_part_of_a_large_file_is_not_much_more(blobs: Blobs, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sha256, _ = blobs.put(large)
+    asked = []
+    fetch = S3File._fetch_range
+    monkeypatch.setattr(S3File, "_fetch_range", lambda self, start, end: (asked.append(end - start), fetch(self, start, end))[1])
+    assert b"".join(blobs.read_range(sha256, 7, 17)) == large.read_bytes()[7:17]
+    assert 0 < sum(asked) <= 2 * AHEAD
 
 
 def test_changed_bytes_are_found_out(blobs: Blobs, tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
 """Whose turn it is: priority, then the project that holds least, then age; and who makes way for whom."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
-from store_world import S, World
+from store_world import World
 
 from contract.resources import GB, Offer
-from models import turns
+from models import claims, turns
 from models.ids import new_id
 from models.job import Job
 from models.project import Project
@@ -24,12 +24,14 @@ def other(world: World) -> Callable[..., str]:
     return lambda **columns: world.submit(project_id=project_id, **columns)
 
 
-def workers(world: World, **offers: Offer) -> None:
+def workers(world: World, *slots: int, offers: Sequence[Offer] = (), preempts: bool = True) -> None:
+    """wrk_1, wrk_2, … with so many slots each, and CPUs unless told."""
     with world.database.write() as session:
-        for id_, offer in offers.items():
+        for number, count in enumerate(slots, 1):
+            offer = offers[number - 1] if offers else CPU
             devices = ["cuda:0"] if offer.kind == "gpu" else ["cpu"]
-            told = {"memory_bytes": offer.memory_bytes, "labels": list(offer.labels)}
-            session.add(Worker(id=id_, host=id_, version="1", devices=devices, slots=4, **told))
+            told = {"memory_bytes": offer.memory_bytes, "labels": list(offer.labels), "preempts": preempts}
+            session.add(Worker(id=f"wrk_{number}", host="h", version="1", devices=devices, slots=count, **told))
 
 
 def waited(world: World, job_id: str, seconds: float = 60) -> str:
@@ -39,23 +41,61 @@ def waited(world: World, job_id: str, seconds: float = 60) -> str:
     return job_id
 
 
-def way(world: World, worker: str, offer: Offer = CPU) -> dict[str, str]:
+def way(world: World, worker: str, offer: Offer = CPU, most: int | None = None) -> dict[str, str]:
     with world.database.read() as session:
-        return turns.make_way(session, worker, offer)
+        return turns.make_way(session, worker, most, offer)
 
 
 def test_projects_take_turns_however_much_one_of_them_has_waiting(world, other):
     many = [world.submit() for _ in range(6)]
     few = [other(), other()]
     taken = [world.take().job_id for _ in range(8)]
-    assert taken == [many[0], few[0], many[1], few[1], *many[2:]]
+    assert {taken[0], taken[1]} == {many[0], few[0]} and {taken[2], taken[3]} == {many[1], few[1]}
+    assert taken[4:] == many[2:]
+
+
+def test_with_one_slot_they_take_turns_too(world, other):
+    """Nobody holds anything when it looks, so chance decides: each has its share."""
+    for _ in range(40):
+        world.submit()
+    mine = {other() for _ in range(40)}
+    taken = []
+    for _ in range(40):
+        claim = world.take()
+        taken.append(claim.job_id in mine)
+        world.finish(claim)
+    assert 6 < sum(taken) < 34  # outside by chance once in a million times
+
+
+def test_a_full_project_stands_in_nobodys_way(world, other):
+    world.submit(priority=9)
+    world.take()
+    world.submit(priority=9)
+    theirs = other()
+    with world.database.write() as session:
+        claim = claims.claim(session, "wrk_1", 30, most=1)
+    assert claim is not None and claim.job_id == theirs
+    with world.database.write() as session:
+        assert claims.claim(session, "wrk_1", 30, most=1) is None
+
+
+def test_where_others_are_claiming_the_best_the_next_best_is_taken(world):
+    if world.database.dialect == "sqlite":
+        pytest.skip("one writer at a time")
+    best, next_best = world.submit(priority=5), world.submit()
+    with world.database.write() as session:
+        first = claims.claim(session, "wrk_1", 30)
+        assert first is not None and first.job_id == best
+        assert world.take("wrk_2").job_id == next_best
 
 
 def test_a_project_whose_jobs_have_ended_holds_nothing(world, other):
     first, second, third = world.submit(), world.submit(), other()
-    world.finish(world.take())
-    assert [world.take().job_id for _ in range(2)] == [second, third]
-    assert world.job(first).status == S.SUCCEEDED
+    while (claim := world.take()).job_id != first:
+        world.finish(claim)
+        third = other()
+    world.finish(claim)
+    assert {world.take().job_id for _ in range(2)} == {second, third}
 
 
 def test_priority_goes_before_turns(world, other):
@@ -66,7 +106,7 @@ def test_priority_goes_before_turns(world, other):
 
 
 def test_the_lowest_and_of_those_the_youngest_makes_way(world):
-    workers(world, wrk_1=CPU, wrk_2=CPU)
+    workers(world, 2, 1)
     low_old, high, low_young = (world.submit(priority=priority) for priority in (0, 5, 0))
     held = {world.take(worker).job_id: worker for worker in ("wrk_1", "wrk_2", "wrk_1")}
     assert set(held) == {low_old, high, low_young}
@@ -83,7 +123,7 @@ def test_the_lowest_and_of_those_the_youngest_makes_way(world):
 
 
 def test_equals_do_not_make_way_for_each_other(world):
-    workers(world, wrk_1=CPU)
+    workers(world, 1)
     world.submit(priority=2)
     world.take()
     waited(world, world.submit(priority=2))
@@ -91,7 +131,7 @@ def test_equals_do_not_make_way_for_each_other(world):
 
 
 def test_only_who_runs_where_the_other_could_makes_way(world):
-    workers(world, wrk_1=CPU, wrk_2=BIG)
+    workers(world, 1, 1, offers=[CPU, BIG])
     on_gpu, on_cpu = world.submit(), world.submit(priority=1)
     for worker, offer in (("wrk_1", CPU), ("wrk_2", BIG)):  # the first takes the better one
         world.claim(worker, offer=offer)
@@ -99,3 +139,29 @@ def test_only_who_runs_where_the_other_could_makes_way(world):
     assert way(world, "wrk_1", CPU) == {}
     assert way(world, "wrk_2", BIG) == {on_gpu: wants}
     assert (world.job(on_cpu).worker_id, world.job(on_gpu).worker_id) == ("wrk_1", "wrk_2")
+
+
+def test_where_a_slot_is_free_nobody_makes_way(world):
+    """Of one job of two that has left the row says so before its slot is free: the other is not to follow it."""
+    workers(world, 2)
+    world.submit()
+    world.take()
+    waited(world, world.submit(priority=5))
+    assert way(world, "wrk_1") == {}
+
+
+def test_workers_that_do_not_preempt_are_not_counted_on(world):
+    workers(world, 1, preempts=False)
+    world.submit()
+    world.take()
+    waited(world, world.submit(priority=5))
+    assert way(world, "wrk_1") == {}
+
+
+def test_a_project_that_is_full_displaces_only_its_own(world, other):
+    workers(world, 2)
+    mine, theirs = world.submit(priority=1), other()
+    assert {world.take().job_id for _ in range(2)} == {mine, theirs}
+    better = waited(world, world.submit(priority=5))
+    assert way(world, "wrk_1") == {theirs: better}
+    assert way(world, "wrk_1", most=1) == {mine: better}
