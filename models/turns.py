@@ -24,17 +24,17 @@ Where = tuple[ColumnElement[bool], ...]
 
 def next_job(session: Session, most: int | None, offer: Offer | None) -> Job | None:
     """Locked; rows that others are claiming are passed over. Of projects that are equal any: with one worker they take turns too."""
-    over = Job.status == JobStatus.CANCELLING, Job.worker_id.is_(None), Job.due_at <= now()  # a parent whose runs have stopped
-    found = session.scalar(_locked(over))
-    if found is not None:  # it needs a slot for a moment, and no quota
-        return found
     due = _due(offer)
-    rows = [(project_id, priority, held) for project_id, priority, held in session.execute(_projects(due)).all()]
-    rows.sort(key=lambda row: (-row[1], row[2], random.random()))  # noqa: S311 - spreads turns, guards nothing
-    for project_id, priority, held in rows:
+    projects = session.execute(_projects(due)).all()
+    if any(over for *_, over in projects):  # it needs a slot for a moment, and no quota
+        found = session.scalar(_locked(_over()))
+        if found is not None:
+            return found
+    rows = [(-priority, held or 0, random.random(), id_) for id_, priority, held, _ in projects if priority is not None]  # noqa: S311
+    for priority, held, _, project_id in sorted(rows):
         if most is not None and held >= most:
             continue
-        job = _best(session, (*due, Job.project_id == project_id), priority)
+        job = _best(session, (*due, Job.project_id == project_id), -priority)
         if job is not None and (most is None or _room(session, project_id, most)):
             return job
     return None
@@ -122,9 +122,15 @@ def _due(offer: Offer | None) -> Where:
     return *due, Job.want_kind.is_(None) | (Job.want_kind == offer.kind), enough, labels
 
 
+def _over() -> Where:
+    """A parent that is being cancelled and whose runs have stopped."""
+    return Job.status == JobStatus.CANCELLING, Job.worker_id.is_(None), Job.due_at <= now()
+
+
 def _projects(due: Where) -> Select[Any]:
-    """Those that have something to do, with their highest priority and how many slots they hold; a look into an index for each."""
-    mine = Job.project_id == Project.id
-    priority = select(func.max(Job.priority)).where(mine, *due).correlate(Project).scalar_subquery()
-    held = select(func.count()).select_from(Job).where(mine, *HELD).correlate(Project).scalar_subquery()
-    return select(Project.id, priority, held).where(priority.is_not(None))
+    """Each with the highest priority of what it has to do, by a look into an index, and how many slots it holds; and whether anywhere a
+    parent is to be ended."""
+    priority = select(func.max(Job.priority)).where(Job.project_id == Project.id, *due).correlate(Project).scalar_subquery()
+    held = select(Job.project_id, func.count().label("slots")).where(*HELD).group_by(Job.project_id).subquery()
+    over = select(Job.id).where(*_over()).limit(1).correlate(None).scalar_subquery()
+    return select(Project.id, priority, held.c.slots, over).outerjoin(held, held.c.project_id == Project.id)
