@@ -87,7 +87,8 @@ def _claims(record: Record) -> str:
         for row in (few, many)
     ]
     said = f"{record['claimers']} claimers in 4 processes on the same machine as the server, {record['waiting']:,} jobs waiting, of five "
-    said += "projects that take turns. A look is a worker's for leases that ran out, every two seconds."
+    said += "projects that take turns. Claimers and the server share the cores, and most of the work is the claimers': what several hosts "
+    said += "reach was not measured. A look is a worker's for leases that ran out, every two seconds."
     heads = ["jobs stored", "claims/s, by round", "to reach", "a claim: p50 / p99, ms", "a look: p50 / p99, ms"]
     return f"## Taking jobs\n\n{_measured(record)} {said}\n\n{table(heads, lines)}"
 
@@ -98,7 +99,7 @@ HEAD = """
 
 Every figure here is written by the command above its table, which brings its own Postgres (18, from a wheel, settings as they come) and
 starts real API processes, asked from another process over a connection that stays open. What is not reached stays in the tables. What
-training costs beside other tools: `python -m benchmarks.training`; what a step or a request costs in operations and queries is counted in
+[training costs beside other tools](benchmarks-training.md) has a page of its own; what a step or a request costs in operations and queries is counted in
 `tests/`.
 """
 JOBS = """
