@@ -99,8 +99,8 @@ HEAD = """
 
 Every figure here is written by the command above its table, which brings its own Postgres (18, from a wheel, settings as they come) and
 starts real API processes, asked from another process over a connection that stays open. What is not reached stays in the tables. What
-[training costs beside other tools](benchmarks-training.md) has a page of its own; what a step or a request costs in operations and queries is counted in
-`tests/`.
+[training costs beside other tools](benchmarks-training.md) has a page of its own; what a step or a request costs in operations and queries
+is counted in `tests/`.
 """
 JOBS = """
 Stored jobs are as people leave them: teachers, students with parents and runs, trials of sweeps, evaluations, in five projects, with
