@@ -50,7 +50,7 @@ def test_a_small_students_step_is_few_operations(engine: Engine, teacher: Path, 
     plain = steps[1]  # no gradient is looked at
     assert sum(plain.values()) <= 80, dict(plain)
     assert plain["aten::_foreach_mul_"] == 0, "gradients that are not clipped are left alone"
-    assert plain["aten::slice_backward"] == plain["aten::sub"] - 1 == 0, "nothing is cut of a whole batch, nothing subtracts zero"
+    assert plain["aten::slice_backward"] == plain["aten::sub"] == 0, "nothing is cut of a whole batch, nothing subtracts zero"
     assert plain[WAITS] == 0, "the figures of a point are fetched together"
 
 
