@@ -108,6 +108,15 @@ def of_tokens(z_s: torch.Tensor, z_t: torch.Tensor, labels: torch.Tensor, work: 
     return found if work.alpha == 1 else found + (1 - work.alpha) * F.cross_entropy(z_s, labels)
 
 
+def settings(work: Any, folder: str) -> dict[str, Any]:
+    """Of Hugging Face's Trainer and those made of it: linear decay, fused AdamW, bf16 where the order says so, nothing logged or saved."""
+    return {
+        "output_dir": folder, "num_train_epochs": work.epochs, "per_device_train_batch_size": work.batch, "learning_rate": work.lr,
+        "lr_scheduler_type": "linear", "max_grad_norm": 1.0, "optim": "adamw_torch_fused", "logging_strategy": "no", "save_strategy": "no",
+        "report_to": "none", "use_cpu": True, "bf16": work.bf16, "dataloader_pin_memory": False, "disable_tqdm": True, "seed": work.seed,
+    }  # fmt: skip
+
+
 def texts(path: str) -> tuple[list[str], list[int]]:
     rows = [json.loads(line) for line in Path(path).read_text().splitlines()]
     return [row["text"] for row in rows], [row["label"] for row in rows]
@@ -122,6 +131,15 @@ def hinton(z_s: torch.Tensor, z_t: torch.Tensor, y: torch.Tensor, work: Any) -> 
 
 def linear(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
+
+
+def learn(loss: torch.Tensor, student: Any, optimizer: torch.optim.Optimizer, schedule: Any) -> None:
+    """The end of a step of the articles' loop."""
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+    optimizer.step()
+    schedule.step()
 
 
 def judged_words(model: Any, work: Any) -> dict[str, float]:

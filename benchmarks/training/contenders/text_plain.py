@@ -1,7 +1,7 @@
 """The loop of the articles: tokenizer, DataLoader with dynamic padding, the teacher asked at every step."""
 
 import torch
-from shared import classifiers, clock, columns, done, hinton, judged, linear, order
+from shared import classifiers, clock, columns, done, hinton, judged, learn, linear, order
 from torch.utils.data import DataLoader
 from transformers import DataCollatorWithPadding
 
@@ -22,11 +22,7 @@ def main() -> None:
             with torch.no_grad():
                 z_t = teacher(**batch).logits
             loss = hinton(student(**batch).logits, z_t, y, work)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
+            learn(loss, student, optimizer, schedule)
     clock("trained")
     done(work, work.tokens, **judged(student, tokenizer, work))
 

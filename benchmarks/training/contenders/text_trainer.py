@@ -4,7 +4,7 @@ says so, fused AdamW, nothing logged or saved."""
 from tempfile import TemporaryDirectory
 
 import torch
-from shared import classifiers, clock, columns, done, hinton, judged, order
+from shared import classifiers, clock, columns, done, hinton, judged, order, settings
 from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
 
@@ -25,25 +25,8 @@ def main() -> None:
     clock("begin")
     data = [{**row, "length": len(row["input_ids"])} for row in columns(found, work)]
     with TemporaryDirectory() as folder:
-        settings = TrainingArguments(
-            output_dir=folder,
-            num_train_epochs=work.epochs,
-            per_device_train_batch_size=work.batch,
-            learning_rate=work.lr,
-            lr_scheduler_type="linear",
-            max_grad_norm=1.0,
-            train_sampling_strategy="group_by_length",
-            optim="adamw_torch_fused",
-            logging_strategy="no",
-            save_strategy="no",
-            report_to="none",
-            use_cpu=True,
-            bf16=work.bf16,
-            dataloader_pin_memory=False,
-            disable_tqdm=True,
-            seed=work.seed,
-        )
-        trainer = Distilling(model=student, args=settings, train_dataset=data, data_collator=DataCollatorWithPadding(tokenizer))
+        arguments = TrainingArguments(**settings(work, folder), train_sampling_strategy="group_by_length")
+        trainer = Distilling(model=student, args=arguments, train_dataset=data, data_collator=DataCollatorWithPadding(tokenizer))
         trainer.teacher, trainer.work = teacher, work
         clock("prepared")
         trainer.train()

@@ -1,7 +1,7 @@
 """The loop of the articles for a language model: blocks of the text, the teacher asked at every step, whole logits of both."""
 
 import torch
-from shared import blocks, clock, done, judged_words, language_models, linear, masked, of_tokens, order
+from shared import blocks, clock, done, judged_words, language_models, learn, linear, masked, of_tokens, order
 from torch.nn.functional import pad
 from torch.utils.data import DataLoader
 
@@ -21,11 +21,7 @@ def main() -> None:
                 z_t = teacher(input_ids=shown).logits
             z_s = student(input_ids=shown).logits
             loss = of_tokens(z_s.flatten(0, 1), z_t.flatten(0, 1), labels.flatten(), work)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
+            learn(loss, student, optimizer, schedule)
     clock("trained")
     done(work, work.tokens, **judged_words(student, work))
 

@@ -4,7 +4,7 @@ or saved."""
 from tempfile import TemporaryDirectory
 
 import torch
-from shared import blocks, clock, done, judged_words, language_models, masked, of_tokens, order
+from shared import blocks, clock, done, judged_words, language_models, masked, of_tokens, order, settings
 from torch.nn.functional import pad
 from transformers import Trainer, TrainingArguments
 
@@ -30,25 +30,9 @@ def main() -> None:
         return {"input_ids": shown, "labels": labels}
 
     with TemporaryDirectory() as folder:
-        settings = TrainingArguments(
-            output_dir=folder,
-            num_train_epochs=work.epochs,
-            per_device_train_batch_size=work.batch,
-            learning_rate=work.lr,
-            lr_scheduler_type="linear",
-            max_grad_norm=1.0,
-            optim="adamw_torch_fused",
-            logging_strategy="no",
-            save_strategy="no",
-            report_to="none",
-            use_cpu=True,
-            bf16=work.bf16,
-            dataloader_pin_memory=False,
-            disable_tqdm=True,
-            seed=work.seed,
-        )
+        arguments = TrainingArguments(**settings(work, folder))
         rows = [{"input_ids": ids, "labels": ids} for ids in blocks(work)]
-        trainer = Distilling(model=student, args=settings, train_dataset=rows, data_collator=collated)
+        trainer = Distilling(model=student, args=arguments, train_dataset=rows, data_collator=collated)
         trainer.teacher, trainer.work = teacher, work
         clock("prepared")
         trainer.train()

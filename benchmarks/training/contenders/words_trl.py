@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 from datasets import Dataset
-from shared import blocks, clock, done, judged_words, language_models, order
+from shared import blocks, clock, done, judged_words, language_models, order, settings
 from transformers import AutoTokenizer
 from trl.experimental.gkd import GKDConfig, GKDTrainer
 
@@ -21,30 +21,9 @@ def main() -> None:
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids.clone()}
 
     with TemporaryDirectory() as folder:
-        settings = GKDConfig(
-            output_dir=folder,
-            num_train_epochs=work.epochs,
-            per_device_train_batch_size=work.batch,
-            learning_rate=work.lr,
-            lr_scheduler_type="linear",
-            max_grad_norm=1.0,
-            optim="adamw_torch_fused",
-            logging_strategy="no",
-            save_strategy="no",
-            report_to="none",
-            use_cpu=True,
-            bf16=work.bf16,
-            gradient_checkpointing=False,
-            dataloader_pin_memory=False,
-            disable_tqdm=True,
-            seed=work.seed,
-            lmbda=0.0,
-            beta=0.0,
-            temperature=1.0,
-            max_length=None,
-        )
+        arguments = GKDConfig(**settings(work, folder), gradient_checkpointing=False, lmbda=0.0, beta=0.0, temperature=1.0, max_length=None)
         rows = Dataset.from_list([{"input_ids": ids.tolist()} for ids in blocks(work)])
-        trainer = GKDTrainer(student, teacher, settings, collated, rows, processing_class=tokenizer)
+        trainer = GKDTrainer(student, teacher, arguments, collated, rows, processing_class=tokenizer)
         clock("prepared")
         trainer.train()
         clock("trained")
