@@ -13,7 +13,7 @@
     │   └── TooLarge       413
     ├── JobError           a running job cannot go on, and repeating it would not help
     ├── Unavailable        503, ask again later
-    │   └── StoreRefused   503, when somebody has seen to the artifact store
+    ├── StoreRefused       503, ask again when somebody has seen to the artifact store
     └── Exposed            a process that would be open to strangers does not start
 
 The API turns any of them into problem+json in one handler; the client turns problem+json back into the same class by `code`.
@@ -220,11 +220,11 @@ class Unavailable(PotstillError):
     status, title, default_code = 503, "Not available just now", ErrorCode.UNAVAILABLE
 
 
-class StoreRefused(Unavailable):
-    """The artifact store answers and says no: its keys are wrong or over, or its bucket is not there. Asking again helps once somebody
-    has seen to it."""
+class StoreRefused(PotstillError):
+    """The artifact store answers and says no: its keys are wrong or over, or its bucket is not there. No `Unavailable`, because whoever
+    asks that again until it is there would ask this for ever."""
 
-    default_code = ErrorCode.STORE_REFUSED
+    status, title, default_code = 503, "The artifact store refuses", ErrorCode.STORE_REFUSED
 
 
 class Exposed(PotstillError):

@@ -127,6 +127,10 @@ class Blobs:
     def path(self, sha256: str) -> str:
         return f"{self.root}/{sha256[:2]}/{sha256}"
 
+    def unfinished(self, older: float) -> Iterator[tuple[int, Callable[[], None]]]:
+        """Sendings in parts that were cut off and that nobody went on with for so many seconds: their bytes, and what forgets them."""
+        return self.fs.unfinished(self.root, older) if isinstance(self.fs, Objects) else iter(())
+
     # ---- what workers keep for each other
 
     def shelve(self, name: str, source: Path) -> None:

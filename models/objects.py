@@ -18,6 +18,7 @@ from contract.errors import PotstillError, StoreRefused, Unavailable
 PART = 16 << 20  # bytes sent at a time
 MOST_PARTS = 10_000  # of one object, in S3
 AT_ONCE = 4
+TRIES = 3
 OURS = (errno.ENOSPC, errno.EDQUOT)  # of this machine's disk, whatever the store
 # What S3 says of what will not change by itself, besides what s3fs makes a PermissionError or FileNotFoundError.
 REFUSALS = {
@@ -87,26 +88,24 @@ class Objects:
 
     def _whole(self, source: Path, size: int, place: dict[str, Any]) -> None:
         """Two that send the same bytes send parts of one object: who comes second finds that it is there, or begins anew."""
-        for left in (2, 1, 0):
+        for _ in range(TRIES):
             try:
                 return self._in_parts(source, size, dict(place))
             except FileNotFoundError as error:
-                if "UploadId" not in str(error) and "upload" not in str(error).lower():
+                if error.filename is not None or "upload" not in str(error):  # the file here, or the bucket
                     raise
                 with suppress(FileNotFoundError):
                     if self._fs.info(f"{place['Bucket']}/{place['Key']}")["size"] == size:
                         return None
-                if not left:
-                    raise _away(error) from error
-        return None
+        raise Unavailable("The artifact store lost what was sent in parts.", hint="Nothing is lost here; try again in a moment.")
 
     def _in_parts(self, source: Path, size: int, place: dict[str, Any]) -> None:
-        """The key is a name of the content: parts that another sending left are those of this one, where they are as large."""
+        """The key is a name of the content: parts that another sending left are those of this one, where their MD5 is the same."""
         step = max(PART, -(-size // MOST_PARTS))
         begun = self._fs.call_s3("list_multipart_uploads", Bucket=place["Bucket"], Prefix=place["Key"]).get("Uploads") or ()
         ours = [found["UploadId"] for found in begun if found["Key"] == place["Key"]]
         place["UploadId"] = ours[-1] if ours else self._fs.call_s3("create_multipart_upload", **place)["UploadId"]
-        there = self._there(place)
+        there = {number: part["ETag"] for number, part in self._there(place).items()}
 
         def sent(number: int) -> dict[str, Any]:
             first = (number - 1) * step
@@ -114,15 +113,10 @@ class Objects:
             with source.open("rb") as file:
                 file.seek(first)
                 body = file.read(length)
-            found = there.get(number)
-            if (
-                found is not None
-                and found["Size"] == length
-                and found["ETag"].strip('"') == hashlib.md5(body, usedforsecurity=False).hexdigest()
-            ):
-                return {"PartNumber": number, "ETag": found["ETag"]}
-            told = self._fs.call_s3("upload_part", **place, PartNumber=number, Body=body, ContentMD5=_md5(body))
-            return {"PartNumber": number, "ETag": told["ETag"]}
+            tag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'  # which is what S3 calls a part
+            if there.get(number) != tag:
+                tag = self._fs.call_s3("upload_part", **place, PartNumber=number, Body=body, ContentMD5=_md5(body))["ETag"]
+            return {"PartNumber": number, "ETag": tag}
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             parts = list(pool.map(sent, range(1, -(-size // step) + 1)))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.blobs import ASIDE, SHELF, Blobs
-from models.objects import Objects
 from models.session import Database
 from models.teardown import BATCH, referenced, release, settle, unreferenced
 
@@ -107,9 +106,8 @@ def drop_halves(blobs: Blobs, found: Listing, dry_run: bool, now: float | None =
     for path in old if not dry_run else ():
         blobs.discard(path)
     sizes = [found.halves[path][1] for path in old]
-    if isinstance(blobs.fs, Objects):
-        for size, forget in blobs.fs.unfinished(blobs.root, CUT_OFF_SECONDS):
-            sizes.append(size)
-            if not dry_run:
-                forget()
+    for size, forget in blobs.unfinished(CUT_OFF_SECONDS):
+        sizes.append(size)
+        if not dry_run:
+            forget()
     return sizes

@@ -30,11 +30,6 @@ SILENCE = 30.0  # seconds without a heartbeat: the lease of what it ran is over 
 class Worker(Base):
     __tablename__ = "workers"
 
-    @property
-    def offer(self) -> Offer:
-        kind: Kind = "gpu" if any(name.startswith("cuda") for name in self.devices) else "cpu"
-        return Offer(kind, self.memory_bytes, tuple(self.labels or ()))
-
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     host: Mapped[str] = mapped_column(String(255), index=True)
     version: Mapped[str] = mapped_column(String(32))
@@ -49,3 +44,8 @@ class Worker(Base):
     memory_bytes: Mapped[int | None] = mapped_column(BigInteger)  # that a trainer can have there
     labels: Mapped[list[str] | None]
     preempts: Mapped[bool | None]  # whether its jobs make way for better ones
+
+    @property
+    def offer(self) -> Offer:
+        kind: Kind = "gpu" if any(name.startswith("cuda") for name in self.devices) else "cpu"
+        return Offer(kind, self.memory_bytes, tuple(self.labels or ()))

@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from contract.errors import PotstillError, Unavailable
+from contract.errors import PotstillError, StoreRefused, Unavailable
 from models.blobs import Blobs
 from models.dataset import Dataset
 from models.job import Event, Job, JobDependency
@@ -74,7 +74,7 @@ def let_go(database: Database, blobs: Blobs, sha256s: Iterable[str]) -> None:
     """`release` for whom it is an afterthought: what does not go now, because store or database is away, is collected later."""
     try:
         release(database, blobs, sha256s)
-    except (OSError, Unavailable) as error:
+    except (OSError, Unavailable, StoreRefused) as error:
         log.warning("bytes stay until they are collected", error=str(error))
 
 

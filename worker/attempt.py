@@ -172,12 +172,8 @@ class Attempt(Hold):
         """Passes events on until the trainer is gone."""
         while self._backlog.wait(0.05):
             if sink.due():
-                try:
+                with contextlib.suppress(Unavailable):  # the backlog keeps them
                     sink.flush()
-                except StoreRefused:
-                    raise
-                except Unavailable:
-                    pass  # the backlog keeps them
             if sink.status in (JobStatus.CANCELLING, JobStatus.PAUSING):
                 self.stop(sink.status)
         self.join()
@@ -261,8 +257,6 @@ class Attempt(Hold):
         while True:
             try:
                 return write()
-            except StoreRefused:
-                raise
             except Unavailable:
                 time.sleep(OFFER_SECONDS)
 

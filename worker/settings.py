@@ -61,6 +61,11 @@ class Settings(StoreSettings):
         return ",".join(found)
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """Its labels, one by one."""
+        return tuple(filter(None, self.labels.split(",")))
+
+    @property
     def freeze_after(self) -> float:
         """Without a renewal for two thirds of the lease, trainers are held still: somebody may be about to take the job."""
         return self.lease_seconds * 2 / 3

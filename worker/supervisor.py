@@ -45,7 +45,7 @@ class Supervisor:
         self._away_at: float | None = None  # when the database was last there, while it is not
         self._devices = [str(i) for i in range(server.devices)]
         memory = round(settings.memory_gb * GB) if settings.memory_gb is not None else server.memory
-        self._offer = Offer("gpu" if self._devices else "cpu", memory, tuple(word for word in settings.labels.split(",") if word))
+        self._offer = Offer("gpu" if self._devices else "cpu", memory, settings.words)
         self._busy = threading.Event()
         self.probe = Probe(settings, server, self._devices[0] if self._devices else None)
 
@@ -310,7 +310,7 @@ def _survived(what: str) -> Iterator[None]:
     """These loops must outlive every error: a worker that only looks alive is worse than a dead one."""
     try:
         yield
-    except Unavailable as error:
+    except (Unavailable, StoreRefused) as error:
         log.warning(f"{what}: {error}")
     except Exception:
         log.exception(f"{what} failed; going on")

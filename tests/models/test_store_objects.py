@@ -158,6 +158,24 @@ def test_two_that_send_the_same_bytes_both_come_to_their_end(blobs: Blobs, large
     assert once and blobs.exists(sha256, size) and uploads(blobs) == []
 
 
+def test_a_file_that_is_gone_here_is_not_the_stores_doing(
+    blobs: Blobs, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it lies in a folder called uploads."""
+    (tmp_path / "uploads").mkdir()
+    file = large.rename(tmp_path / "uploads" / "large")
+    ask = blobs.fs._fs.call_s3
+
+    def call(name: str, **given: object) -> object:
+        if name == "create_multipart_upload":
+            file.unlink()
+        return ask(name, **given)
+
+    monkeypatch.setattr(blobs.fs._fs, "call_s3", call)
+    with pytest.raises(FileNotFoundError, match="uploads/large"):
+        blobs.put(file)
+
+
 @pytest.mark.parametrize("code", ["AuthorizationHeaderMalformed", "InvalidToken", "PermanentRedirect"])
 def test_what_will_not_change_by_itself_is_a_refusal(blobs: Blobs, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     error = ClientError({"Error": {"Code": code, "Message": "no"}}, "HeadObject")
