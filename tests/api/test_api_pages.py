@@ -11,6 +11,9 @@ import pytest
 import yaml
 from real_service import Api
 
+from models.ids import new_id
+from models.service import Worker
+
 EVIL = "<script>alert('x')</script>"
 HERE = {"Sec-Fetch-Site": "none"}  # as a browser says of an address that somebody opened
 ALL = ("/", "/sweeps", "/models", "/datasets", "/new", "/system", "/keys", "/compare")
@@ -303,3 +306,9 @@ def test_the_reference_is_open_and_asks_for_nothing_elsewhere(api: Api) -> None:
     with anonymous(api) as http:
         page = http.get("/docs")
     assert page.status_code == 200 and "POST /v1/sweeps" in page.text and "http" not in re.sub(r"<code>.*?</code>", "", page.text)
+
+
+def test_the_page_of_the_system_names_what_jobs_can_ask_a_worker_for(api: Api, browser: httpx2.Client) -> None:
+    with api.running.database.write() as session:
+        session.add(Worker(id=new_id("wrk"), host="far", version="1", devices=["cuda:0"], slots=1, labels=["a100", "<eu>"]))
+    assert "<td>cuda:0, a100, &lt;eu&gt;</td>" in browser.get("/system").text
