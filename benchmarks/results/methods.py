@@ -1,7 +1,7 @@
 """The section on methods side by side: every recipe an arm of one job, against the student alone and against the classic."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from benchmarks.results import store
 from benchmarks.results.rows import Row, training
@@ -16,6 +16,11 @@ STUDENTS = {
     "reviews-student": "A small BERT on film reviews",
     "reviews-bilstm": "A BiLSTM on film reviews",
     "lines-student": "A small GPT on Shakespeare",
+}
+BESIDE = {  # jobs of the same student and seeds, which are no arms: chains of jobs, and other teachers
+    "methods-cnn": ("methods-cnn-self", "methods-cnn-takd", "methods-cnn-several"),
+    "methods-mlp": ("methods-mlp-self", "methods-mlp-several"),
+    "reviews-student": ("reviews-well-read",),
 }
 
 
@@ -32,8 +37,9 @@ def section() -> list[str]:
         f"""
 ## Methods side by side
 
-Every method is an arm of the same job (`evaluation.compare`): same teacher, student, initial weights, row order and budget. `logit_mse`,
-`tinybert`, `minilm` and `gkd` hear no labels; the others hear both. A gain is for the better, also where less is better.
+Every method is an arm of the same job (`evaluation.compare`): same teacher, student, initial weights, row order and budget. What is no
+arm is a job of its own with the same student and seeds, beside its own control: {listed([f"`{name}`" for name in _beside_names(jobs)])}.
+`logit_mse`, `tinybert`, `minilm` and `gkd` hear no labels; the others hear both. A gain is for the better, also where less is better.
 Parameters are the recipes' defaults, or a guess made once; none was tuned, so a method
 that looks weak here may only be badly set. Of twenty comparisons one seems to differ by chance.
 
@@ -48,6 +54,7 @@ def _part(job: Row) -> str:
     arms = {spec["recipe"]["name"]: ("student", job.report)} | {name: (name, told) for name, told in job.report["compared"].items()}
     costs = _costs({name: job.report["arms"][arm] for name, (arm, _) in arms.items()} | {"alone": job.report["arms"]["control"]})
     lines = [[*_line(job, name, job.report["arms"][arm], told), *costs.get(name, [])] for name, (arm, told) in arms.items()]
+    lines += [_of_its_own(job, other, bool(costs)) for other in _others(job)]
     called = MEASURED[job.metric]
     heads = ["method", called, "gain over the student alone (95 %)", "against the first (95 %)", "agrees with the teacher, %", "verdict"]
     heads += ["seconds", "MB at most"] if costs else []
@@ -61,6 +68,27 @@ Teacher: {_figure(job, teacher)} {called}. Student of {job.report["arms"]["stude
 {table(heads, lines)}
 
 {_said(job)}"""
+
+
+def _others(job: Row) -> list[Row]:
+    """The jobs beside it that have been run, named by their recipes."""
+    records = {name: store.read(name) for name in BESIDE.get(job.name, ())}
+    return [Row(name, record["spec"]["recipe"]["name"], record) for name, record in records.items() if record is not None]
+
+
+def _beside_names(jobs: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(other.label for job in jobs for other in _others(job)))
+
+
+def _of_its_own(job: Row, other: Row, costs: bool) -> list[str]:
+    """The line of a job beside: against the first seed by seed, as both began with the same weights."""
+    arm = other.report["arms"]["student"]
+    pairs = zip(other.measured("student")["values"], job.measured("student")["values"], strict=True)
+    sign = 1 if job.report["higher_is_better"] else -1
+    against = statistic([sign * (mine - first) for mine, first in pairs])
+    told = {"gain": other.gain, "against_objective": against, "agreement": other.report["agreement"]}
+    spent = _costs({other.label: arm}).get(other.label, ["–", "–"]) if costs else []
+    return [*_line(job, other.label, arm, told), *spent]
 
 
 def _costs(arms: Mapping[str, Mapping[str, object]]) -> dict[str, list[str]]:
@@ -93,6 +121,7 @@ def _figure(job: Row, arm: Mapping[str, object]) -> str:
 
 def _said(job: Row) -> str:
     gains = {job.record["spec"]["recipe"]["name"]: job.gain} | {name: told["gain"] for name, told in job.report["compared"].items()}
+    gains |= {other.label: other.gain for other in _others(job)}
     best = max(gains, key=lambda name: gains[name]["mean"])
     helped = [f"`{name}`" for name, gain in gains.items() if verdict(gain) == "helped"]
     said = f"{listed(helped)} helped. " if helped else "None is shown to have helped. "

@@ -146,7 +146,11 @@ PARTS = (
             "ds_REVIEWS_FEW": _lines("sst2/train.jsonl", slice(2_000)),
         },
     ),
-    Part("methods", ("teacher", "cnn", "mlp"), {"ds_MNIST": _data("mnist/mnist.npz")}),
+    Part(
+        "methods",
+        ("teacher", "second", "third", "cnn", "cnn-self", "cnn-takd", "cnn-several", "mlp", "mlp-self", "mlp-several"),
+        {"ds_MNIST": _data("mnist/mnist.npz")},
+    ),
     Part(
         "augmentation",
         ("teacher", "plain", "tang"),
@@ -154,7 +158,7 @@ PARTS = (
     ),
     Part(
         "reviews",
-        ("teacher", "student", "bilstm"),
+        ("teacher", "student", "well-read", "bilstm"),
         {"ds_SST2": _data("sst2/train.jsonl"), "ds_SST2_TEST": _data("sst2/test.jsonl"), "mdl_MINILM": _encoder},
     ),
     Part(
