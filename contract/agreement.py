@@ -87,6 +87,8 @@ def _validation_for_early_stopping(spec: "JobSpec") -> None:
 def _runs_that_make_sense(spec: "JobSpec") -> None:
     if spec.evaluation.control and spec.kind is not JobKind.DISTILL:
         raise wrong(f"a {spec.kind} job has no teacher to leave out; control belongs to distill", at=("evaluation", "control"))
+    if spec.resources.devices > 1 and spec.kind is JobKind.EVALUATE:
+        raise wrong("an evaluate job trains nothing that devices could share; leave this out", at=("resources", "devices"))
     if spec.evaluation.seeds > 1 and spec.kind is JobKind.EVALUATE:
         raise wrong("measuring the same model again gives the same figures; leave seeds at 1", at=("evaluation", "seeds"))
     if spec.training.seed + spec.evaluation.seeds > 2**31:

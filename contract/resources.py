@@ -11,6 +11,7 @@ from contract.rules import wrong
 from contract.units import size
 
 MOST_LABELS = 8
+MOST_DEVICES = 64
 GB = 10**9
 LABEL = r"^[a-z0-9][a-z0-9._-]{0,31}$"
 Label = Annotated[str, Field(pattern=LABEL)]
@@ -23,7 +24,14 @@ class Resources(Sent):
     kind: Kind | None = Field(default=None, description="`gpu`: a worker with GPUs, `cpu`: one without; any when not said.")
     memory_gb: Annotated[float, Field(gt=0, le=100_000)] | None = Field(
         default=None,
-        description="A trainer can have at least so many times 10⁹ bytes of memory there: a GPU's, else the machine's.",
+        description="A trainer can have at least so many times 10⁹ bytes of memory there: each GPU's, else the machine's.",
+    )
+    devices: int = Field(
+        default=1,
+        ge=1,
+        le=MOST_DEVICES,
+        description="So many train it together, each on its share of every step's rows: GPUs of one worker, or slots of one without any. "
+        "The batch of a step stays what `training.batch_size` says; see [train on several devices](../how-to/several-devices.md).",
     )
     labels: Annotated[list[Label], Field(max_length=MOST_LABELS)] = Field(
         default=[], description="All of these are among the worker's (`POTSTILL_LABELS`)."
@@ -47,23 +55,32 @@ class Resources(Sent):
 
     @property
     def told(self) -> str:
-        """`a GPU, 40.0 GB of memory, labels a100 and eu`."""
+        """`2 GPUs, 40.0 GB of memory, labels a100 and eu`."""
         parts = [{"gpu": "a GPU", "cpu": "no GPU"}[self.kind]] if self.kind else []
+        if self.devices > 1:
+            parts = {"gpu": [f"{self.devices} GPUs"], "cpu": [f"{self.devices} slots and no GPU"]}.get(
+                self.kind or "", [f"{self.devices} devices"]
+            )
         parts += [f"{size(self.memory_bytes)} of memory"] if self.memory_bytes is not None else []
         parts += [f"label{'s' * (len(self.labels) > 1)} {' and '.join(self.labels)}"] if self.labels else []
         return ", ".join(parts)
 
 
 class Offer(NamedTuple):
-    """What a worker has. memory_bytes: None where its system does not say."""
+    """What a worker has. memory_bytes: None where its system does not say; devices: that one job can have, GPUs, else slots."""
 
     kind: Kind
     memory_bytes: int | None = None
     labels: tuple[str, ...] = ()
+    devices: int = 1
+
+    @classmethod
+    def of(cls, gpus: int, slots: int, memory_bytes: int | None, labels: tuple[str, ...]) -> "Offer":
+        return cls("gpu" if gpus else "cpu", memory_bytes, labels, min(gpus, slots) if gpus else slots)
 
     def meets(self, asked: Resources) -> bool:
         enough = asked.memory_bytes is None or (self.memory_bytes is not None and asked.memory_bytes <= self.memory_bytes)
-        return enough and asked.kind in (None, self.kind) and set(asked.labels) <= set(self.labels)
+        return enough and asked.devices <= self.devices and asked.kind in (None, self.kind) and set(asked.labels) <= set(self.labels)
 
     @property
     def subsets(self) -> list[str]:

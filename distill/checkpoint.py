@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import TypeAdapter
 from safetensors import SafetensorError
@@ -19,6 +20,7 @@ from torch import Tensor
 from distill import disk, manifest, optim, rng
 from distill.device import derived_seed
 from distill.errors import CheckpointInvalidError
+from distill.ranks import Ranks
 from distill.state import Identity, Progress, State, put_weights, weights
 
 BEST, OBJECTIVE = "best", "objective"
@@ -33,14 +35,22 @@ class _Document:
     python_random: tuple[int, tuple[int, ...], float | None] | None = None
 
 
-_DOCUMENT = TypeAdapter(_Document)
+_DOCUMENT, _PROGRESS = TypeAdapter(_Document), TypeAdapter(Progress)
 
 
-def save(folder: Path, state: State, identity: Identity) -> None:
-    """Writes the checkpoint to `folder`, whole or not at all. JobError when the disk is full."""
+class Restored(NamedTuple):
+    """inexact: why the resume is not exact, None when it is; others: the random states of other ranks, as `of_others` gave them."""
+
+    inexact: str | None
+    others: dict[str, Tensor]
+
+
+def save(folder: Path, state: State, identity: Identity, others: Mapping[str, Tensor] | None = None) -> None:
+    """Writes the checkpoint to `folder`, whole or not at all. others: of other ranks, what `of_others` gave. JobError when the disk is
+    full."""
     for left in folder.parent.glob(".*.tmp"):  # by a crash; there may be one for each
         shutil.rmtree(left, ignore_errors=True)
-    groups = {"model": weights(state.network), "optimizer": optim.moments(state.optimizer), "rng": rng.tensors()}
+    groups = {"model": weights(state.network), "optimizer": optim.moments(state.optimizer), "rng": rng.tensors() | dict(others or {})}
     if projections := state.objective.state_dict():
         groups[OBJECTIVE] = projections
     if state.best_weights is not None:
@@ -60,8 +70,8 @@ def save(folder: Path, state: State, identity: Identity) -> None:
         disk.fsync(folder.parent)
 
 
-def restore(folder: Path, state: State, identity: Identity) -> str | None:
-    """Puts the checkpoint into `state` and the global random states. Returns why the resume is not exact, or None when it is.
+def restore(folder: Path, state: State, identity: Identity) -> Restored:
+    """Puts the checkpoint into `state` and the global random states.
     Raises CheckpointInvalidError, with nothing changed, when files are missing, changed, nonsense or for another job."""
     manifest.verify(folder)
     try:
@@ -85,14 +95,42 @@ def restore(folder: Path, state: State, identity: Identity) -> str | None:
         raise CheckpointInvalidError(f"{folder.name} cannot be read: {str(error)[:500]}") from None
     put_weights(state.network, found["model"])
     state.objective.load_state_dict(found.get(OBJECTIVE, {}))
-    optim.set_moments(state.optimizer, found["optimizer"])
-    state.progress = progress
-    device = next(state.network.parameters()).device
-    state.best_weights = {name: value.to(device) for name, value in best.items()} if best is not None else None
+    _follow(state, progress, found["optimizer"], best)
     restore_random()
     was, is_ = document.identity.fingerprint, identity.fingerprint
     changed = [f"{name} {was.get(name)} → {is_.get(name)}" for name in {**is_, **was} if was.get(name) != is_.get(name)]
-    return ", ".join(changed + [f"the random state of {name} is missing" for name in missing]) or None
+    inexact = ", ".join(changed + [f"the random state of {name} is missing" for name in missing]) or None
+    return Restored(inexact, {name: value for name, value in found.get("rng", {}).items() if "/" in name})
+
+
+def _follow(state: State, progress: Progress, moments: dict[str, Tensor], best: dict[str, Tensor] | None) -> None:
+    optim.set_moments(state.optimizer, moments)
+    state.progress = progress
+    device = next(state.network.parameters()).device
+    state.best_weights = {name: value.to(device) for name, value in best.items()} if best is not None else None
+
+
+def of_others(ranks: Ranks) -> dict[str, Tensor]:
+    """The random states of all ranks but the first, as `1/torch`; what draws in training is torch's generator, and the device's."""
+    if ranks.world == 1:
+        return {}
+    every = {name: ranks.gathered(state) for name, state in rng.tensors().items() if name in rng.DEVICES}
+    return {f"{rank}/{name}": states[rank] for name, states in every.items() for rank in range(1, ranks.world)}
+
+
+def follow(state: State, ranks: Ranks, restored: Restored | None) -> None:
+    """Every rank stands where the first does, which alone has read a checkpoint, if there was one. Not yet the weights: those go round with
+    what computes the steps."""
+    progress = ranks.told(asdict(state.progress))
+    best = state.best_weights or {}
+    groups = {"moments": optim.moments(state.optimizer), BEST: best, "rng": dict(restored.others) if restored is not None else {}}
+    given = {name: ranks.given(group) for name, group in groups.items()}
+    if ranks.rank == 0 or not progress["step"]:
+        return
+    _follow(state, _PROGRESS.validate_python(progress), given["moments"], given[BEST] or None)
+    own = {name.partition("/")[2]: value for name, value in given["rng"].items() if name.startswith(f"{ranks.rank}/")}
+    restore_random, _ = rng.prepared(own, None, derived_seed("resumed", state.progress.step, ranks.rank))
+    restore_random()
 
 
 def _check(progress: Progress, state: State) -> None:

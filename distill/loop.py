@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import astuple, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
@@ -30,6 +31,7 @@ from distill.diagnosis import gradient_shares, looked_at
 from distill.errors import CheckpointInvalidError, diverged, memory_needed, out_of_memory, refuse_too_large
 from distill.networks import compute_again, said_of, worth_of
 from distill.objectives import Counts, Objective, Said
+from distill.ranks import ALONE, Ranks
 from distill.sights import looks
 from distill.soft import Soft
 from distill.spent import Spent
@@ -56,8 +58,9 @@ class Loop:
         soft: Soft | None,
         device: torch.device,
         inputs_digest: str,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.spec, self.training, self.workdir, self.emit = spec, spec.training, workdir, emit
+        self.spec, self.training, self.workdir, self.emit, self.ranks = spec, spec.training, workdir, emit, ranks
         self.config, self.rows, self.validation, self.soft, self.device = config, rows, validation, soft, device
         self.objective, self.looks = objective, looks(spec)
         stopping = self.training.early_stopping
@@ -75,7 +78,7 @@ class Loop:
         if self.training.gradient_checkpointing:
             compute_again(network)
         self.bf16 = in_bf16(device, self.training.precision, *worth_of(network))
-        self.identity = Identity(job, fingerprint(device, self.bf16))
+        self.identity = Identity(job, fingerprint(device, self.bf16) | {"world_size": ranks.world})
         if compiles(device, self.training.compile, network, self.total_steps):
             compiled(network, device, workdir / "compiled")
             self.identity.fingerprint["compiled"] = uuid4().hex[:8]  # other shapes first, other kernels: no two are known to be alike
@@ -94,17 +97,25 @@ class Loop:
 
     def restore(self, candidates: Sequence[Path]) -> None:
         """Goes to the newest checkpoint that is whole; one that is not is named and left aside."""
-        torch.manual_seed(derived_seed("training", self.training.seed))  # dropout draws the same with and without a teacher
+        own = (self.ranks.rank,) if self.ranks.rank else ()
+        torch.manual_seed(derived_seed("training", self.training.seed, *own))  # dropout draws the same with and without a teacher
+        found = self._restored(candidates) if self.ranks.rank == 0 else None
+        if self.ranks.world > 1:
+            checkpoint.follow(self.state, self.ranks, found)
+        self.together = self.ranks.together(self.state.network, self.objective)
+
+    def _restored(self, candidates: Sequence[Path]) -> checkpoint.Restored | None:
         for folder in candidates:
             try:
-                inexact = checkpoint.restore(folder, self.state, self.identity)
+                found = checkpoint.restore(folder, self.state, self.identity)
             except CheckpointInvalidError as error:
                 self._warn(f"checkpoint not used: {error}", int(folder.name) if folder.name.isdecimal() else None)
                 continue
-            self.emit(Resumed(step=self.state.progress.step, inexact=inexact))
-            return
+            self.emit(Resumed(step=self.state.progress.step, inexact=found.inexact))
+            return found
         if candidates:
             self._warn("no checkpoint could be used: training starts again at step 0", 0)
+        return None
 
     def train(self, should_stop: Callable[[], bool]) -> bool:
         """Steps until the end (True) or until asked to stop (False), with a checkpoint either way."""
@@ -120,10 +131,11 @@ class Loop:
             self._step(order[position * self.training.batch_size : (position + 1) * self.training.batch_size])
             if position + 1 == self.steps_per_epoch and self.validation is not None:
                 self._validate()
-            if should_stop():
+            stop, due = self.ranks.added([should_stop(), time.monotonic() - saved_at >= every])
+            if stop:
                 self._save()
                 return False
-            if time.monotonic() - saved_at >= every:
+            if due:
                 self._save()
                 saved_at, saved_step = time.monotonic(), progress.step
         if saved_step != progress.step:
@@ -163,7 +175,7 @@ class Loop:
         if not network.training:
             network.train()
         optimizer.zero_grad(set_to_none=True)
-        loss, parts = self._gradients_in_memory(index)
+        loss, *parts = self.ranks.summed(self._gradients_in_memory(self.ranks.mine(index), index[:1]))
         norm = optim.clip(self.learned, training.clip_norm) if training.clip_norm is not None or speaks else None
         optimizer.step()
         named = zip(self.objective.names, parts, strict=True) if len(parts) > 1 else ()
@@ -173,14 +185,15 @@ class Loop:
             self.curves.speak(norm, rate, self.shares)
             self.shares = {}
 
-    def _gradients_in_memory(self, index: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Where they do not fit, once more with a quarter of the rows at a time, and so from then on."""
+    def _gradients_in_memory(self, index: Tensor, any_row: Tensor) -> list[Tensor]:
+        """Where they do not fit, once more with a quarter of the rows at a time, and so from then on; several ranks cannot, because the
+        others wait for this one's part of the first try."""
         try:
-            return self._gradients(index)
+            return self._gradients(index, any_row)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            if self.shrunk or self.micro == 1:
+            if self.shrunk or self.micro == 1 or self.ranks.world > 1:
                 error.add_note(memory_needed(self.state.optimizer, self.micro))
                 raise
         self.shrunk, self.micro = True, max(1, self.micro // 4)
@@ -192,35 +205,40 @@ class Loop:
             )
         )
         self.state.optimizer.zero_grad(set_to_none=True)
-        return self._gradients_in_memory(index)
+        return self._gradients_in_memory(index, any_row)
 
-    def _gradients(self, index: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def _gradients(self, index: Tensor, any_row: Tensor) -> list[Tensor]:
         """Of the loss over the rows `index`, part by part where `micro_batch_size` says so; every part counts for its share of the rows
-        or tokens of all. The loss, and each term before its weight."""
+        or tokens of all, other ranks' included. The loss, and each term before its weight. any_row: what to look at where there are more
+        ranks than rows; it counts for nothing."""
         own = self.own_texts > 0 and torch.rand(()).item() < self.own_texts
+        idle = len(index) == 0
+        index = any_row if idle else index
         whole = len(index) <= self.micro
         shown = [self._shown(part, own) for part in ((index,) if whole else torch.split(index, self.micro))]
-        counts = Counts.of([batch for _, batch, _ in shown])
+        counts = Counts(*self.ranks.added(astuple(Counts.of([] if idle else [batch for _, batch, _ in shown]))))
         share = self.state.progress.step / max(1, self.total_steps - 1)
         sums: list[Tensor] = []
         for part, batch, mix in shown:
-            given = batch.given
-            with autocast(self.device, self.bf16), mix.embedded(self.state.network) if mix else nullcontext():
-                said = said_of(self.state.network, self.config, given, self.looks)
-            with autocast(self.device, self.bf16):
-                of_teacher = self._heard(part, given, mix)
-                total, parts = self.objective(said, batch.labels, of_teacher, counts, share, batch.drawn)
-                if mix is not None:
-                    other = self.objective(said, batch.labels[mix.other], of_teacher, counts, share)
-                    total, *parts = (
-                        mix.share * a + (1 - mix.share) * b for a, b in zip((total, *parts), (other[0], *other[1]), strict=True)
-                    )
-            if not sums:
-                self._feel(parts, share)
-            total.backward()
-            found = [each.detach() for each in (total, *parts)]
+            work = partial(self._loss, part, batch, mix, counts, share, 0.0 if idle else 1.0)
+            look = partial(self._feel, share) if not sums else _nothing
+            found = self.together.part(work, last=part is shown[-1][0], between=look)
             sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
-        return sums[0], sums[1:]
+        return sums
+
+    def _loss(
+        self, part: Tensor, batch: Batch, mix: Mix | None, counts: Counts, share: float, weight: float
+    ) -> tuple[Tensor, list[Tensor]]:
+        """A part's share of the step's loss and of each term, with their graphs."""
+        with autocast(self.device, self.bf16), mix.embedded(self.state.network) if mix else nullcontext():
+            said = said_of(self.state.network, self.config, batch.given, self.looks)
+        with autocast(self.device, self.bf16):
+            of_teacher = self._heard(part, batch.given, mix)
+            total, parts = self.objective(said, batch.labels, of_teacher, counts, share, batch.drawn)
+            if mix is not None:
+                other = self.objective(said, batch.labels[mix.other], of_teacher, counts, share)
+                total, *parts = (mix.share * a + (1 - mix.share) * b for a, b in zip((total, *parts), (other[0], *other[1]), strict=True))
+        return (total, parts) if weight else (total * 0, [part * 0 for part in parts])
 
     def _shown(self, part: Tensor, own: bool) -> tuple[Tensor, Batch, Mix | None]:
         """The rows `part` as they are shown this time. own: whether the student goes on with them by itself."""
@@ -253,7 +271,7 @@ class Loop:
         with mix.embedded(self.soft.teacher.network):
             return self.soft.of(part, given)
 
-    def _feel(self, parts: list[Tensor], share: float) -> None:
+    def _feel(self, share: float, parts: list[Tensor]) -> None:
         """At a few steps: how much of the gradient is each term's; of the first part, where a step comes in several."""
         progress = self.state.progress
         if len(parts) < 2 or progress.step + 1 not in self.felt_at:
@@ -266,7 +284,7 @@ class Loop:
         """Measures on the held-out rows, remembers the best weights, decides on early stopping."""
         assert self.validation is not None
         progress, stopping = self.state.progress, self.training.early_stopping
-        found = evaluate.quick(self.state.network, self.config, self.validation)
+        found = self.ranks.told(evaluate.quick(self.state.network, self.config, self.validation))
         refuse_infinite(progress.step, found, "validation loss")
         progress.validation = {f"validation/{name}": value for name, value in found.items()}
         value, delta = found[self.watched], stopping.min_delta if stopping else 0.0
@@ -293,8 +311,14 @@ class Loop:
         progress.saved[str(progress.step)] = progress.validation.get(f"validation/{self.watched}")
         dropped = retain(progress.saved, self.training.keep, self.watched != "loss")
         folder = self.workdir / "checkpoints" / str(progress.step)
-        checkpoint.save(folder, self.state, self.identity)
+        others = checkpoint.of_others(self.ranks)
+        if self.ranks.rank == 0:
+            checkpoint.save(folder, self.state, self.identity, others)
         self.emit(CheckpointSaved(step=progress.step, folder=str(folder), metrics=progress.validation, dropped=dropped))
 
     def _warn(self, message: str, step: int | None) -> None:
         self.emit(LogLine(level="warning", message=message, data={"code": ErrorCode.CHECKPOINT_INVALID, "step": step}))
+
+
+def _nothing(_parts: list[Tensor]) -> None:
+    """Only a step's first part is looked at."""

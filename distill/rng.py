@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+DEVICES = ("torch", "cuda")
+
 
 def tensors() -> dict[str, Tensor]:
     """All but Python's, which is no tensor."""

@@ -24,6 +24,7 @@ from distill.inputs import Inputs
 from distill.loop import Loop
 from distill.networks import digest, load_config, rows_for, student
 from distill.objectives import Objective
+from distill.ranks import ALONE, Ranks
 from distill.sights import comparisons, looks
 from distill.soft import Heard, Soft, soft_targets
 from distill.teacher import Live, Teacher
@@ -41,13 +42,16 @@ def run(
     *,
     inputs: Inputs,
     resume_from: Sequence[Path] = (),
+    ranks: Ranks = ALONE,
 ) -> Outcome:
     """Runs one job of one run to its end or to the step where it is asked to stop.
 
     spec: any spec; its recipe need not be expanded. workdir: an empty folder of this attempt; checkpoints go to
-    `checkpoints/<step>`, the result to `result/`. resume_from: checkpoints to try, newest first.
+    `checkpoints/<step>`, the result to `result/`. resume_from: checkpoints to try, newest first. ranks: of several processes that train
+    together only the first speaks, writes and measures; the others have stopped when it has finished.
     Raises JobError for what would fail again. Returns Finished or Stopped.
     """
+    emit = emit if ranks.rank == 0 else _silent
     emit(PhaseChanged(phase=Phase.PREPARING))
     device = pick_device()
     inputs = hub.with_fetched(spec, inputs, lambda message: emit(LogLine(message=message)))
@@ -76,15 +80,19 @@ def run(
     validation = rows_for(network, config, data.validation, masked, measured=True).to(device) if data.validation else None
     compared = comparisons(spec, network, config, rows, soft) if looks(spec) and isinstance(soft, Live) else {}
     objective = Objective(spec.terms, compared, 2 if config.multi_label else len(config.classes)).to(device)
-    loop = Loop(spec, workdir, emit, network, objective, config, rows, validation, soft, device, _inputs_digest(found, inputs))
+    loop = Loop(spec, workdir, emit, network, objective, config, rows, validation, soft, device, _inputs_digest(found, inputs), ranks)
     if data is not found:  # words that a network expects are rounded as its sums are: of other rows a resume is not exact
         loop.identity.fingerprint["rows"] = data.digest()[:16]
     loop.restore(resume_from)
     emit(PhaseChanged(phase=Phase.TRAINING))
-    if not loop.train(should_stop):
+    if not loop.train(should_stop) or ranks.rank:
         return Stopped(step=loop.state.progress.step)
     spent, progress = loop.spent.told(loop.state.progress.step), loop.state.progress
     return finish.trained(spec, workdir, emit, loop.chosen(), config, data, teacher, heard, loop.last_validation(), progress.felt, spent)
+
+
+def _silent(_event: RunEvent) -> None:
+    pass
 
 
 def _teacher(spec: JobSpec, data: Data, inputs: Inputs, device: torch.device, emit: Emit) -> Teacher:

@@ -45,17 +45,21 @@ class Claim:
     sweep_id: str | None
     traceparent: str | None
     request_id: str | None
+    devices: int = 1
 
 
 class LeaseLostError(PotstillError):
     """Another attempt holds the job now, or nobody may: stop, and write nothing more."""
 
 
-def claim(session: Session, worker_id: str, lease_seconds: float, most: int | None = None, offer: Offer | None = None) -> Claim | None:
+def claim(
+    session: Session, worker_id: str, lease_seconds: float, most: int | None = None, offer: Offer | None = None, free: int | None = None
+) -> Claim | None:
     """The best due job, now `running` under a fresh attempt; None when there is nothing to do: the highest priority first, of projects
     with equal ones that which holds fewest slots, of its jobs the oldest. most: so many of one project are held at once. offer: what the
-    worker has; only jobs that ask for no more are considered."""
-    job = turns.next_job(session, most, offer)
+    worker has; only jobs that ask for no more are considered. free: of its devices now; a job that needs more of them is kept waiting
+    for, and nothing else taken."""
+    job = turns.next_job(session, most, turns.Bid(worker_id, offer, free) if offer is not None else None)
     if job is None:
         return None
     job.attempt += 1
@@ -80,6 +84,7 @@ def claim(session: Session, worker_id: str, lease_seconds: float, most: int | No
         sweep_id=job.sweep_id,
         traceparent=job.traceparent,
         request_id=job.request_id,
+        devices=job.want_devices or 1,
     )
 
 

@@ -61,7 +61,7 @@ class Job(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
-    # The lease. `attempt` is the fence: every write of a run carries it.
+    # The lease. `attempt` is the fence: every write of a run carries it. Of a queued job: which worker keeps its slots free for it.
     attempt: Mapped[int] = mapped_column(default=0)
     worker_id: Mapped[str | None] = mapped_column(String(40))
     lease_until: Mapped[datetime | None]
@@ -88,6 +88,7 @@ class Job(Base):
     want_kind: Mapped[Kind | None] = mapped_column(String(3))
     want_memory: Mapped[int | None] = mapped_column(BigInteger)  # bytes
     want_labels: Mapped[str | None] = mapped_column(String(300))
+    want_devices: Mapped[int | None]  # None: one
 
     needs: Mapped[list["JobDependency"]] = relationship(
         foreign_keys="JobDependency.job_id", lazy="selectin", order_by="JobDependency.needs_id", cascade="all, delete-orphan"

@@ -277,6 +277,7 @@ def _copy(job: Job, *, fresh: bool) -> Job:
         want_kind=job.want_kind,
         want_memory=job.want_memory,
         want_labels=job.want_labels,
+        want_devices=job.want_devices,
         spec=job.spec,
         resolved_spec=job.resolved_spec,
         retry_of=job.id,

@@ -48,6 +48,7 @@ def make(
 def _ask(job: Job, spec: JobSpec) -> Job:
     asked = spec.resources
     job.want_kind, job.want_memory, job.want_labels = asked.kind, asked.memory_bytes, asked.written
+    job.want_devices = asked.devices if asked.devices > 1 else None
     return job
 
 

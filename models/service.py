@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from contract.resources import Kind, Offer
+from contract.resources import Offer
 from models.base import REVISION, Base, now
 
 
@@ -47,5 +47,5 @@ class Worker(Base):
 
     @property
     def offer(self) -> Offer:
-        kind: Kind = "gpu" if any(name.startswith("cuda") for name in self.devices) else "cpu"
-        return Offer(kind, self.memory_bytes, tuple(self.labels or ()))
+        gpus = sum(name.startswith("cuda") for name in self.devices)
+        return Offer.of(gpus, self.slots, self.memory_bytes, tuple(self.labels or ()))

@@ -16,15 +16,42 @@ from models.job import Job, JobDependency
 from models.project import Project
 from models.service import SILENCE, Worker
 
+PROMISE = 10.0  # seconds that a worker keeps slots free for a job since it last looked
 PATIENCE = 2.0  # seconds: a free worker has taken a job by then
 MANY = 32  # waiting jobs looked at together
 HELD = Job.status.in_(ACTIVE), Job.worker_id.is_not(None)
 Where = tuple[ColumnElement[bool], ...]
 
 
-def next_job(session: Session, most: int | None, offer: Offer | None) -> Job | None:
-    """Locked; rows that others are claiming are passed over. Of projects that are equal any: with one worker they take turns too."""
-    due = _due(offer)
+class Bid(NamedTuple):
+    """Who asks for a job, with what: all that it has, and how many of its devices are free now; None: all of them."""
+
+    worker_id: str
+    offer: Offer
+    devices: int | None = None
+
+    def enough(self, job: Job) -> bool:
+        return self.devices is None or (job.want_devices or 1) <= self.devices
+
+
+def next_job(session: Session, most: int | None, bid: Bid | None) -> Job | None:
+    """Locked; rows that others are claiming are passed over. Of projects that are equal any: with one worker they take turns too. A job
+    that needs more devices than are free now is promised them: this worker takes no other until they are, or another worker has it."""
+    promised = session.scalar(_locked(_promised(bid))) if bid is not None and bid.offer.devices > 1 else None
+    job = promised or _in_turn(session, most, bid)
+    if job is None or bid is None or bid.enough(job):
+        return job
+    job.worker_id, job.lease_until = bid.worker_id, now(PROMISE)
+    session.flush()
+    return None
+
+
+def _promised(bid: Bid) -> Where:
+    return *_due(bid), Job.worker_id == bid.worker_id, Job.lease_until > now()
+
+
+def _in_turn(session: Session, most: int | None, bid: Bid | None) -> Job | None:
+    due = _due(bid)
     projects = session.execute(_projects(due)).all()
     if any(over for *_, over in projects):  # it needs a slot for a moment, and no quota
         found = session.scalar(_locked(_over()))
@@ -50,46 +77,57 @@ class Waiting(NamedTuple):
 def make_way(session: Session, worker_id: str, most: int | None, offer: Offer) -> dict[str, str]:
     """Of the jobs that this worker runs those that should stop, and for which other. Every worker comes to the same conclusion: waiting
     jobs that no free slot can take, best first, each in place of the lowest that runs where it could, and of those the youngest."""
-    columns = Job.id, Job.project_id, Job.priority, Job.want_kind, Job.want_memory, Job.want_labels
-    late = select(*columns).where(*_due(offer), Job.queued_at <= now(-PATIENCE)).order_by(Job.priority.desc(), Job.id).limit(MANY)
+    columns = Job.id, Job.project_id, Job.priority, Job.want_kind, Job.want_memory, Job.want_labels, Job.want_devices
+    late = (
+        select(*columns)
+        .where(*_due(Bid(worker_id, offer)), Job.queued_at <= now(-PATIENCE))
+        .order_by(Job.priority.desc(), Job.id)
+        .limit(MANY)
+    )
     waiting = [Waiting(*row[:3], wanted(*row[3:])) for row in session.execute(late).all()]
     running = _running(session) if waiting else []
     if not running or waiting[0].priority <= running[0].priority:
         return {}
     workers = {worker.id: worker for worker in session.scalars(select(Worker).where(Worker.last_heartbeat_at > now(-SILENCE)))}
-    holders = Counter(session.scalars(select(Job.worker_id).where(*HELD)))
-    free = [worker.offer for worker in workers.values() for _ in range(worker.slots - holders[worker.id])]
+    free = {id_: worker.slots for id_, worker in workers.items()}
+    for holder, devices in session.execute(select(Job.worker_id, Job.want_devices).where(*HELD)):
+        if holder in free:
+            free[holder] -= devices or 1
     projects = Counter(session.scalars(select(Job.project_id).where(*HELD)))
     found: dict[str, str] = {}
     for better in waiting:
-        there = next((offer for offer in free if offer.meets(better.wants)), None)
+        asked = better.wants.devices
+        there = next((id_ for id_, worker in workers.items() if free[id_] >= asked and worker.offer.meets(better.wants)), None)
         if there is not None:
-            free.remove(there)
+            free[there] -= asked
             continue
+        leaving: dict[str, list[Any]] = {}  # by worker, until one has enough
         for job in running:
             host = workers.get(job.worker_id)
             full = most is not None and projects[better.project_id] >= most and job.project_id != better.project_id
             if job.priority < better.priority and host is not None and host.preempts and host.offer.meets(better.wants) and not full:
-                running.remove(job)
-                if job.worker_id == worker_id:
-                    found[job.id] = better.id
-                break
+                of_host = leaving.setdefault(host.id, [])
+                of_host.append(job)
+                if max(free[host.id], 0) + sum(one.want_devices or 1 for one in of_host) >= asked:
+                    running = [job for job in running if job not in of_host]
+                    free[host.id] = max(free[host.id], 0) + sum(one.want_devices or 1 for one in of_host) - asked
+                    found |= {one.id: better.id for one in of_host if host.id == worker_id}
+                    break
     return found
 
 
 def _running(session: Session) -> list[Any]:
     """The lowest first. Those that train: a parent puts its runs' results together, and is soon done."""
     parents = select(JobDependency.job_id).where(JobDependency.job_id == Job.id, JobDependency.is_run).exists()
-    columns = select(Job.id, Job.project_id, Job.priority, Job.worker_id, Job.started_at)
+    columns = select(Job.id, Job.project_id, Job.priority, Job.worker_id, Job.started_at, Job.want_devices)
     rows: Sequence[Any] = session.execute(columns.where(Job.status == JobStatus.RUNNING, Job.worker_id.is_not(None), ~parents)).all()
     return sorted(rows, key=lambda row: (row.priority, -(row.started_at.timestamp() if row.started_at else 0), row.id))
 
 
-def wanted(kind: Any, memory: int | None, labels: str | None) -> Resources:
+def wanted(kind: Any, memory: int | None, labels: str | None, devices: int | None) -> Resources:
     """A row's columns as they were asked for."""
-    return Resources.model_construct(
-        kind=kind, memory_gb=memory / GB if memory is not None else None, labels=labels.split(",") if labels else []
-    )
+    gb, words = memory / GB if memory is not None else None, labels.split(",") if labels else []
+    return Resources.model_construct(kind=kind, memory_gb=gb, devices=devices or 1, labels=words)
 
 
 def _locked(where: Where) -> Select[Job]:
@@ -113,13 +151,19 @@ def _room(session: Session, project_id: str, most: int) -> bool:
     return quotas.hold(session, project_id, wait=False) and quotas.running_jobs(session, project_id) < most
 
 
-def _due(offer: Offer | None) -> Where:
+def _due(bid: Bid | None) -> Where:
     due = Job.status == JobStatus.QUEUED, Job.due_at.is_(None) | (Job.due_at <= now())
-    if offer is None:
+    if bid is None:
         return due
+    offer = bid.offer
+    of_others = Job.lease_until.is_not(None) & (Job.lease_until > now()) & (Job.worker_id != bid.worker_id)
+    one = Job.want_devices.is_(None)
+    several = one if offer.devices == 1 else one | ((Job.want_devices <= offer.devices) & ~of_others)
+    if bid.devices is None or bid.devices > 1:
+        several = several | (Job.want_devices <= (offer.devices if bid.devices is None else bid.devices))
     enough = Job.want_memory.is_(None) | (Job.want_memory <= (offer.memory_bytes or 0))
     labels = Job.want_labels.is_(None) | Job.want_labels.in_(offer.subsets)
-    return *due, Job.want_kind.is_(None) | (Job.want_kind == offer.kind), enough, labels
+    return *due, Job.want_kind.is_(None) | (Job.want_kind == offer.kind), enough, labels, several
 
 
 def _over() -> Where:

@@ -45,7 +45,7 @@ class Supervisor:
         self._away_at: float | None = None  # when the database was last there, while it is not
         self._devices = [str(i) for i in range(server.devices)]
         memory = round(settings.memory_gb * GB) if settings.memory_gb is not None else server.memory
-        self._offer = Offer("gpu" if self._devices else "cpu", memory, settings.words)
+        self._offer = Offer.of(len(self._devices), settings.slots, memory, settings.words)
         self._busy = threading.Event()
         self.probe = Probe(settings, server, self._devices[0] if self._devices else None)
 
@@ -120,35 +120,49 @@ class Supervisor:
                     self._take_strays_back()
                 while self._fill_a_slot():
                     pass
-                if self.settings.preempt and len(self._running()) == self.settings.slots:
+                if self.settings.preempt and self._running():
                     self._make_way()
 
     def _fill_a_slot(self) -> bool:
-        with self._lock:
-            slot = next((i for i in range(self.settings.slots) if i not in self._attempts), None)
-        if slot is None or self._unfit is not None or self._stopping.is_set() or self._refused():
+        free = self._free()
+        if not free or self._unfit is not None or self._stopping.is_set() or self._refused():
             return False
         sent_at = time.monotonic()
         try:
             with self.database.write() as session:
-                claim = claims.claim(session, self.id, self.settings.lease_seconds, self.settings.quota_running_jobs, self._offer)
+                claim = claims.claim(
+                    session, self.id, self.settings.lease_seconds, self.settings.quota_running_jobs, self._offer, len(free)
+                )
         except Unavailable:
             self._unsure = True
             raise
         if claim is None:
             return False
-        device = self._devices[slot % len(self._devices)] if self._devices else None
+        slots = free[: claim.devices]
+        device = ",".join(map(self._device, slots)) if self._devices else None
         attempt = Attempt(self.settings, self.database, self.blobs, self.context, claim, device)
         attempt.renewed_at = sent_at
-        thread = threading.Thread(target=self._run, args=(slot, attempt), name=f"slot-{slot}", daemon=True)
+        thread = threading.Thread(target=self._run, args=(slots, attempt), name=f"slot-{slots[0]}", daemon=True)
         with self._lock:
-            self._attempts[slot] = (attempt, thread)
+            self._attempts |= dict.fromkeys(slots, (attempt, thread))
             self._busy.set()
-        attempt.log.info("claimed", slot=slot)
+        attempt.log.info("claimed", slots=slots)
         thread.start()
         if self._stopping.is_set():
             attempt.stop("the worker is shutting down")
         return True
+
+    def _free(self) -> list[int]:
+        """Slots without a job, each with a device of its own; where several share one, those that share none come first."""
+        with self._lock:
+            slots = [i for i in range(self.settings.slots) if i not in self._attempts]
+        if not self._devices:
+            return slots
+        own = list({self._device(slot): slot for slot in reversed(slots)}.values())
+        return sorted(own)
+
+    def _device(self, slot: int) -> str:
+        return self._devices[slot % len(self._devices)]
 
     def _refused(self) -> bool:
         """Whether the store will not have this worker: then it takes nothing, or the whole queue would fail by its hands one by one."""
@@ -169,12 +183,13 @@ class Supervisor:
             if better is not None:
                 attempt.stop(f"made way for {better}, whose priority is higher")
 
-    def _run(self, slot: int, attempt: Attempt) -> None:
+    def _run(self, slots: list[int], attempt: Attempt) -> None:
         try:
             attempt.run()
         finally:
             with self._lock:
-                del self._attempts[slot]
+                for slot in slots:
+                    del self._attempts[slot]
                 if not self._attempts:
                     self._busy.clear()
             self._unsure = self._unsure or not attempt.settled
@@ -194,7 +209,7 @@ class Supervisor:
 
     def _running(self) -> list[tuple[Attempt, threading.Thread]]:
         with self._lock:
-            return list(self._attempts.values())
+            return list(dict.fromkeys(self._attempts.values()))
 
     # ---- leases
 

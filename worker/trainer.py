@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,9 +19,11 @@ from pathlib import Path
 import torch
 
 from contract.errors import ErrorBody, ErrorCode, PotstillError
-from contract.events import Failed, LogLine, RunEvent
+from contract.events import Failed, LogLine, Outcome, RunEvent
 from distill.errors import out_of_memory
 from distill.inputs import DatasetFile, Inputs
+from distill.launch import launched
+from distill.ranks import ALONE, Ranks
 from distill.train import Emit, run
 from models.blobs import Blobs
 from worker.order import STOP, Order
@@ -47,18 +50,32 @@ def main(order_json: str, events: Connection, control: Connection) -> None:
         events.send_bytes(event.model_dump_json().encode())
 
     try:
-        emit(_run(order, emit, stop))
+        emit(_together(order, emit, stop))
     except BrokenPipeError:
         os._exit(1)
 
 
-def _run(order: Order, emit: Emit, stop: threading.Event) -> RunEvent:
+def _together(order: Order, emit: Emit, stop: threading.Event) -> Outcome:
+    """In this process, or in one for each device of the job, which this one then looks after."""
+    count = order.spec.resources.devices
+    if count == 1:
+        return _run(order, ALONE, emit, stop.is_set)
+    devices = order.device.split(",") if order.device is not None else []
+
+    def work(ranks: Ranks, emit: Emit, should_stop: Callable[[], bool]) -> Outcome:
+        torch.set_num_threads(order.threads)
+        return _run(order, ranks, emit, should_stop)
+
+    return launched(count, devices, emit, stop.is_set, work)
+
+
+def _run(order: Order, ranks: Ranks, emit: Emit, should_stop: Callable[[], bool]) -> Outcome:
     datasets = {ref: DatasetFile(path, name) for ref, (path, name) in order.datasets.items()}
     inputs = Inputs(order.cache, datasets, order.models, Blobs(order.shelf) if order.shelf else None)
-    for note in order.notes:
+    for note in order.notes if ranks.rank == 0 else ():
         emit(LogLine(level="warning", message=note))
     try:
-        return run(order.spec, order.workdir, emit, stop.is_set, inputs=inputs, resume_from=order.resume_from)
+        return run(order.spec, order.workdir, emit, should_stop, inputs=inputs, resume_from=order.resume_from, ranks=ranks)
     except PotstillError as error:
         return Failed(error=error.body())
     except Exception as error:  # noqa: BLE001 - a bug or a broken machine: say so, count it as a crash
@@ -66,7 +83,10 @@ def _run(order: Order, emit: Emit, stop: threading.Event) -> RunEvent:
             told = "; ".join([str(error)[:300], *getattr(error, "__notes__", ())])
             hint = "Use a smaller training.micro_batch_size, shorter texts (data.max_length) or a smaller student."
             return Failed(error=ErrorBody(code=ErrorCode.OUT_OF_MEMORY, message=f"Memory ran out: {told}", hint=hint))
-        emit(LogLine(level="error", message=traceback.format_exc(limit=-8)))
+        if ranks.world == 1:
+            emit(LogLine(level="error", message=traceback.format_exc(limit=-8)))
+        else:  # of one that died the others complain too; the log of the attempt has it all
+            traceback.print_exc()
         body = ErrorBody(code=ErrorCode.INTERNAL_ERROR, message=f"{type(error).__name__}: {error}")
         return Failed(error=body, retryable=True)
 

@@ -2,14 +2,15 @@
 
 import contextlib
 import json
+import os
 import shutil
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,11 +21,12 @@ from potstill.cli.report import well
 from potstill.specs import load
 
 if TYPE_CHECKING:
-    from contract.events import RunEvent
+    from contract.events import Outcome, RunEvent
     from contract.evidence import RunResult
     from contract.spec import JobSpec
     from contract.wire import JobView
     from distill.inputs import Inputs
+    from distill.ranks import Ranks
 
 
 def run(
@@ -32,37 +34,51 @@ def run(
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where student, report and checkpoints go.")],
     as_json: Json = False,
 ) -> None:
-    """Run a spec here. Ctrl-C leaves a checkpoint in FOLDER; the same command goes on from it."""
+    """Run a spec here. Ctrl-C leaves a checkpoint in FOLDER; the same command goes on from it. With `resources.devices` above 1 it runs on
+    so many devices of this machine; torchrun starts it on those of several, which then share FOLDER."""
+    from distill.ranks import as_started
+
+    with as_started() as ranks:
+        if ranks.rank:
+            sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - the first rank speaks for all, until the end
+        _run(load(spec), out, as_json, ranks)
+
+
+def _run(sent: "dict[str, Any]", out: Path, as_json: bool, ranks: "Ranks") -> None:
     from contract.chains import links
     from contract.check import parse_spec
     from contract.errors import PotstillError
     from contract.evidence import RunResult
 
-    *before, job = links(parse_spec(load(spec)))
-    if (out / "report.json").exists():
+    *before, job = links(parse_spec(sent))
+    if ranks.told((out / "report.json").exists()):
         raise PotstillError(f"{out} holds a finished run already.", hint="Choose another folder for --out.")
     if job.report_to:
         note("report_to: only workers of a service mirror runs; here it is left out")
     stop = threading.Event()
-    signal.signal(signal.SIGINT, lambda _number, _frame: _leave(stop, _frame))
+    for number in (signal.SIGINT, *([signal.SIGTERM] if ranks.world > 1 else [])):  # torchrun passes Ctrl-C on as the second
+        signal.signal(number, lambda number, _frame: _leave(stop, number))
     made: dict[str, Path] = {}
     for link in before:
         made[f"@{link.name}"] = out / "before" / str(link.name) / "student"
-        if not made[f"@{link.name}"].with_name("report.json").exists():
+        if ranks.told(not made[f"@{link.name}"].with_name("report.json").exists()):
             if not as_json:
                 line("·", "run", f"{link.name} ({len(made)} of {len(before)} before the one asked for)")
-            _one(_found(link, made), made[f"@{link.name}"].parent, _inputs(_found(link, made)), stop, as_json)
+            _one(_found(link, made), made[f"@{link.name}"].parent, _inputs(_found(link, made)), stop, as_json, ranks)
     job = _found(job, made)
     results: list[RunResult] = []
     runs = job.runs()
     for run_ in runs:
         folder = out if len(runs) == 1 else out / "runs" / f"{run_.arm}-{run_.seed}"
-        if not (folder / "report.json").exists():
+        if ranks.told(not (folder / "report.json").exists()):
             if len(runs) > 1 and not as_json:
                 line("·", "run", f"{run_.arm}, seed {run_.seed} ({len(results) + 1} of {len(runs)})")
-            _one(run_.spec, folder, _inputs(run_.spec), stop, as_json)
+            _one(run_.spec, folder, _inputs(run_.spec), stop, as_json, ranks)
+        if ranks.rank:
+            continue
         results.append(RunResult(run_.arm, run_.seed, json.loads((folder / "report.json").read_text())))
-    _conclude(out, results, as_json)
+    if not ranks.rank:
+        _conclude(out, results, as_json)
 
 
 def _found(job: "JobSpec", made: dict[str, Path]) -> "JobSpec":
@@ -78,13 +94,12 @@ def _inputs(job: "JobSpec") -> "Inputs":
     return Inputs.local(job, settings.home() / "cache" / "teacher-outputs")
 
 
-def _one(job: "JobSpec", folder: Path, inputs: "Inputs", stop: threading.Event, as_json: bool) -> None:
+def _one(job: "JobSpec", folder: Path, inputs: "Inputs", stop: threading.Event, as_json: bool, ranks: "Ranks") -> None:
     """One run into `folder`; goes on from its checkpoints, leaves one when stopped."""
     from contract.events import CheckpointSaved, Finished
-    from distill.train import run as run_engine
 
     folder.mkdir(parents=True, exist_ok=True)
-    with _Screen(job, as_json) as screen:
+    with _Screen(job, as_json or ranks.rank > 0) as screen:
 
         def heard(event: "RunEvent") -> None:
             if isinstance(event, CheckpointSaved):
@@ -93,7 +108,9 @@ def _one(job: "JobSpec", folder: Path, inputs: "Inputs", stop: threading.Event, 
             screen.show(event)
 
         with _no_job_to_resume():
-            outcome = run_engine(job, folder, heard, stop.is_set, inputs=inputs, resume_from=_checkpoints(folder))
+            outcome = _trained(job, folder, inputs, stop, heard, ranks)
+    if ranks.rank and not stop.is_set():
+        return
     if not isinstance(outcome, Finished):
         line("!", "stopped", f"checkpoint in {folder / 'checkpoints'}; the same command goes on from it")
         raise typer.Exit(130)
@@ -103,6 +120,34 @@ def _one(job: "JobSpec", folder: Path, inputs: "Inputs", stop: threading.Event, 
         shutil.move(made / "student", folder / "student")
     shutil.move(made / "report.json", folder / "report.json")  # last: it says that the run is complete
     made.rmdir()
+
+
+def _trained(
+    job: "JobSpec", folder: Path, inputs: "Inputs", stop: threading.Event, heard: "Callable[[RunEvent], None]", ranks: "Ranks"
+) -> "Outcome":
+    """By this process, which may be one of torchrun's, or by one for each device that the job asks for."""
+    from contract.errors import JobError, PotstillError
+    from contract.events import Failed
+    from distill.launch import gpus, launched, share_cores
+    from distill.train import run as run_engine
+
+    resume, count = _checkpoints(folder), job.resources.devices
+    if count == 1 or ranks.world > 1:
+        return run_engine(job, folder, heard, stop.is_set, inputs=inputs, resume_from=resume, ranks=ranks)
+
+    def work(ranks: "Ranks", emit: "Callable[[RunEvent], None]", should_stop: "Callable[[], bool]") -> "Outcome":
+        log = os.open(folder / "ranks.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)  # libraries have much to say of all this
+        os.dup2(log, 2)
+        share_cores(ranks)
+        try:
+            return run_engine(job, folder, emit, should_stop, inputs=inputs, resume_from=resume, ranks=ranks)
+        except PotstillError as error:
+            return Failed(error=error.body())
+
+    outcome = launched(count, gpus(count), heard, stop.is_set, work)
+    if isinstance(outcome, Failed):
+        raise JobError(outcome.error.message, code=outcome.error.code, hint=outcome.error.hint)
+    return outcome
 
 
 @contextlib.contextmanager
@@ -138,9 +183,9 @@ def _conclude(out: Path, results: "list[RunResult]", as_json: bool) -> None:
     line(" ", "", " · ".join(str(out / name) for name in ("student", "report.json") if (out / name).exists()))
 
 
-def _leave(stop: threading.Event, _frame: FrameType | None) -> None:
+def _leave(stop: threading.Event, number: int) -> None:
     stop.set()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C means now
+    signal.signal(number, signal.default_int_handler)  # a second Ctrl-C means now
 
 
 def _checkpoints(out: Path) -> list[Path]:
