@@ -115,9 +115,9 @@ class World:
 
     # ---- what workers do
 
-    def claim(self, worker: str = "wrk_1", lease: float = 30, offer: Offer | None = None) -> Claim | None:
+    def claim(self, worker: str = "wrk_1", lease: float = 30, offer: Offer | None = None, free: int | None = None) -> Claim | None:
         with self.database.write() as session:
-            return claims.claim(session, worker, lease, offer=offer)
+            return claims.claim(session, worker, lease, offer=offer, free=free)
 
     def take(self, worker: str = "wrk_1", lease: float = 30) -> Claim:
         claim = self.claim(worker, lease)

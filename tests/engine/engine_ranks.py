@@ -22,10 +22,15 @@ def run(folder: Path, jobs: dict[str, dict[str, Any]]) -> dict[str, dict[str, An
     (folder / "jobs.json").write_text(json.dumps(jobs))
     subprocess.run([sys.executable, "-P", __file__, str(folder)], check=True, timeout=300, stderr=subprocess.DEVNULL)
     found = {name: json.loads((folder / name / OUT).read_text()) for name in jobs}
-    return {name: {key: [RUN_EVENT.validate_python(event) for event in events] for key, events in one.items()} for name, one in found.items()}
+    return {
+        name: {key: [RUN_EVENT.validate_python(event) for event in events] for key, events in one.items()} for name, one in found.items()
+    }
 
 
 def _all(folder: Path) -> None:
+    from transformers.models.bert import modeling_bert  # noqa: F401 - once, and not by every rank
+    from transformers.models.gpt2 import modeling_gpt2  # noqa: F401
+
     import worker.preload  # noqa: F401
     from contract.check import parse_spec
     from contract.errors import PotstillError
@@ -42,7 +47,12 @@ def _all(folder: Path) -> None:
         spec, events = parse_spec(job["spec"]), list[RunEvent]()
 
         def work(
-            ranks: Ranks, emit: Callable[[RunEvent], None], should_stop: Callable[[], bool], name: str = name, job: Any = job, spec: Any = spec
+            ranks: Ranks,
+            emit: Callable[[RunEvent], None],
+            should_stop: Callable[[], bool],
+            name: str = name,
+            job: Any = job,
+            spec: Any = spec,
         ) -> Outcome:
             import torch
 

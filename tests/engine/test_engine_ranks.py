@@ -38,7 +38,9 @@ def jobs(tmp_path_factory, teacher):
         "live": small(teacher, objective=[KL, {"loss": "cross_entropy"}], teacher_outputs="live", **cached),
         "few": small(teacher, data={"max_train_samples": 21, "validation": 0.0}, objective=[KL], training={"epochs": 1, "batch_size": 3}),
         "parts": small(teacher, objective=[KL], training={"epochs": 1, "micro_batch_size": 3}, data={"validation": 0.0}),
-        "inside": texts(rows, student=BERT | {"layers": 2, "hidden": 24}, teacher=reads, objective=STATES, training={"epochs": 1, "batch_size": 8}),
+        "inside": texts(
+            rows, student=BERT | {"layers": 2, "hidden": 24}, teacher=reads, objective=STATES, training={"epochs": 1, "batch_size": 8}
+        ),
         "tokens": language(lines, "causal-lm", GPT | {"layers": 1}, speaks, **few),
     }
     found = {f"{name} {world}": {**same(known[name]), "world": world} for name, worlds in COMPARED.items() for world in (1, *worlds)}

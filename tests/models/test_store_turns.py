@@ -149,6 +149,17 @@ def test_where_a_slot_is_free_nobody_makes_way(world):
     assert way(world, "wrk_1") == {}
 
 
+def test_for_a_job_of_several_devices_as_many_make_way(world):
+    workers(world, 3)
+    low = [world.submit(priority=priority) for priority in (1, 2)]
+    kept = world.submit(priority=3)
+    for _ in range(3):
+        world.take()
+    better = waited(world, world.submit(priority=5, want_devices=2))
+    assert way(world, "wrk_1", CPU._replace(devices=3)) == dict.fromkeys(low, better)
+    assert world.job(kept).status == "running"
+
+
 def test_workers_that_do_not_preempt_are_not_counted_on(world):
     workers(world, 1, preempts=False)
     world.submit()
