@@ -89,6 +89,10 @@ def _runs_that_make_sense(spec: "JobSpec") -> None:
         raise wrong(f"a {spec.kind} job has no teacher to leave out; control belongs to distill", at=("evaluation", "control"))
     if spec.resources.devices > 1 and spec.kind is JobKind.EVALUATE:
         raise wrong("an evaluate job trains nothing that devices could share; leave this out", at=("resources", "devices"))
+    if spec.resources.sharded and spec.resources.devices == 1:
+        raise wrong("one device has nobody to divide the student with; set resources.devices", at=("resources", "sharded"))
+    if spec.resources.sharded and spec.shown.on_policy:
+        raise wrong("a student that writes texts of its own must be whole on each device; leave this out", at=("resources", "sharded"))
     if spec.evaluation.seeds > 1 and spec.kind is JobKind.EVALUATE:
         raise wrong("measuring the same model again gives the same figures; leave seeds at 1", at=("evaluation", "seeds"))
     if spec.training.seed + spec.evaluation.seeds > 2**31:

@@ -33,6 +33,11 @@ class Resources(Sent):
         description="So many train it together, each on its share of every step's rows: GPUs of one worker, or slots of one without any. "
         "The batch of a step stays what `training.batch_size` says; see [train on several devices](../how-to/several-devices.md).",
     )
+    sharded: bool = Field(
+        default=False,
+        description="The student's weights, gradients and moments are divided among the devices instead of repeated on each: for a "
+        "transformer that does not fit on one.",
+    )
     labels: Annotated[list[Label], Field(max_length=MOST_LABELS)] = Field(
         default=[], description="All of these are among the worker's (`POTSTILL_LABELS`)."
     )

@@ -20,10 +20,12 @@ from torch import Tensor
 from distill import disk, manifest, optim, rng
 from distill.device import derived_seed
 from distill.errors import CheckpointInvalidError
-from distill.ranks import Ranks
+from distill.ranks import ALONE, Ranks
+from distill.sharding import whole
 from distill.state import Identity, Progress, State, put_weights, weights
 
 BEST, OBJECTIVE = "best", "objective"
+Groups = dict[str, dict[str, Tensor]]  # by file
 
 
 @dataclass
@@ -39,22 +41,20 @@ _DOCUMENT, _PROGRESS = TypeAdapter(_Document), TypeAdapter(Progress)
 
 
 class Restored(NamedTuple):
-    """inexact: why the resume is not exact, None when it is; others: the random states of other ranks, as `of_others` gave them."""
+    """inexact: why the resume is not exact, None when it is; found: the tensors, as they were saved."""
 
     inexact: str | None
-    others: dict[str, Tensor]
+    found: Groups
 
 
-def save(folder: Path, state: State, identity: Identity, others: Mapping[str, Tensor] | None = None) -> None:
-    """Writes the checkpoint to `folder`, whole or not at all. others: of other ranks, what `of_others` gave. JobError when the disk is
+def save(folder: Path, state: State, identity: Identity, ranks: Ranks = ALONE) -> None:
+    """Writes the checkpoint to `folder`, whole or not at all. Every rank must call it, the first one writes. JobError when the disk is
     full."""
+    groups = _groups(state, ranks)
+    if ranks.rank:
+        return
     for left in folder.parent.glob(".*.tmp"):  # by a crash; there may be one for each
         shutil.rmtree(left, ignore_errors=True)
-    groups = {"model": weights(state.network), "optimizer": optim.moments(state.optimizer), "rng": rng.tensors() | dict(others or {})}
-    if projections := state.objective.state_dict():
-        groups[OBJECTIVE] = projections
-    if state.best_weights is not None:
-        groups[BEST] = state.best_weights
     document = json.dumps({"progress": asdict(state.progress), "identity": asdict(identity), "python_random": random.getstate()})
     size = len(document) + sum(tensor.nbytes for group in groups.values() for tensor in group.values())
     temporary = folder.with_name(f".{folder.name}.tmp")
@@ -86,51 +86,58 @@ def restore(folder: Path, state: State, identity: Identity) -> Restored:
         _check_tensors("optimizer", found["optimizer"], optim.moments_expected(state.optimizer, found["optimizer"]))
         projections = state.objective.state_dict()
         _check_tensors(OBJECTIVE, found.get(OBJECTIVE, {}), projections, finite=True)
-        best = found[BEST] if state.keeps_best and progress.best is not None else None
-        if best is not None:
-            _check_tensors(BEST, best, expected, finite=True)
+        if state.keeps_best and progress.best is not None:
+            _check_tensors(BEST, found[BEST], expected, finite=True)
         seed = derived_seed("resumed", progress.step)
         restore_random, missing = rng.prepared(found.get("rng", {}), document.python_random, seed)
     except (LookupError, TypeError, ValueError, ArithmeticError, SafetensorError, RuntimeError, OSError) as error:
         raise CheckpointInvalidError(f"{folder.name} cannot be read: {str(error)[:500]}") from None
-    put_weights(state.network, found["model"])
-    state.objective.load_state_dict(found.get(OBJECTIVE, {}))
-    _follow(state, progress, found["optimizer"], best)
+    _put(state, progress, found)
     restore_random()
     was, is_ = document.identity.fingerprint, identity.fingerprint
     changed = [f"{name} {was.get(name)} → {is_.get(name)}" for name in {**is_, **was} if was.get(name) != is_.get(name)]
     inexact = ", ".join(changed + [f"the random state of {name} is missing" for name in missing]) or None
-    return Restored(inexact, {name: value for name, value in found.get("rng", {}).items() if "/" in name})
-
-
-def _follow(state: State, progress: Progress, moments: dict[str, Tensor], best: dict[str, Tensor] | None) -> None:
-    optim.set_moments(state.optimizer, moments)
-    state.progress = progress
-    device = next(state.network.parameters()).device
-    state.best_weights = {name: value.to(device) for name, value in best.items()} if best is not None else None
-
-
-def of_others(ranks: Ranks) -> dict[str, Tensor]:
-    """The random states of all ranks but the first, as `1/torch`; what draws in training is torch's generator, and the device's."""
-    if ranks.world == 1:
-        return {}
-    every = {name: ranks.gathered(state) for name, state in rng.tensors().items() if name in rng.DEVICES}
-    return {f"{rank}/{name}": states[rank] for name, states in every.items() for rank in range(1, ranks.world)}
+    return Restored(inexact, found)
 
 
 def follow(state: State, ranks: Ranks, restored: Restored | None) -> None:
-    """Every rank stands where the first does, which alone has read a checkpoint, if there was one. Not yet the weights: those go round with
-    what computes the steps."""
-    progress = ranks.told(asdict(state.progress))
-    best = state.best_weights or {}
-    groups = {"moments": optim.moments(state.optimizer), BEST: best, "rng": dict(restored.others) if restored is not None else {}}
-    given = {name: ranks.given(group) for name, group in groups.items()}
-    if ranks.rank == 0 or not progress["step"]:
+    """Every rank stands where the first does, which alone has read a checkpoint, if there was one. A rank that has no random state there,
+    because there were fewer, starts from one of its own."""
+    said = ranks.told(asdict(state.progress) if restored is not None else None)
+    if said is None:
         return
-    _follow(state, _PROGRESS.validate_python(progress), given["moments"], given[BEST] or None)
-    own = {name.partition("/")[2]: value for name, value in given["rng"].items() if name.startswith(f"{ranks.rank}/")}
+    found = restored.found if restored is not None else {}
+    groups = {name: ranks.given(found.get(name, {})) for name in ranks.told(sorted(found))}
+    if ranks.rank == 0:
+        return
+    _put(state, _PROGRESS.validate_python(said), groups)
+    own = {name.partition("/")[2]: value for name, value in groups["rng"].items() if name.startswith(f"{ranks.rank}/")}
     restore_random, _ = rng.prepared(own, None, derived_seed("resumed", state.progress.step, ranks.rank))
     restore_random()
+
+
+def _groups(state: State, ranks: Ranks) -> Groups:
+    """What changes, whole; of other ranks than the first the generators that draw in training, as `1/torch`."""
+    groups = {"model": weights(state.network), "optimizer": optim.moments(state.optimizer), "rng": rng.tensors()}
+    if projections := state.objective.state_dict():
+        groups[OBJECTIVE] = projections
+    if state.best_weights is not None:
+        groups[BEST] = state.best_weights
+    if ranks.world > 1:
+        groups = {name: {key: whole(tensor) for key, tensor in group.items()} for name, group in groups.items()}
+        every = {name: ranks.gathered(drawn) for name, drawn in rng.tensors().items() if name in rng.DEVICES}
+        groups["rng"] |= {f"{rank}/{name}": states[rank] for name, states in every.items() for rank in range(1, ranks.world)}
+    return groups
+
+
+def _put(state: State, progress: Progress, groups: Groups) -> None:
+    put_weights(state.network, groups["model"])
+    put_weights(state.objective, groups.get(OBJECTIVE, {}))
+    optim.set_moments(state.optimizer, groups["optimizer"])
+    state.progress = progress
+    device = next(state.network.parameters()).device
+    kept = state.keeps_best and progress.best is not None
+    state.best_weights = {name: value.to(device) for name, value in groups[BEST].items()} if kept else None
 
 
 def _check(progress: Progress, state: State) -> None:

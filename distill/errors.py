@@ -4,6 +4,7 @@ import torch
 
 from contract.errors import ErrorCode, JobError
 from contract.units import size
+from distill.sharding import here
 
 WEIGHTS = "weights, gradients and moments"
 
@@ -43,7 +44,7 @@ def _held(optimizer: torch.optim.Optimizer) -> int:
     """Bytes of what a step needs whatever its rows."""
     every = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     moments = 2 if not isinstance(optimizer, torch.optim.SGD) else 1 if optimizer.defaults["momentum"] else 0
-    return sum(int(parameter.nbytes) for parameter in every) * (2 + moments)
+    return sum(int(here(parameter).nbytes) for parameter in every) * (2 + moments)
 
 
 class CheckpointInvalidError(Exception):

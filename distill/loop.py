@@ -32,6 +32,7 @@ from distill.errors import CheckpointInvalidError, diverged, memory_needed, out_
 from distill.networks import compute_again, said_of, worth_of
 from distill.objectives import Counts, Objective, Said
 from distill.ranks import ALONE, Ranks
+from distill.sharding import here
 from distill.sights import looks
 from distill.soft import Soft
 from distill.spent import Spent
@@ -68,6 +69,7 @@ class Loop:
         self.micro, self.shrunk = self.training.micro_batch_size or self.training.batch_size, False
         self.steps_per_epoch = -(-len(rows) // self.training.batch_size)
         self.total_steps = self.steps_per_epoch * self.training.epochs
+        self.together = ranks.together(network, objective, spec.resources.sharded)
         self.learned = [*network.parameters(), *objective.parameters()]
         optimizer = optim.build(self.learned, self.training.optimizer)
         refuse_too_large(optimizer, capacity(device))
@@ -79,6 +81,8 @@ class Loop:
             compute_again(network)
         self.bf16 = in_bf16(device, self.training.precision, *worth_of(network))
         self.identity = Identity(job, fingerprint(device, self.bf16) | {"world_size": ranks.world})
+        if self.together.sharded:
+            self.identity.fingerprint["sharded"] = True
         if compiles(device, self.training.compile, network, self.total_steps):
             compiled(network, device, workdir / "compiled")
             self.identity.fingerprint["compiled"] = uuid4().hex[:8]  # other shapes first, other kernels: no two are known to be alike
@@ -102,7 +106,6 @@ class Loop:
         found = self._restored(candidates) if self.ranks.rank == 0 else None
         if self.ranks.world > 1:
             checkpoint.follow(self.state, self.ranks, found)
-        self.together = self.ranks.together(self.state.network, self.objective)
 
     def _restored(self, candidates: Sequence[Path]) -> checkpoint.Restored | None:
         for folder in candidates:
@@ -274,7 +277,7 @@ class Loop:
     def _feel(self, share: float, parts: list[Tensor]) -> None:
         """At a few steps: how much of the gradient is each term's; of the first part, where a step comes in several."""
         progress = self.state.progress
-        if len(parts) < 2 or progress.step + 1 not in self.felt_at:
+        if len(parts) < 2 or progress.step + 1 not in self.felt_at or self.together.sharded:
             return
         weights = [term.at(share).weight for term in self.objective.terms]
         self.shares = gradient_shares(self.objective, parts, weights, [p for p in self.state.network.parameters() if p.requires_grad])
@@ -306,14 +309,12 @@ class Loop:
         """A checkpoint of this step, unless the weights are no good any more."""
         progress = self.state.progress
         self.curves.settle()
-        if not all(torch.isfinite(value).all() for value in self.state.network.state_dict().values()):
+        if any(self.ranks.added([not all(here(value).isfinite().all() for value in self.state.network.state_dict().values())])):
             raise diverged(progress.step, "weights")
         progress.saved[str(progress.step)] = progress.validation.get(f"validation/{self.watched}")
         dropped = retain(progress.saved, self.training.keep, self.watched != "loss")
         folder = self.workdir / "checkpoints" / str(progress.step)
-        others = checkpoint.of_others(self.ranks)
-        if self.ranks.rank == 0:
-            checkpoint.save(folder, self.state, self.identity, others)
+        checkpoint.save(folder, self.state, self.identity, self.ranks)
         self.emit(CheckpointSaved(step=progress.step, folder=str(folder), metrics=progress.validation, dropped=dropped))
 
     def _warn(self, message: str, step: int | None) -> None:

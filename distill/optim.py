@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from contract.spec import Optimizer, Schedule
+from distill.sharding import like, whole
 
 
 def build(parameters: Iterable[Parameter], spec: Optimizer) -> torch.optim.Optimizer:
@@ -23,9 +24,9 @@ def build(parameters: Iterable[Parameter], spec: Optimizer) -> torch.optim.Optim
 def clip(parameters: Sequence[Parameter], longest: float | None) -> Tensor:
     """The norm of all gradients together; where it is longer than `longest`, they are shortened to that."""
     norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
-    if longest is not None and (norm.is_cuda or not norm + 1e-6 <= longest):  # NaN, too; a GPU would have to be waited for
+    if longest is not None and (norm.is_cuda or not whole(norm) + 1e-6 <= longest):  # NaN, too; a GPU would have to be waited for
         torch.nn.utils.clip_grads_with_norm_(parameters, longest, norm)
-    return norm
+    return whole(norm)
 
 
 def learning_rate(spec: Optimizer, schedule: Schedule, step: int, total_steps: int) -> float:
@@ -64,8 +65,9 @@ def moments_expected(optimizer: torch.optim.Optimizer, found: Iterable[str]) -> 
 
 
 def set_moments(optimizer: torch.optim.Optimizer, found: Mapping[str, Tensor]) -> None:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Any]] = {}
     for name, value in found.items():
         index, slot = name.split(".", 1)
-        state.setdefault(int(index), {})[slot] = value
+        state.setdefault(int(index), {})[slot] = value if slot == "step" else like(value, parameters[int(index)])
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -16,6 +16,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from distill import sharding
+
 T = TypeVar("T")
 Tensors = dict[str, Tensor]
 SILENCE = timedelta(minutes=30)  # the others may be so long about what each does by itself
@@ -76,9 +78,9 @@ class Ranks(NamedTuple):
         dist.all_gather(found, tensor)
         return found
 
-    def together(self, *modules: nn.Module) -> "Together":
-        """What a step is computed through, so that all ranks get the same gradients of these modules."""
-        return Together(self, nn.ModuleList(modules))
+    def together(self, network: nn.Module, objective: nn.Module, sharded: bool = False) -> "Together":
+        """What a step is computed through, so that all ranks get the same gradients of both."""
+        return Together(self, network, objective, sharded)
 
 
 class _Around(nn.Module):
@@ -93,14 +95,20 @@ class _Around(nn.Module):
 
 
 class Together:
-    """torch's DistributedDataParallel, which adds gradients up while they are still being computed; of one process, nothing."""
+    """torch's DistributedDataParallel, which adds gradients up while they are still being computed, or its fully_shard; of one process,
+    nothing. Both exchange the parameters' values first, or replace them: what has been made of them before is of no use."""
 
-    def __init__(self, ranks: Ranks, modules: nn.ModuleList) -> None:
-        self.world = ranks.world
-        if ranks.world > 1:
-            normed = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules.modules())
-            # Which parameters a step reaches depends on its terms and rows: a head that only layers teach, a judge.
-            self.whole = DistributedDataParallel(_Around(modules), forward_sync_buffers=normed, find_unused_parameters=True)
+    def __init__(self, ranks: Ranks, network: nn.Module, objective: nn.Module, sharded: bool) -> None:
+        self.world, self.sharded = ranks.world, sharded
+        if ranks.world == 1:
+            return
+        both = _Around(nn.ModuleList([network, objective]))
+        if sharded:
+            self.whole = sharding.divided(both, network)
+            return
+        normed = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+        # Which parameters a step reaches depends on its terms and rows: a head that only layers teach, a judge.
+        self.whole = DistributedDataParallel(both, forward_sync_buffers=normed, find_unused_parameters=True)
 
     def part(self, work: Callable[[], tuple[Tensor, list[Tensor]]], *, last: bool, between: Callable[[list[Tensor]], None]) -> list[Tensor]:
         """Loss and terms of a part of a step, its gradients added to those that are there; with this rank's last part, to the others'.
@@ -110,7 +118,9 @@ class Together:
             between(parts)
             total.backward()  # type: ignore[no-untyped-call]
         else:
-            with contextlib.nullcontext() if last else self.whole.no_sync():
+            if self.sharded:
+                self.whole.set_requires_gradient_sync(last)
+            with contextlib.nullcontext() if last or self.sharded else self.whole.no_sync():
                 total, parts = self.whole(work)
                 between(parts)
                 (total * self.world).backward()  # it takes the mean, and these are shares of one step

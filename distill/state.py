@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from contract.training import Keep
+from distill.sharding import here, like
 
 Count = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -73,8 +74,9 @@ def weights(network: nn.Module) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     seen: set[tuple[int, int]] = set()
     for name, tensor in network.state_dict().items():
-        place = (tensor.data_ptr(), tensor.numel())
-        if tensor.numel() == 0 or place not in seen:
+        mine = here(tensor)
+        place = (mine.data_ptr(), mine.numel())
+        if mine.numel() == 0 or place not in seen:
             found[name] = tensor
         seen.add(place)
     return found
@@ -85,4 +87,4 @@ def put_weights(network: nn.Module, found: dict[str, Tensor]) -> None:
     there = network.state_dict()
     with torch.no_grad():
         for name, tensor in found.items():
-            there[name].copy_(tensor)
+            there[name].copy_(like(tensor, there[name]))

@@ -25,8 +25,10 @@ from distill.loop import Loop
 from distill.networks import digest, load_config, rows_for, student
 from distill.objectives import Objective
 from distill.ranks import ALONE, Ranks
+from distill.sharding import whole
 from distill.sights import comparisons, looks
 from distill.soft import Heard, Soft, soft_targets
+from distill.state import put_weights, weights
 from distill.teacher import Live, Teacher
 from distill.words import refuse_unknown_mask, with_words
 from distill.written import by_teacher
@@ -85,10 +87,17 @@ def run(
         loop.identity.fingerprint["rows"] = data.digest()[:16]
     loop.restore(resume_from)
     emit(PhaseChanged(phase=Phase.TRAINING))
-    if not loop.train(should_stop) or ranks.rank:
+    if not loop.train(should_stop):
+        return Stopped(step=loop.state.progress.step)
+    chosen = loop.chosen()
+    if spec.resources.sharded:
+        whole_weights = {name: whole(tensor) for name, tensor in weights(chosen).items()}
+        chosen, _ = student(spec, found, inputs)
+        put_weights(chosen.to(device), whole_weights)
+    if ranks.rank:
         return Stopped(step=loop.state.progress.step)
     spent, progress = loop.spent.told(loop.state.progress.step), loop.state.progress
-    return finish.trained(spec, workdir, emit, loop.chosen(), config, data, teacher, heard, loop.last_validation(), progress.felt, spent)
+    return finish.trained(spec, workdir, emit, chosen, config, data, teacher, heard, loop.last_validation(), progress.felt, spent)
 
 
 def _silent(_event: RunEvent) -> None:

@@ -27,6 +27,7 @@ RUN = [
     DOCS / "how-to" / "find-good-values.md",
     DOCS / "how-to" / "get-told-when-a-job-ends.md",
     DOCS / "how-to" / "let-others-in.md",
+    DOCS / "how-to" / "several-devices.md",
     DOCS / "how-to" / "mirror-a-run.md",
     DOCS / "how-to" / "watch-a-deployment.md",
     DOCS / "how-to" / "use-the-python-client.md",
@@ -54,6 +55,8 @@ LEFT_OUT = {
     ("your-first-student.md", "$ potstill up"),
     ("reliability.md", "$ kill -TERM WORKER_PID"),
     ("use-the-python-client.md", "student.watch()"),
+    ("several-devices.md", "$ potstill submit two.yaml --watch"),
+    ("several-devices.md", "torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint first-machine:29500 \\"),
     ("back-up.md", "cp -a backup ~/restored"),
     ("back-up.md", 'pg_dump -Fc -f potstill.dump "$POTSTILL_DATABASE_URL"'),
 }

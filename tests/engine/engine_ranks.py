@@ -28,10 +28,10 @@ def run(folder: Path, jobs: dict[str, dict[str, Any]]) -> dict[str, dict[str, An
 
 
 def _all(folder: Path) -> None:
+    import torch._dynamo  # noqa: F401 - optimisers import it at their first step
     from transformers.models.bert import modeling_bert  # noqa: F401 - once, and not by every rank
     from transformers.models.gpt2 import modeling_gpt2  # noqa: F401
 
-    import worker.preload  # noqa: F401
     from contract.check import parse_spec
     from contract.errors import PotstillError
     from contract.events import Failed, Outcome, RunEvent, Step

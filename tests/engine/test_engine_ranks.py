@@ -5,8 +5,10 @@ from pathlib import Path
 
 import engine_ranks
 import pytest
+import torch
 from engine_runs import Engine, digest, small
 from engine_texts import TRANSFORMER, language, texts, write_texts
+from safetensors.torch import load_file
 
 from contract.events import CheckpointSaved, Failed, Finished, LogLine, Resumed, Step, Stopped
 from distill.device import threads
@@ -20,6 +22,10 @@ COMPARED = {"cached": (2, 4), "few": (4,), "live": (2,), "parts": (2,), "inside"
 
 def same(spec):
     return {"spec": json.loads(spec.model_dump_json(exclude_unset=True))}
+
+
+def divided(spec):
+    return {"spec": same(spec)["spec"] | {"resources": {"devices": 2, "sharded": True}}}
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +50,10 @@ def jobs(tmp_path_factory, teacher):
         "tokens": language(lines, "causal-lm", GPT | {"layers": 1}, speaks, **few),
     }
     found = {f"{name} {world}": {**same(known[name]), "world": world} for name, worlds in COMPARED.items() for world in (1, *worlds)}
+    changed = {"layers": 1, "dropout": 0.3}
+    dropout = language(
+        lines, "causal-lm", GPT | changed, speaks, **few | {"training": {"epochs": 1, "batch_size": 8, "micro_batch_size": 2}}
+    )
     dropped = same(small(student={"arch": "mlp", "hidden": [8], "dropout": 0.3}, training={"epochs": 3}))
     stopping = small(training={"epochs": 30, "optimizer": {"lr": 0.5}, "early_stopping": {"patience": 1}})
     found |= {
@@ -53,6 +63,11 @@ def jobs(tmp_path_factory, teacher):
         "on three": {**dropped, "world": 3, "resume": "stopped"},
         "alone": {**dropped, "world": 1, "resume": "stopped"},
         "killed": {**dropped, "world": 2, "kill": 5},
+        "tokens divided": {**divided(known["tokens"]), "world": 2},
+        "inside divided": {**divided(known["inside"]), "world": 2},
+        "divided": {**divided(dropout), "world": 2},
+        "divided, stopped": {**divided(dropout), "world": 2, "stop_after": 2},
+        "divided, resumed": {**divided(dropout), "world": 2, "resume": "divided, stopped"},
         "early": {**same(stopping), "world": 2},
         "exploding": {**same(small(training={"optimizer": {"name": "sgd", "lr": 1e6}})), "world": 2},
     }
@@ -100,6 +115,20 @@ def test_a_resume_on_another_number_goes_on_and_says_so(ran, name, world):
     (resumed,) = [event for event in ran[name]["events"] if isinstance(event, Resumed)]
     assert resumed == Resumed(step=7, inexact=f"world_size 2 → {world}")
     assert isinstance(ran[name]["outcome"][0], Finished)
+
+
+@pytest.mark.parametrize("name", ["tokens", "inside"])
+def test_a_divided_student_makes_the_same_steps(ran, folder, name):
+    for mine, theirs in zip(curve(ran, f"{name} 1"), curve(ran, f"{name} divided"), strict=True):
+        assert theirs == pytest.approx(mine, rel=2e-4, abs=1e-6)
+    whole, put_together = (load_file(folder / f"{name}{how}" / "result" / "student" / "model.safetensors") for how in (" 1", " divided"))
+    assert whole.keys() == put_together.keys()
+    assert all(torch.allclose(whole[key], put_together[key], atol=1e-4) for key in whole)
+
+
+def test_a_divided_student_resumes_exactly(ran, folder):
+    assert [event for event in ran["divided, resumed"]["events"] if isinstance(event, Resumed)] == [Resumed(step=2, inexact=None)]
+    assert weights(folder, "divided, resumed") == weights(folder, "divided")
 
 
 def test_only_one_rank_speaks_and_writes(ran):
