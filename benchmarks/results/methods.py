@@ -38,11 +38,12 @@ def section() -> list[str]:
 ## Methods side by side
 
 Every method is an arm of the same job (`evaluation.compare`): same teacher, student, initial weights, row order and budget. What is no
-arm is a job of its own with the same student and seeds, beside its own control, and agrees with its own teacher: {listed([f"`{name}`" for name in _beside_names(jobs)])}.
+arm is a job of its own with the same student and seeds, beside its own control, and agrees with its own teacher:
+{listed([f"`{name}`" for name in _beside_names(jobs)])}.
 `logit_mse`, `tinybert`, `minilm` and `gkd` hear no labels; the others hear both. A gain is for the better, also where less is better.
 Parameters are the recipes' defaults, or a guess made once; none was tuned, so a method
-that looks weak here may only be badly set. Of twenty comparisons one seems to differ by chance. Seconds were taken two runs at a time on two
-cores that had other work as well: read them as orders of magnitude.
+that looks weak here may only be badly set. Of twenty comparisons one seems to differ by chance. Seconds were taken two runs at a time
+on two cores that had other work as well: read them as orders of magnitude.
 
 {parts}
 """
