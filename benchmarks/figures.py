@@ -10,7 +10,7 @@ from statistics import median, quantiles
 from typing import Any
 
 DATA = Path(__file__).parent / "data"
-PACKAGES = ("potstill", "sqlalchemy", "psycopg", "uvicorn", "fastapi")
+PACKAGES = ("potstill", "torch", "sqlalchemy", "psycopg", "uvicorn", "fastapi")
 
 
 def spread(seconds: list[float]) -> dict[str, float]:

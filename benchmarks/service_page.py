@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.figures import DATA
@@ -12,6 +13,7 @@ Record = dict[str, Any]
 # Which requests have a bound in milliseconds, p99, with 1,000,000 jobs stored.
 BOUNDS = {"GET /v1/jobs": 30, "GET /v1/jobs?limit=100": 30, "page /": 30, "page of a job with 1,000,000 points": 200}
 RATE = 500  # claims a second
+DEVICES = 1.6  # two processes against one
 LATE, HEAVY = 1000, 300  # milliseconds of delay, MiB of the API process
 
 
@@ -93,7 +95,29 @@ def _claims(record: Record) -> str:
     return f"## Taking jobs\n\n{_measured(record)} {said}\n\n{table(heads, lines)}"
 
 
-SECTIONS = {"at-scale": _at_scale, "claims": _claims, "listeners": _listeners, "commands": _commands, "beside-mlflow": _beside}
+def _devices(record: Record) -> str:
+    lines = []
+    for row in record["rows"]:
+        ratio = median(row["against_one"])
+        target = [_reached(ratio, DEVICES, least=True)] if row["way"] == "2 × 1" else ["–"]
+        spread = f"{ratio:.2f} ({min(row['against_one']):.2f} to {max(row['against_one']):.2f})"
+        lines.append([row["way"], f"{row['rate']:.2f}", spread, *target, f"{row['loss']:.4f}"])
+    spec = record["spec"]
+    student, training = spec["student"], spec["training"]
+    said = f"A BERT of {student['layers']} × {student['hidden']}, texts of at most {spec['data']['max_length']} tokens, "
+    said += f"{training['batch_size']} a step, one epoch; all ways take the same steps to the same loss."
+    heads = ["processes × threads", "steps/s", "times 1 × 1, by round", "to reach", "last loss"]
+    return f"## One job on several devices\n\n{_measured(record)} {said}\n\n{table(heads, lines)}"
+
+
+SECTIONS = {
+    "at-scale": _at_scale,
+    "claims": _claims,
+    "listeners": _listeners,
+    "commands": _commands,
+    "beside-mlflow": _beside,
+    "devices": _devices,
+}
 HEAD = """
 # Benchmarks of the service
 
