@@ -23,7 +23,10 @@ LAST_LINES = 10
 def watch(job: JobId, timeout: Seconds = None, as_json: Json = False) -> None:
     """Follow a job to its end: exit code 0 if it succeeded, 5 failed, 6 cancelled. Ctrl-C detaches; the job goes on."""
     with connect() as client:
-        raise typer.Exit(to_the_end(client.jobs.get(job_id(client, job)), timeout=timeout, as_json=as_json))
+        watched = client.jobs.get(job_id(client, job))
+        if watched.status in ("queued", "waiting", "paused") and not as_json:  # nothing may come for a long time
+            note(f"{watched.name} is {watched.status}")
+        raise typer.Exit(to_the_end(watched, timeout=timeout, as_json=as_json))
 
 
 def to_the_end(job: "Job", *, timeout: float | None, as_json: bool) -> int:

@@ -111,6 +111,7 @@ def test_watch_timeout(potstill: Run, service: Service) -> None:
     service.streams[id_].extend([[event(1)]] * 99)
     done = potstill("watch", id_, "--timeout", "0.2")
     assert (done.code, "has not finished within 0.2 s" in done.err) == (7, True)
+    assert "is queued" in done.err, "where nothing comes yet, what it waits for is said"
 
 
 def test_ctrl_c_detaches_and_says_so(potstill: Run, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

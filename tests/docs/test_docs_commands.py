@@ -56,7 +56,7 @@ LEFT_OUT = {
     ("reliability.md", "$ kill -TERM WORKER_PID"),
     ("use-the-python-client.md", "student.watch()"),
     ("several-devices.md", "$ potstill submit two.yaml --watch"),
-    ("several-devices.md", "torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint first-machine:29500 \\"),
+    ("several-devices.md", "torchrun --nnodes 2 --node-rank 0 --nproc-per-node 4 --master-addr first-machine --master-port 29500 \\"),
     ("back-up.md", "cp -a backup ~/restored"),
     ("back-up.md", 'pg_dump -Fc -f potstill.dump "$POTSTILL_DATABASE_URL"'),
 }
