@@ -12,14 +12,15 @@ from api.references import Lookup, Network, described_config, total, vocabulary
 from api.rows import rows_of
 from contract import taste
 from contract.chains import links, made_by_a_recipe
-from contract.errors import FieldError, InvalidSpec
+from contract.errors import ErrorCode, FieldError, InvalidSpec
+from contract.export import unwritable
 from contract.fit import check_fit, rows_with_copies
 from contract.model import ModelConfig
 from contract.registry import TASKS
 from contract.resources import unmet
 from contract.shapes import DataShape
 from contract.sights import check_sights
-from contract.spec import FromLayers, JobKind, JobSpec
+from contract.spec import FromLayers, JobSpec
 from contract.wire import ValidateView
 
 
@@ -43,6 +44,7 @@ def check(look: Lookup, spec: JobSpec) -> Checked:
     made_for = {field: network.made_for for field, network in networks.items() if network.made_for is not None}
     if seen.train is not None:
         check_fit(spec, seen.train, seen.test, made_for)
+    _refuse_unwritable(spec, networks)
     student = _student(spec, seen.train, networks)
     teacher = networks["teacher"].config if "teacher" in networks else None
     check_sights(spec, {"student": None if isinstance(spec.student, FromLayers) else student, "teacher": teacher})
@@ -115,13 +117,19 @@ def _refuse_trackers_nobody_has(look: Lookup, spec: JobSpec) -> None:
             )
 
 
+def _refuse_unwritable(spec: JobSpec, networks: dict[str, Network]) -> None:
+    found = unwritable(spec.task, networks["student"].parameters) if spec.written_as is not None else None
+    if found is not None:
+        raise InvalidSpec(f"student: {found[0]}", code=ErrorCode.DOES_NOT_FIT, param="student", hint=found[1])
+
+
 def _steps(spec: JobSpec, rows: int | None) -> int | None:
     """Optimisation steps of all runs together; None for rows still to be fetched, and for a language model, whose blocks only the
     tokenizer can count."""
     if rows is None or TASKS[spec.task].answers == "tokens":
         return None
     in_one = spec.training.epochs * math.ceil(rows / spec.training.batch_size)
-    return 0 if spec.kind is JobKind.EVALUATE else in_one * len(spec.runs())
+    return in_one * len(spec.runs()) if spec.kind.trains else 0
 
 
 def _student(spec: JobSpec, train: DataShape | None, networks: dict[str, Network]) -> ModelConfig | None:

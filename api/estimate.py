@@ -10,7 +10,7 @@ from api.rows import Seen
 from contract.forecast import Facts, Forecast, asked_live, wall
 from contract.machine import Disk, Estimate, Machine, Where
 from contract.model import ModelConfig
-from contract.spec import FromLayers, JobKind, JobSpec, TaskTeachers
+from contract.spec import FromLayers, JobSpec, TaskTeachers
 from models.base import now
 from models.service import SILENCE, Worker
 
@@ -66,7 +66,7 @@ def _figures(spec: JobSpec, facts: Facts, where: Where, machine: Machine) -> dic
     students, checkpoints = sum(disks[run.arm].students for run in every), sum(disks[run.arm].checkpoints for run in every)
     return {
         "tokens_per_row": longest.tokens,
-        "step_seconds": longest.step if spec.kind is not JobKind.EVALUATE else None,
+        "step_seconds": longest.step if spec.kind.trains else None,
         "run_seconds": max(seconds.values()),
         "teacher_seconds": asks if spec.teacher is not None else None,
         "seconds": asks + wall([seconds[run.arm] for run in every], where.slots),

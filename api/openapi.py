@@ -23,7 +23,7 @@ ALWAYS = {
     500: "Our mistake; the log has the reason under `request_id`.",
 }
 TAGS = [
-    {"name": "jobs", "description": "Work: train, distill, evaluate."},
+    {"name": "jobs", "description": "Work: train, distill, evaluate, export."},
     {"name": "news", "description": "What a job says while it works."},
     {"name": "results", "description": "What a job leaves behind."},
     {"name": "sweeps", "description": "Many jobs that differ in a few fields, and the search for the best."},

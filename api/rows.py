@@ -6,7 +6,7 @@ from api.references import Lookup, Rows, total
 from contract.errors import InvalidSpec
 from contract.fit import check_fit
 from contract.shapes import DataShape, joined
-from contract.spec import JobKind, JobSpec, Source, TaskSources
+from contract.spec import JobSpec, Source, TaskSources
 from contract.tasks import naming
 
 
@@ -93,7 +93,7 @@ def _validation(spec: JobSpec, train: Rows) -> tuple[int, int]:
 
 def _of_rows(spec: JobSpec, train: Rows, test: Rows | None) -> list[str]:
     found = []
-    trains = spec.kind is not JobKind.EVALUATE
+    trains = spec.kind.trains
     if test is not None and (test.origin, test.split) == (train.origin, train.split) and trains:
         found.append("data.test: these are the training rows; the report will not tell how the student does on new ones.")
     if spec.data.max_train_samples is not None and spec.data.max_train_samples > train.rows:

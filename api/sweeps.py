@@ -12,7 +12,7 @@ from contract.chains import links
 from contract.check import checked, parse_spec
 from contract.errors import FieldError, InvalidSpec
 from contract.registry import TASKS
-from contract.spec import JobKind, JobSpec
+from contract.spec import JobSpec
 from contract.sweep import Range, SweepSpec, Tpe, Values, label
 from contract.wire import ValidateView
 from models import sweeping
@@ -64,8 +64,8 @@ def _job(spec: SweepSpec, values: Values) -> JobSpec:
 def _refuse_unsearchable(spec: SweepSpec, job: JobSpec) -> None:
     if spec.metric == "perplexity" and TASKS[job.task].answers != "tokens":
         raise InvalidSpec(f"space.metric: {job.task} has no perplexity", param="space.metric", hint="Use accuracy or loss.")
-    if job.kind is JobKind.EVALUATE:
-        raise InvalidSpec("kind: an evaluate job trains nothing that could be better", param="kind", hint="Use train or distill.")
+    if not job.kind.trains:
+        raise InvalidSpec(f"kind: {job.kind.a} job trains nothing that could be better", param="kind", hint="Use train or distill.")
     if len(links(job)) > 1:
         raise InvalidSpec(
             f"recipe: {job.recipe.name if job.recipe else ''} is several jobs, and a trial is one",

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from contract.export import unwritable
 from contract.kind import JobKind
 from contract.networks import Ensemble, FromLayers, TaskTeachers
 from contract.refs import ModelRef
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 def _one_objective(spec: "JobSpec") -> None:
     if spec.recipe is not None and spec.objective is not None:
         raise conflicting("recipe", "objective", "keep `recipe` for a named method or `objective` for your own terms, not both")
-    if spec.kind is JobKind.EVALUATE and (spec.recipe or spec.objective):
-        raise wrong("an evaluate job trains nothing; leave this out", at=("recipe" if spec.recipe else "objective",))
+    if not spec.kind.trains and (spec.recipe or spec.objective):
+        raise wrong(f"{spec.kind.a} job trains nothing; leave this out", at=("recipe" if spec.recipe else "objective",))
     if spec.objective is not None and not spec.terms:
         raise wrong("every term has weight 0: nothing would be learned", at=("objective",))
 
@@ -32,11 +33,11 @@ def _teacher_where_needed(spec: "JobSpec") -> None:
             raise wrong("a distill job needs a teacher: {job: job_…} or {model: mdl_…}", at=("teacher",))
         return
     if spec.teacher is not None:
-        raise wrong(f"a {spec.kind} job has no teacher; use kind: distill, or leave this out", at=("teacher",))
+        raise wrong(f"{spec.kind.a} job has no teacher; use kind: distill, or leave this out", at=("teacher",))
     if spec.teacher_outputs != "auto":
-        raise wrong(f"a {spec.kind} job has no teacher to ask; leave this out", at=("teacher_outputs",))
+        raise wrong(f"{spec.kind.a} job has no teacher to ask; leave this out", at=("teacher_outputs",))
     if spec.recipe is not None:
-        raise wrong(f"a {spec.kind} job has no teacher to follow; use kind: distill, or leave this out", at=("recipe",))
+        raise wrong(f"{spec.kind.a} job has no teacher to follow; use kind: distill, or leave this out", at=("recipe",))
     for i, term in enumerate(spec.objective or []):
         if term.NEEDS_TEACHER:
             raise wrong(f"{term.loss} needs a teacher; use kind: distill, or another loss", at=("objective", i, "loss"))
@@ -58,14 +59,25 @@ def _teachers_that_can_be_one(spec: "JobSpec") -> None:
 
 
 def _student_to_train(spec: "JobSpec") -> None:
-    if spec.kind is JobKind.EVALUATE and not isinstance(spec.student, ModelRef):
-        raise wrong("an evaluate job measures a trained model: {job: job_…} or {model: mdl_…}", at=("student",))
+    if not spec.kind.trains and not isinstance(spec.student, ModelRef):
+        does = "measures" if spec.kind is JobKind.EVALUATE else "writes"
+        raise wrong(f"{spec.kind.a} job {does} a trained model: {{job: job_…}} or {{model: mdl_…}}", at=("student",))
+
+
+def _what_is_written(spec: "JobSpec") -> None:
+    if spec.kind is not JobKind.EXPORT:
+        if spec.export is not None:
+            raise wrong(f"{spec.kind.a} job writes its network in one format; use kind: export, or leave this out", at=("export",))
+        return
+    found = unwritable(spec.task, None)
+    if found is not None:
+        raise wrong(f"{found[0]}; {found[1][0].lower()}{found[1][1:].rstrip('.')}", at=("task",))
 
 
 def arm_beside(spec: "JobSpec", recipe: Recipe, i: int) -> None:
     place = ("evaluation", "compare", i)
     if spec.kind is not JobKind.DISTILL:
-        raise wrong(f"a {spec.kind} job has no teacher to follow; recipes are compared by kind: distill", at=place)
+        raise wrong(f"{spec.kind.a} job has no teacher to follow; recipes are compared by kind: distill", at=place)
     if recipe.SEVERAL_JOBS:
         raise wrong(f"{recipe.name} is several jobs and no arm of one; submit it beside this job", at=place)
     if getattr(recipe, "words", None) is not None:
@@ -86,14 +98,14 @@ def _validation_for_early_stopping(spec: "JobSpec") -> None:
 
 def _runs_that_make_sense(spec: "JobSpec") -> None:
     if spec.evaluation.control and spec.kind is not JobKind.DISTILL:
-        raise wrong(f"a {spec.kind} job has no teacher to leave out; control belongs to distill", at=("evaluation", "control"))
-    if spec.resources.devices > 1 and spec.kind is JobKind.EVALUATE:
-        raise wrong("an evaluate job trains nothing that devices could share; leave this out", at=("resources", "devices"))
+        raise wrong(f"{spec.kind.a} job has no teacher to leave out; control belongs to distill", at=("evaluation", "control"))
+    if spec.resources.devices > 1 and not spec.kind.trains:
+        raise wrong(f"{spec.kind.a} job trains nothing that devices could share; leave this out", at=("resources", "devices"))
     if spec.resources.sharded and spec.resources.devices == 1:
         raise wrong("one device has nobody to divide the student with; set resources.devices", at=("resources", "sharded"))
     if spec.resources.sharded and spec.shown.on_policy:
         raise wrong("a student that writes texts of its own must be whole on each device; leave this out", at=("resources", "sharded"))
-    if spec.evaluation.seeds > 1 and spec.kind is JobKind.EVALUATE:
+    if spec.evaluation.seeds > 1 and not spec.kind.trains:
         raise wrong("measuring the same model again gives the same figures; leave seeds at 1", at=("evaluation", "seeds"))
     if spec.training.seed + spec.evaluation.seeds > 2**31:
         raise wrong("training.seed + evaluation.seeds goes past the largest seed, 2147483647", at=("training", "seed"))
@@ -104,7 +116,7 @@ def _texts_of_its_own(spec: "JobSpec") -> None:
     if spec.task != "causal-lm":
         raise wrong(f"students of causal-lm write texts of their own, not those of {spec.task}; leave this out", at=place)
     if spec.kind is not JobKind.DISTILL:
-        raise wrong(f"a {spec.kind} job has no teacher to hear on them; leave this out", at=place)
+        raise wrong(f"{spec.kind.a} job has no teacher to hear on them; leave this out", at=place)
     if spec.teacher_outputs == "cached":
         raise wrong("what the student writes is new every time, so the teacher must see it live; leave this out", at=("teacher_outputs",))
     if not any(term.NEEDS_TEACHER for term in spec.terms):
@@ -140,8 +152,8 @@ def _words_to_change(spec: "JobSpec") -> None:
     place = tuple(spec.words_field.split("."))
     if spec.task != "text-classification":
         raise wrong(f"rows are made of texts that have a class, not of those of {spec.task}; leave this out", at=place)
-    if spec.kind is JobKind.EVALUATE:
-        raise wrong("an evaluate job trains nothing; leave this out", at=place)
+    if not spec.kind.trains:
+        raise wrong(f"{spec.kind.a} job trains nothing; leave this out", at=place)
 
 
 def _text_where_read(spec: "JobSpec") -> None:
@@ -219,6 +231,6 @@ def _losses_of_the_task(spec: "JobSpec") -> None:
 
 
 RULES = (
-    _one_objective, _teacher_where_needed, _teachers_that_can_be_one, _student_to_train, _validation_for_early_stopping,
+    _one_objective, _teacher_where_needed, _teachers_that_can_be_one, _student_to_train, _what_is_written, _validation_for_early_stopping,
     _runs_that_make_sense, _rows_to_change, _text_where_read, _layers_to_compute_again, _losses_of_the_task, *TASK_RULES,
 )  # fmt: skip

@@ -37,7 +37,7 @@ def flat(value: Any, name: str = "") -> dict[str, Any]:
 
 
 def _results(views: Sequence[JobView]) -> dict[str, list[float | None]]:
-    """Each arm's metric and the student's size; of jobs without a report the latest validation metrics."""
+    """Each arm's metric and size, of exported files in bytes; of jobs without a report the latest validation metrics."""
     columns = [_of_report(view.report) if view.report else _of_latest(view) for view in views]
     names = dict.fromkeys(name for column in columns for name in column)
     return {name: [column.get(name) for column in columns] for name in names}
@@ -46,10 +46,14 @@ def _results(views: Sequence[JobView]) -> dict[str, list[float | None]]:
 def _of_report(report: dict[str, Any]) -> dict[str, float]:
     metric, arrow = str(report.get("metric")), "↑" if report.get("higher_is_better", True) else "↓"
     found: dict[str, float] = {}
+    written = (report.get("export") or {}).get("files", {})
     for name, arm in report.get("arms", {}).items():
         if arm and (measured := arm.get("metrics", {}).get(metric)):
             found[f"{name} {metric} {arrow}"] = measured["mean"]
-            found[f"{name} parameters"] = arm["parameters"]
+            if name not in written:
+                found[f"{name} parameters"] = arm["parameters"]
+            else:
+                found |= {f"{name} bytes": arm["size_bytes"], f"{name} ms for a row": arm["latency_ms"]["p50"]}
     return found
 
 

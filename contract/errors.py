@@ -79,6 +79,9 @@ class ErrorCode(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     DISK_FULL = "disk_full"
     CHECKPOINT_INVALID = "checkpoint_invalid"
+    PACKAGE_MISSING = "package_missing"  # the worker lacks a package that only such jobs need; the hint says which to install
+    EXPORT_FAILED = "export_failed"  # the network cannot be written in the format asked for
+    EXPORT_DIFFERS = "export_differs"  # the written network does not say what the original says
 
 
 class FieldError(BaseModel):

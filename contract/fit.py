@@ -32,7 +32,7 @@ def check_fit(spec: JobSpec, train: DataShape, test: DataShape | None, models: d
     if spec.described is not None:
         _check_architecture(spec.described, train)
     for field, made_for in models.items():
-        _check_made_for(field, made_for, train)
+        _check_made_for(field, made_for, train, field.startswith("teacher") or (field == "student" and not spec.kind.trains))
 
 
 MOST_ROWS = 5_000_000  # they stand in memory as texts
@@ -49,7 +49,8 @@ def rows_with_copies(spec: JobSpec, rows: int) -> int:
     return count
 
 
-def _check_made_for(field: str, made_for: DataShape, train: DataShape) -> None:
+def _check_made_for(field: str, made_for: DataShape, train: DataShape, finished: bool) -> None:
+    """finished: whether it is asked as it is; a student that is trained may get a new head."""
     if field.endswith("words.model"):
         if made_for.answers != "masked-lm":
             raise unfit(field, "it is no masked language model and expects no words", "Train one first: kind: train, task: masked-lm.")
@@ -61,17 +62,17 @@ def _check_made_for(field: str, made_for: DataShape, train: DataShape) -> None:
     if (made_for.shape, made_for.texts > 0) != (train.shape, train.texts > 0):
         raise unfit(field, f"it was made for rows {_of(made_for)}; data.train has {_of(train).removeprefix('of shape ')}")
     if train.speaks:
-        if field.startswith("teacher") and made_for.answers != train.answers:
+        if finished and made_for.answers != train.answers:
             raise unfit(field, f"it is no network for {train.answers}", "Train one first: kind: train.")
         return
     if (made_for.classes or "span" in (made_for.answers, train.answers)) and made_for.answers != train.answers:
-        if not field.startswith("teacher") and made_for.texts:
+        if not finished and made_for.texts:
             return  # it gets a new head
         raise unfit(field, f"it tells {TOLD[made_for.answers]}; data.train has {TOLD[train.answers]}", "Train it first: kind: train.")
     if train.answers == "span":
         return
     if made_for.texts and not made_for.classes:
-        if not field.startswith("teacher"):
+        if not finished:
             return  # it gets a new head
         raise unfit(field, "it was taught no classes and has none to tell", "Train it first: kind: train, student: {model: …}.")
     if (made_for.classes, list(made_for.tasks)) != (train.classes, list(train.tasks)):

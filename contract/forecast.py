@@ -33,6 +33,7 @@ MOST_SCORED = 2000
 LIBRARY_BYTES = 120e6  # in memory
 FILES = 6_000  # bytes of a report, a card and configs
 STATE = 20_000  # bytes of a checkpoint besides tensors
+EXPORTED = 8.0  # to write a network as a graph, of which most is to trace it
 WORD = 70  # bytes of a tokenizer's file for each token
 WORTH = 128  # hidden states so wide gain more by bf16 than its conversions cost: `python -m benchmarks.precision`
 REMEMBERED = {"adam": 2, "adamw": 2, "sgd": 1}  # numbers that an optimiser keeps of each parameter
@@ -68,7 +69,7 @@ class Forecast:
 
     @property
     def learns(self) -> bool:
-        return self.spec.kind is not JobKind.EVALUATE
+        return self.spec.kind.trains
 
     @property
     def teachers(self) -> list[ModelConfig]:
@@ -82,6 +83,8 @@ class Forecast:
         found = self.machine.run_seconds + SETTLING + read / READ
         if student.text is not None:
             found += self.machine.run_seconds * self._preparing(read)
+        if self.spec.written_as is not None:
+            found += self.machine.run_seconds * EXPORTED * len(self._written) + self._pass(student, len(self._written) * facts.measured)
         found += self.machine.run_seconds * SCORED * self._scored()
         for network in (student, *self.teachers):
             found += self._pass(network, facts.measured)
@@ -150,7 +153,8 @@ class Forecast:
     def disk(self) -> Disk:
         """Of all its runs nothing is shared but the teacher's outputs, which stand in each one's figure."""
         text = self.facts.student.text
-        student = 4 * self.facts.student.parameters + (WORD * text.vocabulary if text else 0) if self.learns else 0
+        bytes_each = (4 if self.learns or self._written else 0) + sum(self._written)
+        student = bytes_each * self.facts.student.parameters + (WORD * text.vocabulary if text and bytes_each else 0)
         checkpoints = self._kept() * self._checkpoint if self.learns else 0
         outputs = self._outputs((0 if asked_live(self.spec) else self.facts.rows) + self.facts.measured) if self.teachers else 0
         return Disk(
@@ -158,6 +162,12 @@ class Forecast:
         )
 
     # ---- parts
+
+    @property
+    def _written(self) -> list[int]:
+        """Of each file that an `export` job writes, the bytes of a parameter."""
+        asked = self.spec.written_as
+        return [] if asked is None else [4, 1] if asked.quantize == "int8" else [4]
 
     def _shown(self, network: ModelConfig, rows: int) -> tuple[int, int]:
         """Rows or blocks, and the tokens of each; 0 for what is no text."""

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from contract.agreement import RULES, arm_beside
 from contract.base import Metadata, Sent
+from contract.export import Export
 from contract.kind import JobKind
 from contract.networks import Ensemble, FromLayers, NewTokenizer, Student, TaskTeachers, Teacher, Tokenizer, members
 from contract.refs import ModelRef
@@ -28,14 +29,17 @@ class JobSpec(Sent):
 
     version: Literal[1] = Field(default=1, description="Version of this format.")
     kind: JobKind = Field(
-        strict=False, description="`train` a network on labels, `distill` a teacher into a student, `evaluate` a trained network."
+        strict=False,
+        description="`train` a network on labels, `distill` a teacher into a student, `evaluate` a trained network, or `export` it: write "
+        "it for other programs.",
     )
     name: Name | None = Field(default=None, description="What the job is called in lists; the kind when not said.")
     task: TaskName = Field(description="What is to be learned.")
     data: Data = Field(description="Rows.")
     teacher: Teacher | None = Field(default=None, description="The network to learn from. `distill` only.")
     student: Student = Field(
-        description="The network to train: a described architecture, or a trained one to start from. An `evaluate` job measures it."
+        description="The network to train: a described architecture, or a trained one to start from. An `evaluate` job measures it, an "
+        "`export` job writes it."
     )
     tokenizer: Tokenizer | None = Field(
         default=None,
@@ -61,6 +65,7 @@ class JobSpec(Sent):
     )
     training: Training = Field(default=Training(), description="How to train.")
     evaluation: Evaluation = Field(default=Evaluation(), description="Control arm and seeds.")
+    export: Export | None = Field(default=None, description="What an `export` job writes; as by default when not said.")
     report_to: list[TrackerName] = Field(
         default=[],
         max_length=3,
@@ -95,8 +100,13 @@ class JobSpec(Sent):
 
     def resolved(self) -> "JobSpec":
         """The same spec with every default written out and the recipe expanded to plain terms."""
-        update = {"recipe": None, "objective": None if self.kind is JobKind.EVALUATE else self.terms, "teacher_outputs": self.hears}
-        return self.model_copy(update={**update, "data": self.shown})
+        update = {"recipe": None, "objective": self.terms if self.kind.trains else None, "teacher_outputs": self.hears}
+        return self.model_copy(update={**update, "data": self.shown, "export": self.written_as})
+
+    @property
+    def written_as(self) -> Export | None:
+        """What an `export` job writes, defaults filled in; None of other jobs."""
+        return (self.export or Export()) if self.kind is JobKind.EXPORT else None
 
     @property
     def shown(self) -> Data:
@@ -234,6 +244,6 @@ class Run(NamedTuple):
 
 
 __all__ = [
-    "TASKS", "Architecture", "Columns", "Data", "Ensemble", "FromLayers", "JobKind", "JobSpec", "ModelRef", "NewTokenizer", "Optimizer",
-    "Run", "Schedule", "Source", "SpecRule", "TaskSources", "TaskTeachers", "Training",
+    "TASKS", "Architecture", "Columns", "Data", "Ensemble", "Export", "FromLayers", "JobKind", "JobSpec", "ModelRef", "NewTokenizer",
+    "Optimizer", "Run", "Schedule", "Source", "SpecRule", "TaskSources", "TaskTeachers", "Training",
 ]  # fmt: skip

@@ -26,7 +26,7 @@ def of_spec(spec: JobSpec, classes: int, steps: int | None, held_out: int | None
             found.append(f"training.epochs: a run has {each} steps; few students have heard what there is to hear before {FEW_STEPS}.")
         if spec.evaluation.control and spec.evaluation.seeds == 1:
             found.append("evaluation.seeds: one run of each arm says nothing of their spread, and the verdict will say so; 3 to 5 do.")
-    if held_out and held_out < FEW_ROWS and spec.kind is not JobKind.EVALUATE:
+    if held_out and held_out < FEW_ROWS and spec.kind.trains:
         points = 98 / held_out**0.5  # half of a 95 % interval around one half
         found.append(
             f"data.validation: accuracy on {held_out} rows is uncertain by up to {points:.0f} points; hold out {FEW_ROWS} or more."
@@ -52,7 +52,7 @@ def of_teachers(reports: Mapping[str, dict[str, Any]]) -> list[str]:
 def of_time(spec: JobSpec, estimate: Estimate) -> list[str]:
     every, takes = spec.training.checkpoint_every_seconds, estimate.run_seconds
     asked = "checkpoint_every_seconds" in spec.training.model_fields_set
-    if not asked or takes is None or every <= takes or spec.kind is JobKind.EVALUATE:
+    if not asked or takes is None or every <= takes or not spec.kind.trains:
         return []
     return [
         f"training.checkpoint_every_seconds: a run takes about {duration(takes)}, so there will be none before its end, and a worker that "

@@ -216,7 +216,8 @@ def agreement(a: Tensor, b: Tensor) -> float:
 
 
 def cost(network: nn.Module, config: ModelConfig, rows: Rows, size_bytes: int) -> dict[str, Any]:
-    """Parameters, bytes, median latency of one row on one thread, and rows per second in batches of 64."""
+    """Parameters, bytes, median latency of one row on one thread, and rows per second in batches of 64; of a network whose weights are
+    ours to look at, the memory it needs."""
     with torch.inference_mode(), threads(1):
         one = rows.batch(_first(rows, 1)).given
         latency = 1000 * median(_timed(network, config, one, seconds=0.05))
@@ -224,12 +225,14 @@ def cost(network: nn.Module, config: ModelConfig, rows: Rows, size_bytes: int) -
         some = _first(rows, 64)
         batch = rows.batch(some).given
         seconds = median(_timed(network, config, batch, seconds=0.05))
+    weights = sum(p.numel() for p in network.parameters())
+    memory = {"peak_memory": {"batch": len(some), "bytes": peak_memory(network, config, batch)}} if weights else {}
     return {
-        "parameters": count_parameters(network) or sum(p.numel() for p in network.parameters()),
+        "parameters": count_parameters(network) or weights,
         "size_bytes": size_bytes,
         "latency_ms": {"batch": 1, "threads": 1, "p50": round(latency, 4)},
         "rows_per_second": {"batch": len(some), "value": round(len(some) / seconds, 1)},
-        "peak_memory": {"batch": len(some), "bytes": peak_memory(network, config, batch)},
+        **memory,
     }
 
 
@@ -267,7 +270,7 @@ def _pass(network: nn.Module, config: ModelConfig, given: Given) -> Tensor:
 def _timed(network: nn.Module, config: ModelConfig, given: Given, seconds: float) -> list[float]:
     """Durations of single forward passes, after a warm-up, until the time is used; at least three."""
     network.eval()
-    on_gpu = next(network.parameters()).is_cuda
+    on_gpu = any(p.is_cuda for p in network.parameters())
     for _ in range(3):
         _pass(network, config, given)
     found: list[float] = []

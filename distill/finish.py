@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from contract.events import Finished, LogLine, PhaseChanged, RunEvent
 from contract.model import ModelConfig
 from contract.spec import JobSpec
 from contract.status import Phase
-from distill import answers, card, disk, evaluate, networks, report, written
+from distill import answers, card, disk, evaluate, export, networks, report, written
 from distill.by_task import TaskTeacher
 from distill.data import Data, Rows, Split, TextSplit
 from distill.data.spans import SpanTokens
@@ -88,6 +89,38 @@ def evaluated(spec: JobSpec, workdir: Path, emit: Emit, network: nn.Module, conf
     found = report.single(spec.task, data.test_name, len(test), data.test.digest(), _majority(data), spec.training.seed, model, {})
     with disk.writing("The report", workdir / "result", 0):
         return _finished(workdir / "result", found, None)
+
+
+def exported(spec: JobSpec, workdir: Path, emit: Emit, network: nn.Module, config: ModelConfig, data: Data) -> Finished:
+    """Writes the network for other programs beside its own files, and measures each file on the same rows."""
+    asked = spec.written_as
+    assert asked is not None
+    folder, student = workdir / "result", workdir / "result" / "student"
+    size = sum(tensor.nbytes for tensor in network.state_dict().values())
+    with disk.writing("The result", folder, 4 * size):  # the network, its graph, what quantising keeps meanwhile, the quantised graph
+        networks.save(network, config, student)
+        emit(PhaseChanged(phase=Phase.SAVING, message="writing " + export.PLAIN))
+        export.written(network, config, student / export.PLAIN)
+        names = {"onnx": export.PLAIN}
+        if asked.quantize == "int8":
+            export.quantised(student / export.PLAIN, student / export.INT8, network, networks.rows_for(network, config, data.train))
+            names["int8"] = export.INT8
+        emit(PhaseChanged(phase=Phase.EVALUATING, message=f"{len(data.test):,} {data.test_name} rows"))
+        test = _rows(network, config, data, spec)
+        cost = evaluate.cost(network, config, test, networks.weight_bytes(student))
+        arms, parity = {"model": (_measured(network, config, test), cost)}, {}
+        for arm, name in names.items():
+            other = export.running(student / name, network, config)
+            parity[arm] = export.compared((network, config), other, test)
+            parity[arm].hold(name, asked.tolerance if arm == "onnx" else inf)
+            spent = {**evaluate.cost(*other, test, (student / name).stat().st_size), "parameters": cost["parameters"]}
+            arms[arm] = _measured(*other, test), spent
+        about = (spec.task, data.test_name, len(test), data.test.digest(), _majority(data), spec.training.seed)
+        found = report.exported(*about, arms, asked, names, {arm: one.told() for arm, one in parity.items()})
+        found["made_with"] = versions(next(network.parameters()).device)
+        emit(PhaseChanged(phase=Phase.SAVING))
+        (student / CARD).write_text(card.write(network, config, found) + export.section(network, config, found))
+        return _finished(folder, found, config)
 
 
 def _rows(network: nn.Module, config: ModelConfig, data: Data, spec: JobSpec) -> Rows:

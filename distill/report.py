@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from contract import evidence
+from contract import by_class, evidence
 from contract.evidence import RunResult
+from contract.export import Export
 from contract.registry import TASKS
 from distill.evaluate import Measured, agreement, wilson
 
@@ -53,6 +54,33 @@ def distilled(
         "teacher_outputs": outputs,
     }
     return _told("student", seed, raw)
+
+
+def exported(
+    task: str,
+    split: str,
+    rows: int,
+    rows_sha256: str,
+    majority: float | None,
+    seed: int,
+    arms: dict[str, Arm],
+    asked: Export,
+    files: dict[str, str],
+    parity: dict[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """The report of an `export` job: `model` is the network itself, every other arm a file; parity: how far its logits are from the
+    network's."""
+    model = single(task, split, rows, rows_sha256, majority, seed, arms["model"], {})
+    told = {**model, "arms": {name: _arm(*arm) for name, arm in arms.items()}, "per_class": None}
+    counts = {name: [arm["by_class"]] for name, arm in told["arms"].items()}
+    if all(one for (one,) in counts.values()):
+        told["per_class"] = by_class.table(counts)
+    against = {name: {**evidence.against(told, name, "model"), **parity[name]} for name in files}
+    return {
+        **told,
+        "export": {"format": asked.format, "files": files, "tolerance": asked.tolerance, "against_model": against},
+        "verdict": evidence.of_files(told, against),
+    }
 
 
 def _head(task: str, split: str, rows: int, rows_sha256: str, majority: float | None, validation: dict[str, float]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from contract.model import ModelConfig
 from contract.networks import members
 from contract.spec import Ensemble, JobKind, JobSpec, ModelRef, TaskTeachers
 from contract.status import Phase
-from distill import finish, hub
+from distill import export, finish, hub
 from distill.by_task import TaskTeacher
 from distill.data import Data, Rows, TextSplit, load
 from distill.data.tokens import Tokens
@@ -55,7 +55,9 @@ def run(
     """
     emit = emit if ranks.rank == 0 else _silent
     emit(PhaseChanged(phase=Phase.PREPARING))
-    device = pick_device()
+    if spec.kind is JobKind.EXPORT:
+        export.need()
+    device = torch.device("cpu") if spec.kind is JobKind.EXPORT else pick_device()  # all its files are measured where they will run
     inputs = hub.with_fetched(spec, inputs, lambda message: emit(LogLine(message=message)))
     found = load(spec, inputs)
     check_fit(spec, found.shape, found.test_shape, _made_for(inputs))
@@ -76,6 +78,8 @@ def run(
         heard = soft = soft_targets(spec, teacher, train, network, config, emit)
     if spec.kind is JobKind.EVALUATE:
         return finish.evaluated(spec, workdir, emit, network, config, data)
+    if spec.kind is JobKind.EXPORT:
+        return finish.exported(spec, workdir, emit, network, config, data)
     masked = spec.data.mask_probability
     rows = rows_for(network, config, train, masked).to(device)
     _tell_of_cut_texts(rows, config, emit)

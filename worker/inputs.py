@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from contract.errors import ErrorCode, JobError
+from contract.model import belongs
 from contract.registry import BUILTINS
 from contract.spec import JobSpec, ModelRef
 from models.blobs import Blobs, DamagedError
@@ -82,7 +83,7 @@ def _model(session: Session, claim: Claim, field: str, ref: ModelRef) -> Files:
             param=field,
             hint="Name another model, or train it again.",
         )
-    return {name: file["sha256"] for name, file in model.files.items()}
+    return {name: file["sha256"] for name, file in model.files.items() if belongs(name)}  # what it was exported to is not read
 
 
 def _checkpoints(session: Session, job_id: str) -> list[tuple[int, Files]]:

@@ -106,6 +106,8 @@ def strip(report: dict[str, Any] | None) -> list[tuple[str, str, str]]:
         found.append(("smaller", f"{report['compression']:.1f}×", "in parameters"))
     if report.get("speedup"):
         found.append(("faster", f"{report['speedup']:.1f}×", "one row at a time"))
+    for name, one in (report.get("export") or {}).get("against_model", {}).items():
+        found.append((name, f"{measured[name]['mean']:.4f}", f"{one['smaller']:.1f}× smaller · {one['faster']:.1f}× faster"))
     return found
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def jobs(
     status: Annotated[list[str] | None, typer.Option(help="Only jobs of this status; may be repeated.")] = None,
-    kind: Annotated[str | None, typer.Option(help="train, distill or evaluate.")] = None,
+    kind: Annotated[str | None, typer.Option(help="train, distill, evaluate or export.")] = None,
     name: Annotated[str | None, typer.Option(help="Only jobs of this name.")] = None,
     parent: Annotated[str | None, typer.Option(metavar="ID", help="The runs of this job.")] = None,
     metadata: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only jobs that carry this; may be repeated.")] = None,

@@ -73,6 +73,20 @@ def test_an_evaluate_job_measures_but_teaches_nobody(api: Api, distill: dict[str
     api.refused(api.post("/v1/jobs", {**distill, "teacher": {"job": evaluate["id"]}}), 422, "does_not_fit", "teacher.job")
 
 
+def test_an_export_waits_for_its_student_and_says_what_it_will_write(api: Api, train: dict[str, Any]) -> None:
+    trained = api.submit(train)
+    asked = {"kind": "export", "task": train["task"], "data": train["data"], "student": {"job": trained["id"]}}
+    export = api.submit(asked)
+    assert export["status"] == "waiting" and export["depends_on"] == [trained["id"]] and export["name"] == "export-model"
+    assert export["resolved_spec"]["export"] == {"format": "onnx", "quantize": "int8", "tolerance": 0.001}
+    said = api.post("/v1/jobs/validate", asked).json()
+    assert said["valid"] and said["estimate"]["steps"] == 0
+    api.hand.done(trained["id"])
+    assert api.get(f"/v1/jobs/{export['id']}").json()["status"] == "queued"
+    table = {**asked, "task": "tabular-classification"}
+    api.refused(api.post("/v1/jobs", {**table, "student": {"job": export["id"]}}), 422, "does_not_fit", "student")
+
+
 def test_a_registered_model_teaches(api: Api, distill: dict[str, Any], train: dict[str, Any]) -> None:
     trained = api.submit(train)
     api.hand.done(trained["id"])

@@ -19,6 +19,7 @@ TRAIN: dict[str, Any] = {
 }
 DISTILL: dict[str, Any] = {**TRAIN, "kind": "distill", "teacher": TEACHER, "student": {"arch": "mlp", "hidden": [4]}}
 EVALUATE: dict[str, Any] = {**TRAIN, "kind": "evaluate", "student": TEACHER}
+EXPORT: dict[str, Any] = {**EVALUATE, "kind": "export"}
 
 
 def put(spec: dict[str, Any], path: str, value: Any) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from contract_specs import DISTILL, EVALUATE, STOPPING, TEACHER, TRAIN, base, put, refusal, refused
+from contract_specs import DISTILL, EVALUATE, EXPORT, STOPPING, TEACHER, TRAIN, base, put, refusal, refused
 
 UNKNOWN = [
     (TRAIN, "prioritty", "`priority`"),
-    (TRAIN, "models", "Known here: data, evaluation, kind"),
+    (TRAIN, "models", "Known here: data, evaluation, export, kind"),
     (TRAIN, "data.trian", "`train`"),
     (put(TRAIN, "data.train", {"dataset": "digits"}), "data.train.slpit", "`split`"),
     (put(TRAIN, "data.test", {"dataset": "digits"}), "data.test.colums", "`columns`"),
@@ -53,7 +53,7 @@ def test_a_misspelt_field_is_named_before_the_one_it_leaves_missing():
     [
         ("kind", "distil", "`distill`"),
         ("kind", "Train", "`train`"),
-        ("kind", "finetune", "Known here: train, distill, evaluate."),
+        ("kind", "finetune", "Known here: train, distill, evaluate, export."),
         ("task", "image-clasification", "`image-classification`"),
         ("task", "chess", "Known here: "),
         ("student.arch", "mpl", "`mlp`"),
@@ -137,6 +137,14 @@ RULES = [
     ("an evaluate job with a teacher", {**EVALUATE, "teacher": TEACHER}, "teacher", "invalid_spec"),
     ("an evaluate job with a recipe", {**EVALUATE, "recipe": "hinton"}, "recipe", "invalid_spec"),
     ("an evaluate job with an objective", {**EVALUATE, "objective": [{"loss": "cross_entropy"}]}, "objective", "invalid_spec"),
+    ("an export job of an architecture", put(EXPORT, "student", {"arch": "mlp", "hidden": [4]}), "student", "invalid_spec"),
+    ("an export job with an objective", {**EXPORT, "objective": [{"loss": "cross_entropy"}]}, "objective", "invalid_spec"),
+    ("an export job of several seeds", put(EXPORT, "evaluation", {"seeds": 2}), "evaluation.seeds", "invalid_spec"),
+    ("an export of what writes word by word", put(EXPORT, "task", "seq2seq"), "task", "invalid_spec"),
+    ("an export in an evaluate job", {**EVALUATE, "export": {}}, "export", "invalid_spec"),
+    ("an export to an unknown format", {**EXPORT, "export": {"format": "tflite"}}, "export.format", "invalid_spec"),
+    ("an export to few bits", {**EXPORT, "export": {"quantize": "int4"}}, "export.quantize", "invalid_spec"),
+    ("an export that may not differ at all", {**EXPORT, "export": {"tolerance": 0}}, "export.tolerance", "invalid_spec"),
     (
         "all weights 0",
         {**DISTILL, "objective": [{"loss": "kl", "weight": 0}, {"loss": "cross_entropy", "weight": 0.0}]},

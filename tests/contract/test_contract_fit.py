@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from contract_specs import DISTILL, EVALUATE, TEACHER, TRAIN, put
+from contract_specs import DISTILL, EVALUATE, EXPORT, TEACHER, TRAIN, put
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +11,7 @@ from contract.check import parse_spec
 from contract.column import Column
 from contract.columns import choose_columns
 from contract.errors import InvalidSpec
+from contract.export import unwritable
 from contract.fit import MAX_PARAMETERS, check_fit
 from contract.model import ModelConfig, Scaling
 from contract.registry import BUILTINS, Cnn, Logistic, Mlp
@@ -219,3 +220,17 @@ def test_a_student_that_goes_on_from_a_model_is_held_to_what_that_was_made_for()
     spec = parse_spec(put(TRAIN, "student", TEACHER))
     check_fit(spec, DIGITS, None, {"student": DIGITS})
     unfit("student", "made for rows", check_fit, spec, DIGITS, None, {"student": DataShape(shape=(3,), classes=DIGITS.classes)})
+
+
+@pytest.mark.parametrize("kind", [EVALUATE, EXPORT], ids=["evaluate", "export"])
+def test_a_network_that_is_taken_as_it_is_must_have_learned_what_it_is_asked(kind):
+    """One that is trained gets a new head; here that would be a random one."""
+    texts = {"task": "text-classification", "data": {"train": "docstrings"}}
+    rows, encoder = DataShape(classes=["a", "b"], texts=1), {"student": DataShape(classes=[], texts=1)}
+    unfit("student", "taught no classes", check_fit, parse_spec({**kind, **texts}), rows, None, encoder)
+    check_fit(parse_spec({**TRAIN, **texts, "student": TEACHER}), rows, None, encoder)
+
+
+def test_what_one_file_cannot_hold_is_not_written():
+    assert unwritable("text-classification", 500_000_001) and unwritable("seq2seq", None)
+    assert unwritable("text-classification", 500_000_000) is None and unwritable("causal-lm", None) is None

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from contract_specs import DISTILL, EVALUATE, TEACHER, TRAIN, put
+from contract_specs import DISTILL, EVALUATE, EXPORT, TEACHER, TRAIN, put
 
 from contract.check import parse_spec
 from contract.document import parse_mapping
@@ -75,6 +75,8 @@ SPECS: dict[str, dict[str, Any]] = {
     "train": TRAIN,
     "distill": DISTILL,
     "evaluate": EVALUATE,
+    "export": EXPORT,
+    "an export of one file": {**EXPORT, "export": {"quantize": "none", "tolerance": 0.01}},
     "a batch member": put(DISTILL, "teacher", {"job": "@assistant"}),
     "a registered teacher": put(DISTILL, "teacher", {"model": "mdl_" + "0" * 32}),
     "a teacher in a folder": put(DISTILL, "teacher", {"path": "/models/teacher"}),
@@ -133,7 +135,8 @@ def test_a_resolved_spec_says_everything_and_reads_back_as_itself(sent):
     assert resolved.recipe is None
     assert resolved.training == spec.training
     assert set(written) == set(type(spec).model_fields)
-    if spec.kind is JobKind.EVALUATE:
+    assert (resolved.export is not None) == (spec.kind is JobKind.EXPORT)
+    if spec.kind in (JobKind.EVALUATE, JobKind.EXPORT):
         assert resolved.objective is None
     else:
         assert resolved.objective == spec.terms

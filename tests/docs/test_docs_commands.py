@@ -28,6 +28,7 @@ RUN = [
     DOCS / "how-to" / "get-told-when-a-job-ends.md",
     DOCS / "how-to" / "let-others-in.md",
     DOCS / "how-to" / "several-devices.md",
+    DOCS / "how-to" / "export-a-student.md",
     DOCS / "how-to" / "mirror-a-run.md",
     DOCS / "how-to" / "watch-a-deployment.md",
     DOCS / "how-to" / "use-the-python-client.md",

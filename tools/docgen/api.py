@@ -161,7 +161,7 @@ def _links() -> dict[str, str]:
         "Batch": '`{"jobs": [`[job spec](spec.md)`, …]}`',
         "MetricsView": '`{"data": […]}`, [series](#series-of-a-metric)',
         "JobStatus": "a status",
-        "JobKind": "`train`, `distill`, `evaluate`",
+        "JobKind": "`train`, `distill`, `evaluate`, `export`",
         "Phase": "a phase",
         "SplitView": '`{"rows": N}`',
         "WorkerJob": '`{"job", "attempt"}`',

@@ -74,6 +74,9 @@ CURES = {
     "out_of_memory": ("job", "Use a smaller `training.batch_size` or network, or fewer `POTSTILL_SLOTS`."),
     "disk_full": ("503, pause", "Free some space, then send it again, or resume the job: it was paused and kept everything."),
     "checkpoint_invalid": ("–", "A damaged checkpoint is passed over with a warning, and the one before it is used."),
+    "package_missing": ("job", "Install what the hint names where the worker runs, then `potstill retry`."),
+    "export_failed": ("job", "Distil it into a student of another architecture, then export that."),
+    "export_differs": ("job", "Raise `export.tolerance` if that is near enough for you."),
 }  # fmt: skip
 # For the codes whose name says it all in the code.
 MOMENTS = {

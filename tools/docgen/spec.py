@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from contract.check import parse_spec
 from contract.errors import InvalidSpec
+from contract.export import Export
 from contract.networks import TaskTeachers
 from contract.refs import ModelRef
 from contract.registry import ARCHITECTURES, LOSSES, RECIPES
@@ -38,6 +39,7 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
     ("training.keep", Keep, "Which checkpoints stay."),
     ("training.early_stopping", EarlyStopping, "When to stop before the last epoch."),
     ("evaluation", Evaluation, "What the report is made from; see [how the evidence is made](../explanation/evidence.md)."),
+    ("export", Export, "Of an `export` job; see [export a student](../how-to/export-a-student.md)."),
     ("A sweep", SweepSpec, "Many jobs that differ in a few fields, for `POST /v1/sweeps` and `potstill sweeps add`; see "
      "[find good values](../how-to/find-good-values.md)."),
     ("A range of values", Range, "Under `space`, in place of a list."),
@@ -68,6 +70,8 @@ BROKEN: list[tuple[str, dict[str, Any]]] = [
     ("`train` with a loss that needs a teacher", {"objective": [{"loss": "kl"}]}),
     ("`evaluate` of a network that is only described", {"kind": "evaluate"}),
     ("`evaluate` with an objective", {"kind": "evaluate", "student": {"job": JOB}, "objective": [{"loss": "cross_entropy"}]}),
+    ("`export` of a task that writes word by word", {"kind": "export", "task": "seq2seq", "student": {"job": JOB}}),
+    ("`export` in a job of another kind", {"export": {"quantize": "none"}}),
     ("every weight zero", {"objective": [{"loss": "cross_entropy", "weight": 0.0}]}),
     ("early stopping without validation rows", {"training": {"early_stopping": {}}}),
     ("`control` outside `distill`", {"evaluation": {"control": True}}),
@@ -148,7 +152,7 @@ def _links() -> dict[str, str]:
         **{choice.__name__: f"[{choice.key()}](registry.md#{anchor(choice.key())}-loss)" for choice in LOSSES},
     }
     short = {"DatasetName": "a name or id", "RecipeName": "a name"}
-    return {**here, **there, **short, "JobKind": "`train`, `distill`, `evaluate`"}
+    return {**here, **there, **short, "JobKind": "`train`, `distill`, `evaluate`, `export`"}
 
 
 def _rules() -> str:
