@@ -130,6 +130,11 @@ class Together:
 ALONE = Ranks()
 
 
+def deserted(error: BaseException) -> bool:
+    """Whether it says that another rank is gone. Gloo has no error of its own."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
+
+
 @contextlib.contextmanager
 def joined(rank: int, world: int, meeting: str) -> Iterator[Ranks]:
     """This process as one of `world`, until the end of the block. meeting: where they find each other, as torch's `init_method` has it."""

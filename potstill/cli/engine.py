@@ -126,14 +126,21 @@ def _trained(
     job: "JobSpec", folder: Path, inputs: "Inputs", stop: threading.Event, heard: "Callable[[RunEvent], None]", ranks: "Ranks"
 ) -> "Outcome":
     """By this process, which may be one of torchrun's, or by one for each device that the job asks for."""
-    from contract.errors import JobError, PotstillError
+    from contract.errors import ErrorCode, JobError, PotstillError
     from contract.events import Failed
     from distill.launch import gpus, launched, share_cores
+    from distill.ranks import deserted
     from distill.train import run as run_engine
 
     resume, count = _checkpoints(folder), job.resources.devices
     if count == 1 or ranks.world > 1:
-        return run_engine(job, folder, heard, stop.is_set, inputs=inputs, resume_from=resume, ranks=ranks)
+        try:
+            return run_engine(job, folder, heard, stop.is_set, inputs=inputs, resume_from=resume, ranks=ranks)
+        except RuntimeError as error:
+            if ranks.world == 1 or not deserted(error):
+                raise
+            hint = "Its own output says why. The same commands go on from the last checkpoint."
+            raise JobError("Another process of this training has ended.", code=ErrorCode.INTERNAL_ERROR, hint=hint) from error
 
     def work(ranks: "Ranks", emit: "Callable[[RunEvent], None]", should_stop: "Callable[[], bool]") -> "Outcome":
         log = os.open(folder / "ranks.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)  # libraries have much to say of all this

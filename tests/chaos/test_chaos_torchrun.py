@@ -37,7 +37,8 @@ def start(machines: Network, spec: Path, out: Path, port: int) -> list[subproces
         environment = {**os.environ, "GLOO_SOCKET_IFNAME": "eth0", "OMP_NUM_THREADS": "1", "POTSTILL_HOME": str(out.parent / host)}
         meeting = ["--node-rank", str(number), "--master-addr", machines.at(machines.hosts[0]), "--master-port", str(port)]
         command = [str(TORCHRUN), "--nnodes", "2", "--nproc-per-node", "1", *meeting, "-m", "potstill", "run", str(spec), "--out", str(out)]
-        found.append(subprocess.Popen([*machines.inside(host), *command], env=environment, start_new_session=True))
+        with (out.parent / "said").open("ab") as said:
+            found.append(subprocess.Popen([*machines.inside(host), *command], env=environment, stderr=said))
     return found
 
 
@@ -58,6 +59,7 @@ def test_two_machines_train_what_two_devices_do_also_when_one_dies(machines: Net
         time.sleep(0.05)
     machines.kill("b")
     assert both[0].wait(120) != 0, "the other must not wait for ever, nor say that all is well"
+    assert "Another process of this training has ended." in (tmp_path / "said").read_text()
     both[1].wait()
     assert not (out / "report.json").exists()
     again = start(machines, spec, out, 29501)
