@@ -10,7 +10,7 @@ from sqlalchemy import select
 from api.queue import Bell
 from contract.errors import PotstillError, Unavailable
 from models.base import REVISION, now
-from models.schema import refuse_other
+from models.schema import oldest, refuse_other, revision
 from models.service import SILENCE, Worker
 from models.session import Database
 
@@ -22,17 +22,21 @@ def workers(database: Database, version: str) -> str:
     with database.read() as session:
         moment = session.scalar(select(now()))
         alive = session.scalars(select(Worker).where(Worker.last_heartbeat_at > now(-SILENCE)).order_by(Worker.id)).all()
-    troubles = [f"{worker.id} on host {worker.host} {trouble}" for worker in alive if (trouble := _trouble(worker, moment, version))]
+    served = oldest(database) or REVISION, revision(database) or REVISION
+    found = [(worker, _trouble(worker, moment, version, served)) for worker in alive]
+    troubles = [f"{worker.id} on host {worker.host} {trouble}" for worker, trouble in found if trouble]
     if not alive:
         return "none is alive; jobs wait until one starts"
     more = [f"and {len(troubles) - NAMED} more"] if len(troubles) > NAMED else []
     return "; ".join([*troubles[:NAMED], *more]) or "ok"
 
 
-def _trouble(worker: Worker, moment: datetime | None, version: str) -> str | None:
-    if worker.revision != REVISION:
-        older = (worker.revision or "") < REVISION
-        return f"is made for tables {worker.revision}, not {REVISION}, and takes no jobs: upgrade {'it' if older else 'the API'}"
+def _trouble(worker: Worker, moment: datetime | None, version: str, served: tuple[str, str]) -> str | None:
+    """served: the oldest and the newest revision whose code works with the database."""
+    made_for = worker.revision or ""
+    if made_for != REVISION:
+        idle = "" if served[0] <= made_for <= served[1] else ", and takes no jobs"
+        return f"is made for tables {worker.revision}, not {REVISION}{idle}: upgrade {'it' if made_for < REVISION else 'the API'}"
     if worker.version != version:
         return f"runs version {worker.version}, the API {version}: upgrade the older one"
     if worker.deaf_since is not None and moment is not None:

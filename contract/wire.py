@@ -239,7 +239,10 @@ class WorkerView(BaseModel):
     running: list[WorkerJob]
     last_heartbeat_at: Time
     alive: bool
-    revision: str | None = Field(default=None, description="Of the database's tables it was made for; with others it takes no jobs.")
+    revision: str | None = Field(
+        default=None,
+        description="Of the database's tables it was made for; it works with newer ones, unless they break it: then it takes no jobs.",
+    )
     deaf_since: Time | None = Field(default=None, description="Since when the broker's messages do not reach it; it finds jobs by looking.")
     machine: Machine | None = Field(default=None, description="What it measured; null before it has, and where POTSTILL_PROBE is off.")
 

@@ -32,6 +32,14 @@ def head() -> str:
     return found
 
 
+def oldest(revision: str) -> str:
+    """The oldest revision whose code works with the tables of this one: up to it the last that says it `breaks`, else the first."""
+    for script in ScriptDirectory.from_config(config("")).walk_revisions("base", revision):
+        if getattr(script.module, "breaks", None):
+            break
+    return script.revision
+
+
 def current(url: str) -> str | None:
     """The revision a database is at."""
     database = Database(url)

@@ -4,7 +4,9 @@ import sqlalchemy as sa
 from alembic import context
 from sqlalchemy import text
 
+import migrations
 from models.base import UtcTime
+from models.service import Compatibility
 from models.session import Database
 from models.tables import Base
 
@@ -36,4 +38,8 @@ with database.engine.connect() as connection:
         if database.dialect == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         context.run_migrations()
+        reached = context.get_context().get_current_revision()
+        if reached is not None and sa.inspect(connection).has_table(Compatibility.__tablename__):
+            connection.execute(sa.delete(Compatibility))
+            connection.execute(sa.insert(Compatibility).values(oldest=migrations.oldest(reached)))
 database.dispose()

@@ -1,9 +1,11 @@
-"""Which tables this version of the code works with, and what to say where a database has others."""
+"""Which tables this version of the code works with, and what to say where a database has others: its own, and newer ones of which no
+migration since says that it breaks older code. So a database is migrated first, and processes follow one by one."""
 
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 
 from contract.errors import Unavailable
 from models.base import REVISION
+from models.service import Compatibility
 from models.session import Database
 
 
@@ -16,10 +18,18 @@ def revision(database: Database) -> str | None:
         return found
 
 
+def oldest(database: Database) -> str | None:
+    """The oldest revision whose code works with the database; None where nobody said."""
+    with database.read() as session:
+        return session.scalar(select(Compatibility.oldest))
+
+
 def mismatch(database: Database, needed: str = REVISION) -> str | None:
-    """Why this version cannot work with the database; None where it can. Two short queries: cheap enough for every sweep."""
+    """Why this version cannot work with the database; None where it can. Short queries: cheap enough for every sweep."""
     found = revision(database)
-    return None if found == needed else f"The database is at revision {found or 'none'}; this version needs {needed}."
+    if found == needed or (found is not None and found > needed and needed >= (oldest(database) or found)):
+        return None
+    return f"The database is at revision {found or 'none'}; this version needs {needed}."
 
 
 def cure(database: Database, needed: str = REVISION) -> str:
@@ -30,12 +40,14 @@ def cure(database: Database, needed: str = REVISION) -> str:
 
 
 def refuse_other(database: Database, needed: str = REVISION) -> None:
-    """Unavailable where the database has other tables than this version of the code needs."""
+    """Unavailable where the database has tables that this version of the code cannot work with."""
     if (why := mismatch(database, needed)) is not None:
         raise Unavailable(why, hint=cure(database, needed))
 
 
-def refuse_newer(database: Database) -> None:
-    """Before a migration: one that knows nothing of the database's revision cannot bring it anywhere."""
-    if (revision(database) or "") > REVISION:
-        refuse_other(database)
+def to_migrate(database: Database) -> bool:
+    """Whether this version has something to migrate. Newer tables stay as they are; Unavailable where this cannot work with them."""
+    if (revision(database) or "") <= REVISION:
+        return True
+    refuse_other(database)
+    return False

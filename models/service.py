@@ -24,6 +24,14 @@ class IdempotencyRecord(Base):
     created_at: Mapped[datetime] = mapped_column(default=now())
 
 
+class Compatibility(Base):
+    """Of one row, which migrations write: the oldest revision whose code works with these tables (models/schema.py)."""
+
+    __tablename__ = "compatibility"
+
+    oldest: Mapped[str] = mapped_column(String(32), primary_key=True)
+
+
 SILENCE = 30.0  # seconds without a heartbeat: the lease of what it ran is over by then
 
 

@@ -7,11 +7,12 @@ from models.dataset import Dataset
 from models.job import Event, Job, JobDependency
 from models.project import Key, Project, RetiredSecret
 from models.results import Artifact, Checkpoint, MetricPoint, MetricSpan, Model
-from models.service import IdempotencyRecord, Worker
+from models.service import Compatibility, IdempotencyRecord, Worker
 from models.sweep import Sweep, Trial
 from models.webhook import Message, Webhook
 
 __all__ = [
-    "Artifact", "AuditEvent", "Base", "BrowserSession", "Checkpoint", "Dataset", "Event", "IdempotencyRecord", "Job", "JobDependency",
-    "Key", "Message", "MetricPoint", "MetricSpan", "Model", "Project", "RetiredSecret", "Sweep", "Trial", "Webhook", "Worker",
+    "Artifact", "AuditEvent", "Base", "BrowserSession", "Checkpoint", "Compatibility", "Dataset", "Event", "IdempotencyRecord", "Job",
+    "JobDependency", "Key", "Message", "MetricPoint", "MetricSpan", "Model", "Project", "RetiredSecret", "Sweep", "Trial", "Webhook",
+    "Worker",
 ]  # fmt: skip

@@ -62,8 +62,8 @@ class Home:
         settings = StoreSettings(home=self.folder)
         database = Database(settings.database())
         with self._damage_explained():
-            schema.refuse_newer(database)
-            migrations.upgrade(settings.database())
+            if schema.to_migrate(database):
+                migrations.upgrade(settings.database())
             secret = self._secret()
             with database.write() as session:
                 ensure_key(session, secret, "first key")

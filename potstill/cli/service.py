@@ -64,13 +64,13 @@ def migrate() -> None:
 
     url = StoreSettings().database()
     database = Database(url)
-    schema.refuse_newer(database)
-    migrations.upgrade(url)
+    if schema.to_migrate(database):
+        migrations.upgrade(url)
     secret = os.environ.get("POTSTILL_KEY")
     if secret:
         if (wrong := flaw(secret)) is not None:
             raise PotstillError(f"POTSTILL_KEY cannot be a key: {wrong}.", hint="echo psk_$(openssl rand -hex 24) makes one.")
         with database.write() as session:
             ensure_key(session, secret, "from POTSTILL_KEY")
+    print(f"the database is at {schema.revision(database)}")
     database.dispose()
-    print(f"the database is at {migrations.head()}")

@@ -6,7 +6,7 @@ import pytest
 from chaos_faults import fast
 
 # `orphans` and `host_restart` are in the long set only: tests/e2e kills workers and hosts, too.
-HERE = ["worker_kill", "trainer_kill", "trainer_oom", "crash_loop", "zombie", "mixture", "chains"]
+HERE = ["worker_kill", "trainer_kill", "trainer_oom", "crash_loop", "zombie", "mixture", "chains", "upgrade"]
 LIMIT = 20.0  # seconds to recover on a busy machine, with a lease of 3; the figures belong to the long set
 
 

@@ -68,8 +68,10 @@ def _emptied(home: Path) -> None:
 
 
 def _put_at(home: Path, revision: str) -> None:
+    """As if a migration had brought it there that breaks all code from before."""
     with contextlib.closing(sqlite3.connect(home / "potstill.db")) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
+        connection.execute("UPDATE compatibility SET oldest = ?", [revision])
 
 
 def _newer(home: Path) -> None:

@@ -10,9 +10,12 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from described import Tables, breaking, described
 from store_world import World
 
 import migrations
+from models import schema
+from models.base import REVISION
 from models.session import Database
 from models.tables import Base
 
@@ -27,24 +30,10 @@ def tables(url: str) -> set[str]:
         database.dispose()
 
 
-def described(url: str) -> dict[str, Any]:
-    """Every column, key and index the database has, by its own account."""
+def looked_at(url: str) -> Tables:
     database = Database(url)
-    found: dict[str, Any] = {}
     try:
-        inspector = sa.inspect(database.engine)
-        for table in sorted(set(inspector.get_table_names()) - {"alembic_version"}):
-            found[table] = {
-                "columns": [(c["name"], str(c["type"]), c["nullable"], c["default"]) for c in inspector.get_columns(table)],
-                "primary key": inspector.get_pk_constraint(table)["constrained_columns"],
-                "foreign keys": sorted(
-                    (k["constrained_columns"], k["referred_table"], k["referred_columns"], sorted(k["options"].items()))
-                    for k in inspector.get_foreign_keys(table)
-                ),
-                "unique": sorted((u["name"] or "", u["column_names"]) for u in inspector.get_unique_constraints(table)),
-                "indexes": sorted((i["name"] or "", i["column_names"], bool(i["unique"])) for i in inspector.get_indexes(table)),
-            }
-        return found
+        return described(database.engine)
     finally:
         database.dispose()
 
@@ -77,22 +66,38 @@ def test_the_migrated_tables_are_those_of_the_code(empty_urls):
     fresh = Database(created)
     Base.metadata.create_all(fresh.engine)
     fresh.dispose()
-    assert described(migrated) == described(created)
+    assert looked_at(migrated) == looked_at(created)
 
 
 def test_every_step_goes_up_and_down_by_itself(empty_url):
-    """A revision that cannot be undone is found out on the day it has to be."""
+    """A revision that cannot be undone is found out on the day it has to be. And what code of before would miss is owned up to."""
     script = ScriptDirectory.from_config(migrations.config(empty_url))
-    revisions = [revision.revision for revision in script.walk_revisions()][::-1]
-    seen = [described(empty_url)]
+    scripts = list(script.walk_revisions())[::-1]
+    revisions = [revision.revision for revision in scripts]
+    seen = [looked_at(empty_url)]
     for revision in revisions:
         migrations.upgrade(empty_url, revision)
         assert migrations.current(empty_url) == revision
-        seen.append(described(empty_url))
+        seen.append(looked_at(empty_url))
+    for step, before, after in zip(scripts, seen, seen[1:], strict=False):
+        broken = breaking(before, after)
+        assert not broken or getattr(step.module, "breaks", None), f"{step.revision} has to say that it `breaks` older code: {broken}"
     for before in reversed(seen[:-1]):
         migrations.downgrade(empty_url, "-1")
-        assert described(empty_url) == before
+        assert looked_at(empty_url) == before
     assert len(script.get_heads()) == 1
+
+
+def test_the_database_says_which_code_works_with_it(empty_url, monkeypatch):
+    """Back to the last revision that broke something, there and back."""
+    database = Database(empty_url)
+    migrations.upgrade(empty_url)
+    assert schema.oldest(database) == migrations.oldest(migrations.head()) == "0012"
+    migrations.downgrade(empty_url, "0011")
+    assert schema.mismatch(database) == f"The database is at revision 0011; this version needs {REVISION}."
+    migrations.upgrade(empty_url)
+    assert schema.mismatch(database, "0011") is not None and schema.mismatch(database, "0012") is None
+    database.dispose()
 
 
 def test_migrating_what_is_migrated_changes_nothing(empty_url):

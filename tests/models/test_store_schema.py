@@ -20,20 +20,33 @@ def test_the_code_names_the_newest_revision_and_they_sort_by_age() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "cure"),
-    [(None, "Run `potstill migrate`."), ("0000", "Run `potstill migrate`."), ("9999", "upgrade this one"), (REVISION, None)],
+    ("found", "oldest", "cure"),
+    [
+        (None, None, "Run `potstill migrate`."),
+        ("0000", "0000", "Run `potstill migrate`."),
+        ("9999", "9998", "upgrade this one"),
+        ("9999", None, "upgrade this one"),
+        ("9999", REVISION, None),
+        (REVISION, REVISION, None),
+    ],
 )
-def test_a_database_of_another_version_is_named_with_the_cure(tmp_path: Path, found: str | None, cure: str | None) -> None:
+def test_a_database_of_another_version_is_named_with_the_cure(
+    tmp_path: Path, found: str | None, oldest: str | None, cure: str | None
+) -> None:
     url = f"sqlite:///{tmp_path / 'potstill.db'}"
     database = Database(url)
     if found is not None:
         migrations.upgrade(url)
         with database.write() as session:
             session.execute(text("UPDATE alembic_version SET version_num = :found"), {"found": found})
+            session.execute(
+                text("DELETE FROM compatibility" if oldest is None else "UPDATE compatibility SET oldest = :oldest"),
+                {"oldest": oldest} if oldest else {},
+            )
     if cure is None:
         assert schema.mismatch(database) is None
         schema.refuse_other(database)
-        schema.refuse_newer(database)
+        assert schema.to_migrate(database) == (found == REVISION)
     else:
         assert schema.mismatch(database) == f"The database is at revision {found or 'none'}; this version needs {REVISION}."
         with pytest.raises(Unavailable) as caught:
@@ -41,7 +54,7 @@ def test_a_database_of_another_version_is_named_with_the_cure(tmp_path: Path, fo
         assert caught.value.hint is not None and cure in caught.value.hint
         if found == "9999":
             with pytest.raises(Unavailable):
-                schema.refuse_newer(database)
+                schema.to_migrate(database)
         else:
-            schema.refuse_newer(database)
+            assert schema.to_migrate(database)
     database.dispose()
