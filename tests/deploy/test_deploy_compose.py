@@ -48,7 +48,7 @@ def test_deploy_compose_holds_no_secret(services: dict[str, Any], example: dict[
         for variable, value in service.get("environment", {}).items():
             if re.search("PASSWORD|KEY|SECRET|TOKEN", variable) and value is not None:
                 found = VARIABLE.fullmatch(value)
-                assert found and found["how"] == "?", f"{name} has {variable} in the file"
+                assert found and (found["how"] == "?" or not found["word"]), f"{name} has {variable} in the file"
     passwords = re.findall(r"://\w+:(.*)@", COMPOSE.read_text())
     assert passwords and all((found := VARIABLE.fullmatch(password)) and found["how"] == "?" for password in passwords)
     assert not re.search(r"psk_\w", COMPOSE.read_text() + (ROOT / ".env.example").read_text())
@@ -58,6 +58,7 @@ def test_deploy_compose_holds_no_secret(services: dict[str, Any], example: dict[
 def test_deploy_env_example_has_every_variable_and_its_default(example: dict[str, str]) -> None:
     variables = {found["name"]: found for text in strings(compose()) for found in VARIABLE.finditer(text) if found["name"]}
     passed = {name for service in compose()["services"].values() for name in passed_on(service)}
+    passed |= {secret["environment"] for secret in compose()["secrets"].values()}
     assert variables.keys() | passed == example.keys()
     assert not any(example[name] for name in passed)
     written = (ROOT / ".env.example").read_text()
@@ -72,8 +73,8 @@ def test_deploy_env_example_has_every_variable_and_its_default(example: dict[str
 
 
 def test_deploy_compose_listens_on_this_machine_alone(services: dict[str, Any]) -> None:
-    assert {name for name, service in services.items() if "ports" in service} == {"api"}
-    assert services["api"]["ports"] == ["127.0.0.1:8400:8400"]
+    ports = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert ports == {"api": ["127.0.0.1:8400:8400"], "grafana": ["127.0.0.1:3000:3000"]}
 
 
 def test_deploy_compose_sets_only_what_is_read(services: dict[str, Any]) -> None:
@@ -107,6 +108,8 @@ def test_deploy_compose_keeps_what_must_be_kept(services: dict[str, Any]) -> Non
 def test_deploy_compose_waits_for_what_is_needed(services: dict[str, Any]) -> None:
     for name, service in services.items():
         for other, how in service.get("depends_on", {}).items():
+            elsewhere = set(services[other].get("profiles", ())) - set(service.get("profiles", ()))
+            assert how.get("required", True) != bool(elsewhere), f"{name} would not start without the profile of {other}"
             if how["condition"] == "service_healthy":
                 assert "healthcheck" in services[other], (name, other)
             if how["condition"] == "service_completed_successfully":
@@ -128,7 +131,8 @@ def test_deploy_compose_looks_after_what_runs(services: dict[str, Any]) -> None:
     assert seconds(services["api"]["stop_grace_period"]) > ApiSettings.model_fields["shutdown_seconds"].default
 
 
-def test_deploy_gpu_worker_is_asked_for(services: dict[str, Any]) -> None:
-    assert [name for name, service in services.items() if "profiles" in service] == ["worker-gpu"]
+def test_deploy_profiles_are_asked_for(services: dict[str, Any]) -> None:
+    found = {name: service["profiles"] for name, service in services.items() if "profiles" in service}
+    assert found == {"s3": ["s3"], "prometheus": ["monitoring"], "grafana": ["monitoring"], "worker-gpu": ["gpu"]}
     (device,) = services["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
