@@ -20,8 +20,9 @@ from contract.registry import TASKS
 from contract.resources import unmet
 from contract.shapes import DataShape
 from contract.sights import check_sights
-from contract.spec import FromLayers, JobSpec
+from contract.spec import FromLayers, JobSpec, RemoteTeacher
 from contract.wire import ValidateView
+from outward.judge import Outward
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ def check(look: Lookup, spec: JobSpec) -> Checked:
     """Raises InvalidSpec naming the field."""
     refuse_names_outside_batches(spec)
     _refuse_trackers_nobody_has(look, spec)
+    if isinstance(spec.teacher, RemoteTeacher):
+        look.teachers.check_name(spec.teacher.endpoint, "teacher.endpoint")
     seen = rows_of(look, spec)
     left = rows_with_copies(spec, seen.left) if seen.left is not None else None
     networks = {field: look.network(ref, field) for field, ref in spec.refs().items()}
@@ -57,11 +60,11 @@ def check(look: Lookup, spec: JobSpec) -> Checked:
     )
 
 
-def verdict(session: Session, project_id: str, spec: JobSpec) -> ValidateView:
+def verdict(session: Session, project_id: str, spec: JobSpec, teachers: Outward) -> ValidateView:
     """What submitting would say, without submitting."""
     try:
         chain = links(spec)
-        look = Lookup(session, project_id, lock=False)
+        look = Lookup(session, project_id, teachers, lock=False)
         for link in chain[:-1]:
             check_before(look, link)
         checked = check(look, spec)

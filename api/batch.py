@@ -18,6 +18,7 @@ from contract.spec import JobSpec, ModelRef
 from models.ids import new_id
 from models.job import Job, Origin
 from models.making import make
+from outward.judge import Outward
 
 
 class Batch(Sent):
@@ -58,11 +59,11 @@ def _links(sent: dict[str, Any], spec: JobSpec, place: str) -> list[Member]:
     return [*before, Member(sent, found[-1], place, asked=True)]
 
 
-def submit(session: Session, project_id: str, members: list[Member], origin: Origin) -> list[Job]:
+def submit(session: Session, project_id: str, members: list[Member], origin: Origin, teachers: Outward) -> list[Job]:
     """Stores what others need first. All of them in the order sent, each behind those that its recipe puts before it."""
     ids = [new_id("job") for _ in members]
     by_name = {f"@{member.spec.name}": id_ for member, id_ in zip(members, ids, strict=True) if member.spec.name is not None}
-    look = Lookup(session, project_id, lock=True, called={id_: name for name, id_ in by_name.items()})
+    look = Lookup(session, project_id, teachers, lock=True, called={id_: name for name, id_ in by_name.items()})
     stored: dict[int, Job] = {}
     for i in _order(members):
         with _inside(members[i].place), nullcontext() if members[i].asked else made_by_a_recipe(members[i].spec):

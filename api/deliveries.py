@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import structlog
 from anyio import CapacityLimiter, to_thread
 
-from api.outward import NotSentError, Outward
 from api.telemetry import Telemetry
 from models import outbox
 from models.outbox import Parcel
 from models.session import Database
+from outward.judge import NotSentError, Outward
 
 if TYPE_CHECKING:
     from api.post import Post

@@ -7,14 +7,15 @@ from sqlalchemy.orm import Session
 
 from api.references import Network
 from api.rows import Seen
-from contract.forecast import Facts, Forecast, asked_live, wall
+from contract.forecast import Facts, Forecast, asked_live, teacher_requests, wall
 from contract.machine import Disk, Estimate, Machine, Where
 from contract.model import ModelConfig
-from contract.spec import FromLayers, JobSpec, TaskTeachers
+from contract.spec import FromLayers, JobSpec, RemoteTeacher, TaskTeachers
 from models.base import now
 from models.service import SILENCE, Worker
 
 WRITES = "texts that networks write themselves take as long as they come out"
+ANSWERS = "a remote teacher answers as fast as it does"
 FETCHED = "shows when a worker has fetched it"
 
 
@@ -46,6 +47,7 @@ def estimated(session: Session, parts: Parts) -> Estimate:
         test_rows=parts.seen.measured,
         runs=len(parts.spec.runs()),
         steps=parts.steps,
+        teacher_requests=_requests(parts),
         notes=_notes(parts),
     )
     machine = _slowest(session)
@@ -90,8 +92,16 @@ def _facts(parts: Parts) -> tuple[Facts | None, str | None]:
         return None, "data: how long its texts are was not counted when it was uploaded; delete it and upload it again to have it counted"
     if any(run.spec.shown.on_policy or run.spec.hears == "text" for run in spec.runs()):
         return None, WRITES
+    if isinstance(spec.teacher, RemoteTeacher):
+        return None, ANSWERS
     facts = Facts(parts.student, teachers, parts.left, seen.held_out or 0, seen.measured, seen.row_bytes)
     return facts, None
+
+
+def _requests(parts: Parts) -> int | None:
+    text = parts.student.text if parts.student is not None else None
+    longest = parts.spec.data.max_length or (text.max_length if text is not None else None)
+    return teacher_requests(parts.spec, parts.left, parts.seen.measured, parts.seen.row_bytes, longest)
 
 
 def _notes(parts: Parts) -> list[str]:
@@ -104,6 +114,10 @@ def _notes(parts: Parts) -> list[str]:
         found.append(f"{', '.join(bounded)}: of a network known by its number of weights alone, time and memory are at most these")
     if isinstance(spec.student, FromLayers):
         found.append("student: counted as large as the network whose layers it takes")
+    if isinstance(spec.teacher, RemoteTeacher):
+        requests = _requests(parts)
+        count = "a number that shows when a worker has the rows" if requests is None else f"about {requests:,}"
+        found.append(f"teacher: {count} requests to {spec.teacher.endpoint}, unless its answers are kept")
     if isinstance(spec.teacher, TaskTeachers):
         found.append("teacher: each is counted as if asked of all tasks' rows")
     if spec.training.early_stopping is not None:

@@ -1,17 +1,15 @@
 """One POST to somebody else's server: straight to an address that was judged, no proxy, no redirect, bounded in time and bytes."""
 
 import ssl
-from collections.abc import Iterable
 
 import anyio
 import httpcore2
-from anyio import CapacityLimiter, to_thread
 
-from api.outward import NotSentError, Outward
+from outward.judge import NotSentError, Outward
+from outward.network import Judged
 
 CONNECT_SECONDS, WHOLE_SECONDS = 5.0, 15.0
 MOST_READ = 64 * 1024
-LOOKUPS = 32  # at once; a name server that hangs must not hold up what others wait for
 
 
 class Post:
@@ -21,7 +19,7 @@ class Post:
             ssl_context=ssl.create_default_context(),
             max_connections=None,
             max_keepalive_connections=0,  # each connection is judged
-            network_backend=_Judged(outward),
+            network_backend=Judged(outward),
         )
 
     async def send(self, url: str, headers: dict[str, str], content: bytes) -> int:
@@ -47,28 +45,3 @@ class Post:
                 if read > MOST_READ:
                     break
             return response.status
-
-
-class _Judged(httpcore2.AsyncNetworkBackend):
-    """Connects to what `Outward` allows of a name's addresses; TLS and the Host header still speak of the name."""
-
-    def __init__(self, outward: Outward) -> None:
-        self._outward = outward
-        self._network = httpcore2.AnyIOBackend()
-        self._threads = CapacityLimiter(LOOKUPS)
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
-        addresses = await to_thread.run_sync(self._outward.addresses, host, port, limiter=self._threads, abandon_on_cancel=True)
-        for address in addresses[:-1]:
-            try:
-                return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
-                continue
-        return await self._network.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)

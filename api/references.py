@@ -25,6 +25,7 @@ from models.base import now
 from models.dataset import Dataset
 from models.job import Job
 from models.service import SILENCE, Worker
+from outward.judge import Outward
 
 NO_PATHS = "Only `potstill run` reads paths of its own machine; upload it here instead."
 
@@ -53,10 +54,11 @@ class Network:
 
 
 class Lookup:
-    """Finds things for one submission. `lock` keeps what it finds from being deleted before the job that needs it is stored."""
+    """Finds things for one submission. `lock` keeps what it finds from being deleted before the job that needs it is stored; `teachers`
+    judges endpoints of remote ones."""
 
-    def __init__(self, session: Session, project_id: str, *, lock: bool, called: dict[str, str] | None = None) -> None:
-        self.session = session
+    def __init__(self, session: Session, project_id: str, teachers: Outward, *, lock: bool, called: dict[str, str] | None = None) -> None:
+        self.session, self.teachers = session, teachers
         self.project_id = project_id
         self.lock = lock
         self.called = called or {}  # job id → its @name in this batch

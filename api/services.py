@@ -10,7 +10,6 @@ from api.deliveries import Postman
 from api.idempotency import Created, Idempotency
 from api.last_use import LastUse
 from api.news import News
-from api.outward import Outward
 from api.queue import Bell
 from api.quotas import Quotas
 from api.rates import Rates
@@ -18,6 +17,8 @@ from api.settings import Settings
 from api.telemetry import Telemetry
 from models.blobs import Blobs
 from models.session import Database
+from outward.access import judge
+from outward.judge import Outward
 
 THREADS = 40  # anyio's own number of worker threads; each may hold one connection
 
@@ -34,6 +35,7 @@ class Services:
     idempotency: Idempotency
     telemetry: Telemetry
     outward: Outward
+    teachers: Outward  # of the endpoints of remote ones
     postman: Postman
     last_use: LastUse
     rates: Rates
@@ -58,6 +60,7 @@ def build(settings: Settings, schema_head: str | None, version: str) -> Services
         idempotency=Idempotency(database),
         telemetry=telemetry,
         outward=outward,
+        teachers=judge(settings.teacher_endpoints),
         postman=Postman(database, outward, telemetry, version),
         last_use=LastUse(database),
         rates=Rates(

@@ -4,8 +4,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from api.outward import patterns
 from models.settings import StoreSettings
+from outward.judge import patterns
 
 MIB = 1 << 20
 
@@ -50,6 +50,12 @@ class Settings(StoreSettings):
     @classmethod
     def _hosts(cls, written: str) -> str:
         patterns(written)
+        return written
+
+    @field_validator("teacher_endpoints")
+    @classmethod
+    def _endpoints(cls, written: str) -> str:
+        patterns(written, addresses=True)
         return written
 
     quota_queued_jobs: int | None = Field(default=None, ge=0, description="Jobs of one project that may wait; without it any number.")

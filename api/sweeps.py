@@ -20,6 +20,7 @@ from models.ids import new_id
 from models.job import Origin
 from models.proposals import propose
 from models.sweep import Sweep
+from outward.judge import Outward
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,9 @@ def _placed(error: InvalidSpec, spec: SweepSpec, values: Values) -> InvalidSpec:
     return InvalidSpec(told, code=error.code, param=place, hint=error.hint, errors=found)
 
 
-def check(session: Session, project_id: str, asked: Asked, *, lock: bool) -> list[Checked]:
+def check(session: Session, project_id: str, asked: Asked, teachers: Outward, *, lock: bool) -> list[Checked]:
     """The trials with what they refer to; InvalidSpec where one of them, or one that a search may come to, could not be."""
-    look = Lookup(session, project_id, lock=lock)
+    look = Lookup(session, project_id, teachers, lock=lock)
     found = []
     for values, job in (*asked.trials, *asked.ends):
         try:
@@ -112,10 +113,10 @@ def check(session: Session, project_id: str, asked: Asked, *, lock: bool) -> lis
     return found[: len(asked.trials)]
 
 
-def submit(session: Session, project_id: str, asked: Asked, origin: Origin) -> tuple[Sweep, list[str]]:
+def submit(session: Session, project_id: str, asked: Asked, origin: Origin, teachers: Outward) -> tuple[Sweep, list[str]]:
     """Stores the sweep and its first trials, all or none; ids of the jobs a worker could take now."""
     begin = sweeping.at_once(asked.spec)
-    found = check(session, project_id, asked, lock=True)[:begin]
+    found = check(session, project_id, asked, teachers, lock=True)[:begin]
     sweep = Sweep(
         id=new_id("swp"),
         project_id=project_id,
@@ -135,11 +136,11 @@ def submit(session: Session, project_id: str, asked: Asked, origin: Origin) -> t
     return sweep, due
 
 
-def verdict(session: Session, project_id: str, sent: dict[str, Any]) -> ValidateView:
+def verdict(session: Session, project_id: str, sent: dict[str, Any], teachers: Outward) -> ValidateView:
     """What submitting would say, without submitting: the first trial in full, and what all of the first together come to."""
     try:
         asked = parse(sent)
-        found = check(session, project_id, asked, lock=False)
+        found = check(session, project_id, asked, teachers, lock=False)
     except InvalidSpec as error:
         return admission.invalid(error)
     steps = total([good.parts.steps for good in found])

@@ -7,7 +7,8 @@ from contract.kind import JobKind
 from contract.networks import Ensemble, FromLayers, TaskTeachers
 from contract.refs import ModelRef
 from contract.registry import ARCHITECTURES, TASKS, CrossEntropy, LogitMse, Recipe
-from contract.registry.tasks import CLASSES
+from contract.registry.tasks import CLASSES, WRITES
+from contract.remote import REMOTE_RULES
 from contract.rules import SpecRule, conflicting, wrong
 from contract.tasks import TASK_RULES
 
@@ -204,7 +205,7 @@ def _losses_of_the_task(spec: "JobSpec") -> None:
     demanded = spec.recipe.TEACHER_OUTPUTS if spec.recipe is not None else None
     if demanded is not None and spec.teacher_outputs not in ("auto", demanded):
         raise wrong(f"with this recipe it is {demanded}; leave this out", at=("teacher_outputs",))
-    if spec.hears == "text" and spec.task != "seq2seq":
+    if spec.hears == "text" and spec.task not in WRITES:
         raise wrong(f"a teacher of {spec.task} writes no texts; leave this out", at=("teacher_outputs",))
     if spec.hears == "text" and any(term.NEEDS_TEACHER for term in spec.terms):
         raise wrong("what the teacher writes has no logits to compare with; use cross_entropy, or leave this out", at=("teacher_outputs",))
@@ -217,9 +218,9 @@ def _losses_of_the_task(spec: "JobSpec") -> None:
         raise wrong("masks are new in every epoch, so the teacher must see them live; leave this out", at=("teacher_outputs",))
     if spec.teacher_outputs == "cached" and any(term.SEES != "logits" for term in spec.terms):
         raise wrong("a term looks inside the teacher, of which nothing is kept; leave this out", at=("teacher_outputs",))
-    if spec.teacher_outputs == "cached" and spec.task == "causal-lm":
+    if spec.hears == "cached" and spec.task == "causal-lm":
         _terms_of_kept_tokens(spec)
-    if spec.teacher_top_k is not None and (spec.task, spec.teacher_outputs) != ("causal-lm", "cached"):
+    if spec.teacher_top_k is not None and (spec.task, spec.hears) != ("causal-lm", "cached"):
         raise wrong("this goes with causal-lm and `teacher_outputs: cached`; leave it out", at=("teacher_top_k",))
     for name, source in spec.sources().items():
         if TASKS[spec.task].answers == "tokens" and (source.columns.label or source.columns.text_pair):
@@ -232,5 +233,5 @@ def _losses_of_the_task(spec: "JobSpec") -> None:
 
 RULES = (
     _one_objective, _teacher_where_needed, _teachers_that_can_be_one, _student_to_train, _what_is_written, _validation_for_early_stopping,
-    _runs_that_make_sense, _rows_to_change, _text_where_read, _layers_to_compute_again, _losses_of_the_task, *TASK_RULES,
+    _runs_that_make_sense, *REMOTE_RULES, _rows_to_change, _text_where_read, _layers_to_compute_again, _losses_of_the_task, *TASK_RULES,
 )  # fmt: skip

@@ -82,6 +82,10 @@ class ErrorCode(StrEnum):
     PACKAGE_MISSING = "package_missing"  # the worker lacks a package that only such jobs need; the hint says which to install
     EXPORT_FAILED = "export_failed"  # the network cannot be written in the format asked for
     EXPORT_DIFFERS = "export_differs"  # the written network does not say what the original says
+    TEACHER_REFUSED = "teacher_refused"  # a remote teacher's endpoint refuses the key, the model or what it is asked
+    TEACHER_UNAVAILABLE = "teacher_unavailable"  # a remote teacher's endpoint did not answer, however often it was asked
+    TEACHER_ANSWER_INVALID = "teacher_answer_invalid"  # a remote teacher's answer cannot be read, is too large, or lacks what was asked
+    TEACHER_TOKENS_SPENT = "teacher_tokens_spent"  # teacher.max_tokens_total is used up; what was answered is kept
 
 
 class FieldError(BaseModel):

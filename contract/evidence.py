@@ -136,20 +136,20 @@ def _distilled(students: dict[int, Report], controls: dict[int, Report]) -> Repo
     metric, higher = first["metric"], first["higher_is_better"]
     teacher, student = first["arms"]["teacher"], _arm([report["arms"]["student"] for report in students.values()])
     arms = {"teacher": teacher, "student": student}
-    of_teacher = teacher["metrics"][metric]["mean"]
-    kept = [_share(value, of_teacher, higher) for value in student["metrics"][metric]["values"]]
+    of_teacher = (teacher["metrics"].get(metric) or {}).get("mean")  # nobody may know it of one that is remote
+    kept = [_share(value, of_teacher, higher) if of_teacher is not None else None for value in student["metrics"][metric]["values"]]
     found: Report = {
         **_head(first),
         "seeds": list(students),
         "arms": arms,
-        "agreement": statistic([report["agreement"]["mean"] for report in students.values()], first["agreement"].get("ci95")),
+        "agreement": _agreement(list(students.values())),
         "mean_kl": _mean_kl(students.values()),
         "retained": _retained(kept, student["metrics"][metric], of_teacher, higher),
         "gain": None,
         "gap_recovered": None,
         "gap_recovered_reason": "no control arm was run",
         "compression": first["compression"],
-        "speedup": _ratio(teacher["latency_ms"]["p50"], student["latency_ms"]["p50"]),
+        "speedup": _ratio(teacher["latency_ms"]["p50"], student["latency_ms"]["p50"]) if teacher["latency_ms"] else None,
         "teacher_outputs": _outputs(students),
     }
     if controls:
@@ -164,6 +164,8 @@ def _distilled(students: dict[int, Report], controls: dict[int, Report]) -> Repo
 def _against_control(students: list[Report], controls: list[Report]) -> Report:
     """Gain, paired by seed, and the share of the teacher's lead that it recovers, where that lead is certain."""
     gain = _paired(students, controls, ("student", "model"))
+    if students[0]["metric"] not in students[0]["arms"]["teacher"]["metrics"]:
+        return {"gain": gain, "gap": None, "gap_recovered": None, "gap_recovered_reason": "how good the teacher is was not measured"}
     lead = _paired([students[0]] * len(students), controls, ("teacher", "model"))
     found: Report = {"gain": gain, "gap": lead, "gap_recovered": None}
     if lead["ci95"] is None or lead["ci95"][0] <= 0.0:
@@ -192,7 +194,7 @@ def _beside(found: Report, runs: Sequence[RunResult], students: dict[int, Report
         compared[name] = {
             "gain": _paired([reports[seed] for seed in alone], [controls[seed] for seed in alone], ("student", "model")) if alone else None,
             "against_objective": _paired(of[1], of[0], ("student", "student")) if both else None,
-            "agreement": statistic([report["agreement"]["mean"] for report in reports.values()]),
+            "agreement": _agreement(list(reports.values())),
             "mean_kl": _mean_kl(reports.values()),
         }
         against = compared[name]["against_objective"]
@@ -319,6 +321,13 @@ def _head(report: Report) -> Report:
     return {name: report[name] for name in known if report.get(name) is not None}
 
 
+def _agreement(reports: list[Report]) -> Statistic | None:
+    """None of a teacher that does not say what it finds likeliest."""
+    if any(report["agreement"] is None for report in reports):
+        return None
+    return statistic([report["agreement"]["mean"] for report in reports], reports[0]["agreement"].get("ci95"))
+
+
 def _mean_kl(reports: Iterable[Report]) -> float | None:
     """How far the student's distribution is from its teacher's on the measured rows, in nats: the mean over seeds."""
     found = [report.get("mean_kl") for report in reports]
@@ -332,13 +341,16 @@ def _outputs(students: dict[int, Report]) -> dict[str, Any]:
     if made[0]["mode"] == "live":
         return made[0]
     passes = sum(outputs["cache"] == "built" for outputs in made)
-    return {**made[0], "cache": "built" if passes else "hit", "passes": passes}
+    found = {**made[0], "cache": "built" if passes else "hit", "passes": passes}
+    if "spent" in made[0]:  # on a remote teacher, by all runs together
+        found["spent"] = {name: sum(outputs["spent"][name] for outputs in made) for name in made[0]["spent"]}
+    return found
 
 
-def _retained(kept: list[float | None], student: Statistic, of_teacher: float, higher_is_better: bool) -> Statistic | None:
+def _retained(kept: list[float | None], student: Statistic, of_teacher: float | None, higher_is_better: bool) -> Statistic | None:
     """Of one seed, the interval is the student's own over rows, as a share of the teacher's value."""
     known = [share for share in kept if share is not None]
-    if len(known) < len(kept):
+    if len(known) < len(kept) or of_teacher is None:
         return None
     shares = [_share(bound, of_teacher, higher_is_better) for bound in student["ci95"] or []]
     return statistic(known, sorted(share for share in shares if share is not None) or None)
@@ -362,8 +374,7 @@ def _verdict(found: Report) -> str:
     seeds = len(found["seeds"])
     opening = "One run:" if seeds == 1 else f"{seeds} seeds:"
     share = f" = {100 * kept['mean']:.1f} % of the teacher's {arms['teacher']['metrics'][metric]['mean']:.4f}" if kept else ""
-    size = f"{found['compression']:.1f}× smaller" if found["compression"] >= 1 else f"{1 / found['compression']:.1f}× larger"
-    student = f"{opening} student {metric} {_spread(arms['student']['metrics'][metric])}{share}, {size}"
+    student = f"{opening} student {metric} {_spread(arms['student']['metrics'][metric])}{share}{_size(found['compression'])}"
     if gain is None:
         return f"{student}. Without a control arm it cannot be told what the teacher added."
     alone = f"alone {_spread(arms['control']['metrics'][metric])}"
@@ -377,6 +388,13 @@ def _verdict(found: Report) -> str:
     if high < 0:
         return f"{student}, {alone}. Distillation hurt: {interval}.{_of_other_rows(gain, metric)}"
     return f"{student}, {alone}. No evidence that distillation helped: {interval}."
+
+
+def _size(compression: float | None) -> str:
+    """Nothing, where nobody knows how large the teacher is."""
+    if compression is None:
+        return ""
+    return f", {compression:.1f}× smaller" if compression >= 1 else f", {1 / compression:.1f}× larger"
 
 
 def _of_other_rows(gain: Statistic, metric: str) -> str:

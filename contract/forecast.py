@@ -11,7 +11,7 @@ from contract.machine import Disk, Machine, Memory
 from contract.model import ModelConfig
 from contract.registry import BUILTINS, TASKS
 from contract.registry.tasks import LANGUAGE
-from contract.spec import JobKind, JobSpec
+from contract.spec import JobKind, JobSpec, RemoteTeacher
 
 CHARACTERS = 4.5  # of a token
 AT_ONCE = 1024  # rows that a network is asked for without gradients, and of texts 32 times as many tokens
@@ -55,7 +55,7 @@ def asked_live(spec: JobSpec) -> bool:
     """Whether the teacher answers in every step, rather than once for all rows."""
     augment = spec.shown.augment
     inside = any(term.NEEDS_TEACHER and term.SEES != "logits" for term in spec.terms)
-    spoken = spec.task in LANGUAGE and spec.teacher_outputs != "cached"
+    spoken = spec.task in LANGUAGE and spec.hears not in ("cached", "text")
     return inside or spoken or spec.teacher_outputs == "live" or (augment is not None and augment.anew)
 
 
@@ -255,6 +255,18 @@ class Forecast:
 def _of_library(network: ModelConfig) -> bool:
     """Whether transformers builds it."""
     return network.of_library or network.architecture.LAYERED
+
+
+def teacher_requests(spec: JobSpec, rows: int | None, measured: int | None, row_bytes: float | None, longest: int | None) -> int | None:
+    """To a remote teacher, when nothing is kept of what it says: one for each row, or of causal-lm's probabilities for each block of
+    `longest` tokens; None where nobody knows. rows: trained on; measured: test rows."""
+    if not isinstance(spec.teacher, RemoteTeacher) or rows is None or measured is None:
+        return None
+    if spec.hears == "text":
+        return rows + (min(measured, MOST_SCORED) if spec.task == "seq2seq" else 0)
+    if row_bytes is None or longest is None:
+        return None
+    return sum(max(1, ceil(some * row_bytes / CHARACTERS / longest)) for some in (rows, measured))
 
 
 def wall(runs: list[float], slots: int) -> float:

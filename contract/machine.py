@@ -74,6 +74,9 @@ class Estimate(BaseModel):
     teacher_seconds: float | None = Field(
         default=None, description="To ask the teacher once for all rows; none where its outputs are kept."
     )
+    teacher_requests: int | None = Field(
+        default=None, description="To a remote teacher, when nothing is kept of it; of causal-lm by about 4.5 characters a token."
+    )
     seconds: float | None = Field(default=None, description="Until all runs have ended, on all slots, when nothing else runs.")
     memory: Memory | None = None
     disk: Disk | None = None

@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from contract.base import Sent
 from contract.refs import ModelRef
 from contract.registry import Architecture
+from contract.remote import RemoteTeacher
 from contract.rules import wrong
 from contract.sources import MOST_TASKS, TaskKey
 
@@ -86,23 +87,26 @@ class TaskTeachers(Sent):
 
 
 def _teacher_form(value: Any) -> str:
-    by_task = isinstance(value, TaskTeachers) or (isinstance(value, dict) and "tasks" in value)
-    return "by_task" if by_task else _one_or_several(value)
+    names = value if isinstance(value, dict) else type(value).model_fields if isinstance(value, Sent) else ()
+    return "by_task" if "tasks" in names else "remote" if "endpoint" in names else _one_or_several(value)
 
 
 Teacher = Annotated[
-    Annotated[ModelRef, Tag("one")] | Annotated[Ensemble, Tag("several")] | Annotated[TaskTeachers, Tag("by_task")],
+    Annotated[ModelRef, Tag("one")]
+    | Annotated[Ensemble, Tag("several")]
+    | Annotated[TaskTeachers, Tag("by_task")]
+    | Annotated[RemoteTeacher, Tag("remote")],
     Discriminator(_teacher_form),
 ]
 
 
-def members(teacher: ModelRef | Ensemble | TaskTeachers | None, field: str = "teacher") -> dict[str, ModelRef]:
-    """Every network of a teacher, by the dotted field that names it."""
+def members(teacher: ModelRef | Ensemble | TaskTeachers | RemoteTeacher | None, field: str = "teacher") -> dict[str, ModelRef]:
+    """Every network of a teacher, by the dotted field that names it; a remote one has none that anybody could fetch."""
     if isinstance(teacher, Ensemble):
         return {f"{field}.ensemble.{i}": member for i, member in enumerate(teacher.ensemble)}
     if isinstance(teacher, TaskTeachers):
         return {place: ref for name, one in teacher.tasks.items() for place, ref in members(one, f"{field}.tasks.{name}").items()}
-    return {field: teacher} if teacher is not None else {}
+    return {field: teacher} if isinstance(teacher, ModelRef) else {}
 
 
 def _student_form(value: Any) -> str:

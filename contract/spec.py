@@ -11,6 +11,7 @@ from contract.kind import JobKind
 from contract.networks import Ensemble, FromLayers, NewTokenizer, Student, TaskTeachers, Teacher, Tokenizer, members
 from contract.refs import ModelRef
 from contract.registry import TASKS, Architecture, CrossEntropy, Hinton, Recipe, RecipeName, TaskName, Term
+from contract.remote import RemoteTeacher
 from contract.resources import Resources
 from contract.rules import SpecRule
 from contract.sources import Augment, Columns, Data, Source, TaskSources
@@ -36,7 +37,7 @@ class JobSpec(Sent):
     name: Name | None = Field(default=None, description="What the job is called in lists; the kind when not said.")
     task: TaskName = Field(description="What is to be learned.")
     data: Data = Field(description="Rows.")
-    teacher: Teacher | None = Field(default=None, description="The network to learn from. `distill` only.")
+    teacher: Teacher | None = Field(default=None, description="The network to learn from, or one behind an endpoint. `distill` only.")
     student: Student = Field(
         description="The network to train: a described architecture, or a trained one to start from. An `evaluate` job measures it, an "
         "`export` job writes it."
@@ -56,12 +57,12 @@ class JobSpec(Sent):
         default="auto",
         description="cached: the teacher is asked once for every row, and jobs share its answers; live: in every step. auto: cached "
         "where rows are the same in every epoch and the whole answer can be kept; of a causal-lm, `cached` keeps the likeliest tokens. "
-        "text: seq2seq, what the teacher writes takes the place of the targets.",
+        "text: what the teacher writes takes the place of the targets; of causal-lm, of each text's second half.",
     )
     teacher_top_k: Annotated[int, Field(ge=1, le=65_536)] | None = Field(
         default=None,
-        description="causal-lm with `teacher_outputs: cached`: how many of the likeliest tokens are kept of each answer, 64 when not said; "
-        "the mass of all others is kept as one number.",
+        description="causal-lm with `teacher_outputs: cached`: how many of the likeliest tokens are kept of each answer, 64 when not said, "
+        "of a remote teacher 20; the mass of all others is kept as one number.",
     )
     training: Training = Field(default=Training(), description="How to train.")
     evaluation: Evaluation = Field(default=Evaluation(), description="Control arm and seeds.")
@@ -131,8 +132,9 @@ class JobSpec(Sent):
 
     @property
     def hears(self) -> str:
-        """`teacher_outputs`, or what the recipe says of it."""
-        return (self.recipe.TEACHER_OUTPUTS if self.recipe is not None else None) or self.teacher_outputs
+        """`teacher_outputs`, or what the recipe says of it; of a remote teacher whatever is not text is kept."""
+        asked = (self.recipe.TEACHER_OUTPUTS if self.recipe is not None else None) or self.teacher_outputs
+        return "cached" if asked == "auto" and isinstance(self.teacher, RemoteTeacher) else asked
 
     def runs(self) -> "list[Run]":
         """The job's runs, arm by arm for each seed. Runs of one seed are paired: same split, initial weights and row order."""
@@ -245,5 +247,5 @@ class Run(NamedTuple):
 
 __all__ = [
     "TASKS", "Architecture", "Columns", "Data", "Ensemble", "Export", "FromLayers", "JobKind", "JobSpec", "ModelRef", "NewTokenizer",
-    "Optimizer", "Run", "Schedule", "Source", "SpecRule", "TaskSources", "TaskTeachers", "Training",
+    "Optimizer", "RemoteTeacher", "Run", "Schedule", "Source", "SpecRule", "TaskSources", "TaskTeachers", "Training",
 ]  # fmt: skip

@@ -42,7 +42,7 @@ def kept(
     cache: Cache, key: str, shapes: Shapes, build: Callable[[], Tensors], warn: Callable[[str], None]
 ) -> tuple[Tensors, Literal["built", "hit"]]:
     """The tensors under `key`, which have these shapes; built and written where they are not there, or not whole."""
-    path = cache.folder / key[:2] / f"{key}.safetensors"
+    path = place(cache, key)
     with _one_at_a_time(path):
         known = _read(path, shapes)
         if known is None and _unshelved(cache.shelf, path, warn):
@@ -59,6 +59,11 @@ def kept(
             return built, "built"
     _shelve(cache.shelf, path, warn)  # others of this machine read it meanwhile
     return built, "built"
+
+
+def place(cache: Cache, key: str) -> Path:
+    """Where what is kept under `key` lies on this machine."""
+    return cache.folder / key[:2] / f"{key}.safetensors"
 
 
 def _unshelved(shelf: Shelf | None, path: Path, warn: Callable[[str], None]) -> bool:

@@ -34,6 +34,17 @@ def writing(what: str, folder: Path, size: int) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def appending(what: str, file: Path, size: int) -> Iterator[None]:
+    """Around the writing of `size` more bytes to a file, which may be left with some of them. JobError when the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise _full(what, file, size, error.errno) from error
+        raise
+
+
 def settle(folder: Path) -> None:
     """Brings the files in `folder`, and their names, to the disk."""
     for path in sorted(folder.iterdir()):

@@ -1,6 +1,7 @@
 """Measuring a network on rows: metrics with their uncertainty, size and speed."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import exp
 from statistics import median
@@ -21,7 +22,7 @@ from distill.data.batch import IGNORED, Given, TokenBatch
 from distill.device import threads
 from distill.losses import kl
 from distill.networks import count_parameters, said_of
-from distill.objectives import PIECE
+from distill.objectives import PIECE, Said, known_of
 from distill.tasks import slices
 from distill.teacher import infer
 
@@ -109,9 +110,9 @@ class Told(NamedTuple):
     kl: float | None = None
 
 
-def tell(network: nn.Module, config: ModelConfig, rows: Rows, teacher: tuple[nn.Module, ModelConfig, Rows | None] | None = None) -> Told:
-    """What a network says of tokens, piece by piece: logits of a whole vocabulary never stand for all tokens at once. teacher: with its
-    own rows, where it does not read what the student reads."""
+def tell(network: nn.Module, config: ModelConfig, rows: Rows, teacher: Callable[[Tensor, Given], Said] | None = None) -> Told:
+    """What a network says of tokens, piece by piece: logits of a whole vocabulary never stand for all tokens at once. teacher: what it says
+    of the rows of an index, which the network sees as what is given."""
     network.eval()
     found: list[tuple[Tensor, ...]] = []
     divergence, count = 0.0, 0
@@ -120,17 +121,16 @@ def tell(network: nn.Module, config: ModelConfig, rows: Rows, teacher: tuple[nn.
             batch = rows.batch(index)
             counted = (batch.labels != IGNORED).nonzero()[:, 0]
             said = said_of(network, config, batch.given)
-            beside = None
-            if teacher is not None:
-                given = batch.given if teacher[2] is None else teacher[2].batch(index).given
-                beside = said_of(teacher[0], teacher[1], given)
+            beside = teacher(index, batch.given) if teacher is not None else None
             of_row = index[_rows_asked(batch.given)]
             for piece in torch.split(counted, max(1, PIECE // said.classes)):
                 y, z = batch.labels[piece], said.head(said.features[piece]).float()
                 confidence, top = F.softmax(z, dim=1).max(1)
                 found.append((F.cross_entropy(z, y, reduction="none").double(), top, confidence, y, of_row[piece]))
                 if beside is not None:
-                    divergence += kl(z, beside.head(beside.features[piece]), 1.0).item() * len(piece)
+                    divergence += kl(z, known_of(beside, beside.features[piece.to(beside.features.device)], z)(1.0), 1.0).item() * len(
+                        piece
+                    )
                     count += len(piece)
     losses, tops, confidence, right, row = (torch.cat(part) for part in zip(*found, strict=True))
     order = row.argsort(stable=True)  # rows were taken by length, which another tokenizer counts otherwise

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from math import inf
 from pathlib import Path
 from statistics import fmean
@@ -17,14 +18,17 @@ from contract.status import Phase
 from distill import answers, card, disk, evaluate, export, networks, report, written
 from distill.by_task import TaskTeacher
 from distill.data import Data, Rows, Split, TextSplit
+from distill.data.batch import Given
 from distill.data.spans import SpanTokens
 from distill.data.targets import TargetTokens
 from distill.device import versions
 from distill.diagnosis import diagnose
 from distill.errors import diverged
 from distill.losses import kl
+from distill.networks import said_of
 from distill.networks.files import CARD
 from distill.objectives import Said
+from distill.remote_heard import RemoteHeard
 from distill.soft import Heard
 from distill.teacher import Teacher, infer
 
@@ -39,7 +43,7 @@ def trained(
     config: ModelConfig,
     data: Data,
     teacher: Teacher | None,
-    outputs: Heard | None,
+    outputs: Heard | RemoteHeard | None,
     validation: dict[str, float],
     felt: dict[str, float],
     spent: dict[str, Any] | None,
@@ -52,11 +56,15 @@ def trained(
         test = _rows(network, config, data, spec)
         about = (spec.task, data.test_name, len(test), data.test.digest(), _majority(data), spec.training.seed)
         cost = {**evaluate.cost(network, config, test, size), "training": spent}
-        if teacher is None or outputs is None:
+        if outputs is None:
             found = report.single(*about, (_measured(network, config, test), cost), validation)
         else:
-            teachers_cost = _cost(teacher, data.test)
-            both = _compared(network, config, teacher, test, data)
+            if isinstance(outputs, RemoteHeard):
+                both, teachers_cost = _beside_remote(network, config, outputs, test)
+            else:
+                assert teacher is not None
+                teachers_cost = _cost(teacher, data.test)
+                both = _compared(network, config, teacher, test, data)
             arms = (both.teacher, teachers_cost), (both.student, cost)
             diagnosis = diagnose(spec, outputs, data.train.labels.cpu(), felt)
             for warning in diagnosis["warnings"]:
@@ -163,7 +171,7 @@ class Compared(NamedTuple):
 
     teacher: evaluate.Measured
     student: evaluate.Measured
-    mean_kl: float
+    mean_kl: float | None
     disagreements: list[dict[str, Any]] | None = None  # None where no row has one class
 
 
@@ -171,7 +179,7 @@ def _compared(network: nn.Module, config: ModelConfig, teacher: Teacher, rows: R
     if config.by_token:
         # Of tags the teacher is asked as it reads the words itself; else of the very tokens that its student is asked of.
         heard = teacher.rows(data.test) if config.made_for.answers == "tags" else rows
-        told = evaluate.tell(network, config, rows, (teacher.network, teacher.config, heard))
+        told = evaluate.tell(network, config, rows, partial(_heard_of, teacher, None if heard is rows else heard))
         assert told.kl is not None
         theirs = _of_tokens(teacher.network, teacher.config, heard, evaluate.tell(teacher.network, teacher.config, heard), teacher)
         return Compared(theirs, _of_tokens(network, config, rows, told), told.kl)
@@ -179,6 +187,19 @@ def _compared(network: nn.Module, config: ModelConfig, teacher: Teacher, rows: R
     a, b = (Said.of(each, config.multi_label).logits for each in (mine, logits))
     differ = None if config.multi_label else evaluate.disagreements(logits, mine, data.test, config.classes)
     return Compared(evaluate.measure(logits, rows, config), evaluate.measure(mine, rows, config), kl(a, b, 1.0).item(), differ)
+
+
+def _heard_of(teacher: Teacher, rows: Rows | None, index: Tensor, given: Given) -> Said:
+    """rows: its own, where it does not read what the student reads."""
+    return said_of(teacher.network, teacher.config, given if rows is None else rows.batch(index).given)
+
+
+def _beside_remote(network: nn.Module, config: ModelConfig, heard: RemoteHeard, rows: Rows) -> tuple[Compared, dict[str, Any]]:
+    """Of a remote teacher what it has said of the test rows; of tokens the likeliest ones, so that the divergence counts all others as
+    one."""
+    told = evaluate.tell(network, config, rows, heard.said if heard.tokens is not None else None)
+    teacher, cost = heard.arm(rows)
+    return Compared(teacher, _of_tokens(network, config, rows, told), told.kl), cost
 
 
 def _finite(logits: Tensor) -> Tensor:

@@ -1,12 +1,14 @@
 """Where the things a spec refers to lie on this machine. The service fills it from its store, `potstill run` from paths."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from contract.errors import InvalidSpec
 from contract.registry import BUILTINS
-from contract.spec import JobSpec, ModelRef
+from contract.spec import JobSpec, ModelRef, RemoteTeacher
 from distill.cache import Cache, Shelf
+from distill.server import Server
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Inputs:
     datasets: dict[str, DatasetFile] = field(default_factory=dict)  # by the source's key
     models: dict[str, Path] = field(default_factory=dict)  # by spec field: "teacher", "student"
     shelf: Shelf | None = None
+    server: Callable[[RemoteTeacher], Server] | None = None  # who speaks to a remote teacher
 
     @property
     def kept(self) -> Cache:

@@ -203,7 +203,7 @@ class Objective(nn.Module):
 
             def work(features: Tensor, labels: Tensor, of_teacher: Tensor | None, own: Drawn | None) -> list[Tensor | None]:
                 z_s = student.head(features)
-                known = _nobody if teacher is None or of_teacher is None else _known(teacher, of_teacher, z_s.detach())
+                known = _nobody if teacher is None or of_teacher is None else known_of(teacher, of_teacher, z_s.detach())
                 return self._logits(terms, Batch(z_s, labels, known, own, student.several), counts)
 
             # The logits of a piece are computed again for its gradient rather than kept.
@@ -264,7 +264,7 @@ def _size(said: Said) -> tuple[int, int]:
     return len(said.inside.states[0]), 0 if said.inside.tokens is None else len(said.inside.tokens)
 
 
-def _known(teacher: Said, features: Tensor, z_s: Tensor) -> Callable[[float], Tensor]:
+def known_of(teacher: Said, features: Tensor, z_s: Tensor) -> Callable[[float], Tensor]:
     """The teacher's logits of these tokens, for a temperature; without gradients."""
     with torch.no_grad():
         beside = teacher.beside

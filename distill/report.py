@@ -42,15 +42,16 @@ def distilled(
     diagnosis: dict[str, Any],
 ) -> dict[str, Any]:
     """The report of one distilled student."""
-    same = agreement(student[0].top, teacher[0].top)
+    same = agreement(student[0].top, teacher[0].top) if len(teacher[0].top) else None  # a remote teacher's text alone says nothing of it
+    sizes = teacher[1]["parameters"], student[1]["parameters"]
     raw = {
         **_head(task, split, rows, rows_sha256, majority, validation),
         "arms": {"teacher": _arm(*teacher), "student": _arm(*student)},
-        "agreement": {"mean": same, "ci95": list(wilson(same, len(student[0].top)))},
+        "agreement": {"mean": same, "ci95": list(wilson(same, len(student[0].top)))} if same is not None else None,
         "mean_kl": mean_kl,
         "disagreements": disagreements,
         "diagnosis": diagnosis,
-        "compression": teacher[1]["parameters"] / max(1, student[1]["parameters"]),
+        "compression": sizes[0] / max(1, sizes[1]) if sizes[0] is not None else None,
         "teacher_outputs": outputs,
     }
     return _told("student", seed, raw)

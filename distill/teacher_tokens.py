@@ -88,22 +88,36 @@ def outputs(teacher: Teacher, rows: CausalBlocks, k: int, temperatures: tuple[fl
     assert teacher.config.text is not None
     classes = teacher.config.text.vocabulary
     k = min(k, classes)
-    counts = rows.lengths - 1
-    first = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
-    blocks = max(1, SHARD // max(1, int(counts.max())))
-    found, built = [], False
-    for shard in torch.arange(len(rows)).split(blocks):  # type: ignore[no-untyped-call]
-        tokens = int(counts[shard].sum())
-        text = rows.flat[int(rows.starts[shard[0]]) : int(rows.starts[shard[-1] + 1])]
-        content = sha256(text.numpy().tobytes() + (rows.starts[shard] - rows.starts[shard[0]]).numpy().tobytes()).hexdigest()
+
+    def kept(shard: Tensor, content: str) -> tuple[cache.Tensors, Literal["built", "hit"]]:
+        tokens = int((rows.lengths[shard] - 1).sum())
         key = teacher.key("tokens/2", f"{content}/{k}/{temperatures}", teacher.bf16)
         shapes = {"ids": (tokens, k), "gaps": (tokens, k), "rest": (tokens, len(temperatures))}
-        kept, how = cache.kept(teacher.cache, key, shapes, partial(_ask, teacher, rows, shard, k, temperatures), teacher.warn)
-        found.append(kept)
-        built |= how == "built"
-    ends = torch.tensor([len(shard["rest"]) for shard in found]).cumsum(0)
-    ids, gaps, rest = ([shard[name] for shard in found] for name in ("ids", "gaps", "rest"))
-    return TokenOutputs(ids, gaps, rest, temperatures, ends, first, classes, "built" if built else "hit")
+        return cache.kept(teacher.cache, key, shapes, partial(_ask, teacher, rows, shard, k, temperatures), teacher.warn)
+
+    return joined([kept(*one) for one in shards(rows, SHARD)], rows, temperatures, classes)
+
+
+def shards(rows: CausalBlocks, most: int) -> list[tuple[Tensor, str]]:
+    """The blocks of each file, of at most so many tokens as far as a block allows, and a hash of what stands in them."""
+    blocks = max(1, most // max(1, int(rows.lengths.max()) - 1))
+    found = []
+    for shard in torch.arange(len(rows)).split(blocks):  # type: ignore[no-untyped-call]
+        text = rows.flat[int(rows.starts[shard[0]]) : int(rows.starts[shard[-1] + 1])]
+        starts = rows.starts[shard] - rows.starts[shard[0]]
+        found.append((shard, sha256(text.numpy().tobytes() + starts.numpy().tobytes()).hexdigest()))
+    return found
+
+
+def joined(
+    found: list[tuple[cache.Tensors, Literal["built", "hit"]]], rows: CausalBlocks, temperatures: tuple[float, ...], classes: int
+) -> TokenOutputs:
+    """All shards of these blocks as one."""
+    first = torch.cat([torch.zeros(1, dtype=torch.int64), (rows.lengths - 1).cumsum(0)])
+    ends = torch.tensor([len(shard["rest"]) for shard, _ in found]).cumsum(0)
+    ids, gaps, rest = ([shard[name] for shard, _ in found] for name in ("ids", "gaps", "rest"))
+    how: Literal["built", "hit"] = "built" if any(how == "built" for _, how in found) else "hit"
+    return TokenOutputs(ids, gaps, rest, temperatures, ends, first, classes, how)
 
 
 def _ask(teacher: Teacher, rows: CausalBlocks, shard: Tensor, k: int, temperatures: tuple[float, ...]) -> cache.Tensors:

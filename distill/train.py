@@ -12,7 +12,7 @@ from contract.events import LogLine, Outcome, PhaseChanged, RunEvent, Stopped
 from contract.fit import check_fit
 from contract.model import ModelConfig
 from contract.networks import members
-from contract.spec import Ensemble, JobKind, JobSpec, ModelRef, TaskTeachers
+from contract.spec import Ensemble, JobKind, JobSpec, ModelRef, RemoteTeacher, TaskTeachers
 from contract.status import Phase
 from distill import export, finish, hub
 from distill.by_task import TaskTeacher
@@ -25,6 +25,9 @@ from distill.loop import Loop
 from distill.networks import digest, load_config, rows_for, student
 from distill.objectives import Objective
 from distill.ranks import ALONE, Ranks
+from distill.remote import LeavingError, Remote
+from distill.remote_heard import RemoteHeard
+from distill.remote_heard import heard as of_remote
 from distill.sharding import whole
 from distill.sights import comparisons, looks
 from distill.soft import Heard, Soft, soft_targets
@@ -62,15 +65,21 @@ def run(
     found = load(spec, inputs)
     check_fit(spec, found.shape, found.test_shape, _made_for(inputs))
     data = with_words(spec, found, inputs, device, emit)
-    teacher = _teacher(spec, found, inputs, device, emit) if spec.kind is JobKind.DISTILL else None
+    teacher = _teacher(spec, found, inputs, device, emit, should_stop) if spec.kind is JobKind.DISTILL else None
 
     torch.manual_seed(derived_seed("weights", spec.training.seed))
     network, config = student(spec, found, inputs)  # a new tokenizer is made of the rows there were
     network.to(device)
-    refuse_unknown_mask(spec, network, teacher)
     train = data.train
     soft: Soft | None = None
-    heard: Heard | None = None
+    heard: Heard | RemoteHeard | None = None
+    if isinstance(teacher, Remote):
+        try:
+            train, heard = of_remote(spec, teacher, train, data, network, config)
+        except LeavingError:
+            return Stopped(step=max((int(folder.name) for folder in resume_from if folder.name.isdecimal()), default=0))
+        soft, teacher = heard.soft, None
+    refuse_unknown_mask(spec, network, teacher)
     if teacher is not None and spec.hears == "text":
         assert isinstance(train, TextSplit)
         train, heard = by_teacher(teacher, train, emit)
@@ -108,7 +117,9 @@ def _silent(_event: RunEvent) -> None:
     pass
 
 
-def _teacher(spec: JobSpec, data: Data, inputs: Inputs, device: torch.device, emit: Emit) -> Teacher:
+def _teacher(
+    spec: JobSpec, data: Data, inputs: Inputs, device: torch.device, emit: Emit, should_stop: Callable[[], bool]
+) -> Teacher | Remote:
     def warn(message: str) -> None:
         emit(LogLine(level="warning", message=message))
 
@@ -116,6 +127,9 @@ def _teacher(spec: JobSpec, data: Data, inputs: Inputs, device: torch.device, em
         found = [Teacher(inputs.models[field], inputs.kept, device, warn, spec.training.precision) for field in members(asked, place)]
         return JointTeacher(found, asked, place) if isinstance(asked, Ensemble) else found[0]
 
+    if isinstance(spec.teacher, RemoteTeacher):
+        assert inputs.server is not None, "whoever starts a run with a remote teacher brings somebody who speaks to it"
+        return Remote(spec.teacher, inputs.server(spec.teacher), inputs.kept, emit, should_stop)
     if isinstance(spec.teacher, TaskTeachers):
         return TaskTeacher({name: one(asked, f"teacher.tasks.{name}") for name, asked in spec.teacher.tasks.items()}, data.shape)
     return one(spec.teacher, "teacher")

@@ -1,5 +1,6 @@
 """Texts that networks write: how near they are to what was to be written, and a teacher's in place of the targets."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -8,12 +9,14 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from contract.errors import ErrorCode, InvalidSpec, JobError
 from contract.events import LogLine, PhaseChanged, RunEvent
 from contract.evidence import Statistic, statistic
 from contract.status import Phase
 from distill import cache
 from distill.data import Rows, TextSplit
 from distill.data.batch import TokenBatch
+from distill.data.tokens import Tokens
 from distill.device import derived_seed
 from distill.networks.reading import LibraryNetwork
 from distill.teacher import Teacher
@@ -77,10 +80,60 @@ class Written:
 
 def by_teacher(teacher: Teacher, split: TextSplit, emit: Callable[[RunEvent], None]) -> tuple[TextSplit, Written]:
     """The same rows, with what the teacher writes as their targets (Kim, Rush 2016, https://arxiv.org/abs/1606.07947)."""
-    emit(PhaseChanged(phase=Phase.TEACHER_INFERENCE, message=f"{len(split):,} texts to write"))
-    found, done = kept(teacher, teacher.rows(split))
-    emit(LogLine(message=f"the teacher has written {len(split):,} texts, cache: {done.cache}", data=done.summary()))
-    return replace(split, targets=found), done
+    asked = to_go_on(split) if teacher.config.task == "causal-lm" else split
+    emit(PhaseChanged(phase=Phase.TEACHER_INFERENCE, message=f"{len(asked):,} texts to write"))
+    rows = teacher.rows(replace(asked, targets=None)) if teacher.config.task != "causal-lm" else beginnings(teacher.network, asked)
+    found, done = kept(teacher, rows)
+    emit(LogLine(message=f"the teacher has written {len(asked):,} texts, cache: {done.cache}", data=done.summary()))
+    return with_targets(asked, found, teacher.warn), done
+
+
+def to_go_on(split: TextSplit) -> TextSplit:
+    """Of texts without targets each one's first half in words, for somebody to go on; those of a single word cannot be cut."""
+    cut = [(row, begun) for row, text in enumerate(split.texts[0]) if (begun := first_half(text))]
+    if not cut:
+        raise JobError(
+            "data.train: no text has two words, so there is nothing for the teacher to go on from.",
+            code=ErrorCode.INVALID_DATA,
+            param="data.train",
+            hint="Use longer texts.",
+        )
+    rows = split.rows(torch.tensor([row for row, _ in cut]))
+    return replace(rows, texts=([begun for _, begun in cut],))
+
+
+def first_half(text: str) -> str:
+    """Up to the middle one of its words; nothing of a single word."""
+    ends = [found.end() for found in re.finditer(r"\S+", text)]
+    return text[: ends[len(ends) // 2 - 1]] if len(ends) > 1 else ""
+
+
+def with_targets(split: TextSplit, found: list[str], warn: Callable[[str], None]) -> TextSplit:
+    """Rows for which nothing was written teach nothing, and are left out."""
+    some = [row for row, text in enumerate(found) if text.strip()]
+    if not some:
+        raise JobError(
+            "The teacher has written nothing for any row.",
+            code=ErrorCode.TEACHER_ANSWER_INVALID,
+            param="teacher",
+            hint="Look at what it is asked; of a remote teacher that is teacher.prompt.",
+        )
+    if len(some) < len(found):
+        warn(f"for {len(found) - len(some):,} of {len(found):,} rows the teacher has written nothing; they are left out")
+    whole = replace(split, targets=found)
+    return whole if len(some) == len(found) else whole.rows(torch.tensor(some))
+
+
+def beginnings(network: nn.Module, split: TextSplit) -> Tokens:
+    """Texts to be gone on from, as a language model reads them."""
+    if not isinstance(network, LibraryNetwork):
+        raise InvalidSpec(
+            "teacher: this network cannot write texts.",
+            code=ErrorCode.DOES_NOT_FIT,
+            param="teacher",
+            hint="Use a transformer (gpt2, llama, qwen2), or a recipe that needs no texts.",
+        )
+    return network.reader.beginnings(split, network.reading)
 
 
 def kept(teacher: Teacher, rows: Rows, most: int | None = None) -> tuple[list[str], Written]:
@@ -88,13 +141,22 @@ def kept(teacher: Teacher, rows: Rows, most: int | None = None) -> tuple[list[st
     the first rows only."""
     count = len(rows) if most is None else min(most, len(rows))
     key = sha256(f"written/2/{teacher.sha256}/{rows.digest()}/{count}".encode()).hexdigest()
+    found, how = cache.kept(teacher.cache, key, letters_of(count), lambda: packed(texts(teacher.network, rows, count)), teacher.warn)
+    return unpacked(found), Written(count, sum(tensor.nbytes for tensor in found.values()), how)
 
-    def build() -> cache.Tensors:
-        raw = [text.encode() for text in texts(teacher.network, rows, count)]
-        ends = torch.tensor([len(each) for each in raw], dtype=torch.int64).cumsum(0)
-        return {"letters": torch.frombuffer(bytearray(b"".join(raw)) or bytearray(1), dtype=torch.uint8), "ends": ends}
 
-    found, how = cache.kept(teacher.cache, key, {"letters": (None,), "ends": (count,)}, build, teacher.warn)
+def letters_of(count: int) -> cache.Shapes:
+    """The shapes of so many texts, packed."""
+    return {"letters": (None,), "ends": (count,)}
+
+
+def packed(written: list[str]) -> cache.Tensors:
+    """Texts as their letters, and where each ends."""
+    raw = [text.encode() for text in written]
+    ends = torch.tensor([len(each) for each in raw], dtype=torch.int64).cumsum(0)
+    return {"letters": torch.frombuffer(bytearray(b"".join(raw)) or bytearray(1), dtype=torch.uint8), "ends": ends}
+
+
+def unpacked(found: cache.Tensors) -> list[str]:
     letters, ends = found["letters"].numpy().tobytes(), found["ends"].tolist()
-    said = [letters[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)]
-    return said, Written(count, sum(tensor.nbytes for tensor in found.values()), how)
+    return [letters[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)]

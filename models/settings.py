@@ -29,6 +29,12 @@ class StoreSettings(BaseSettings):
     shelf_bytes: int = Field(
         default=100_000_000_000, ge=0, description="With artifacts in an object store: teacher outputs there, for workers of other hosts."
     )
+    teacher_endpoints: str = Field(
+        default="",
+        description="Endpoints of remote teachers that jobs may name, with commas between them: addresses, `https://api.example.com/v1` "
+        "and what lies below, or hosts as in `webhook_hosts`, `gpu.internal:8000`. One named in full may be private and without TLS. "
+        "Empty: none.",
+    )
     audit_days: int = Field(default=365, ge=1, description="How long it is kept who did what; `GET /v1/audit` lists it.")
     log_format: Literal["auto", "console", "json"] = Field(
         default="auto", description="auto: console on a terminal, else one JSON line each."

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from contract.errors import ErrorCode, JobError
 from contract.model import belongs
 from contract.registry import BUILTINS
-from contract.spec import JobSpec, ModelRef
+from contract.spec import JobSpec, ModelRef, RemoteTeacher
 from models.blobs import Blobs, DamagedError
 from models.claims import Claim
 from models.dataset import Dataset
@@ -41,6 +41,7 @@ def gather(database: Database, blobs: Blobs, claim: Claim, folder: Path, setting
         threads=settings.threads(),
         device=device,
         silence_seconds=settings.kill_after,
+        access=settings.access(spec.teacher) if isinstance(spec.teacher, RemoteTeacher) else None,
     )
     for ref, dataset in datasets.items():
         order.datasets[ref] = (folder / "datasets" / ref, f"data.{dataset.format}")

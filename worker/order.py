@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from contract.spec import JobSpec
+from outward.access import Access
 
 BEAT, STOP = b"beat", b"stop"  # the lease holds; leave at the next step
 
@@ -22,4 +23,5 @@ class Order(BaseModel):
     threads: int
     device: str | None  # CUDA_VISIBLE_DEVICES
     silence_seconds: float  # without a beat for this long, die
+    access: Access | None = None  # to the endpoint of a remote teacher
     notes: list[str] = Field(default_factory=list)  # what the job should be told first

@@ -1,16 +1,23 @@
 """Settings of a worker process, read from POTSTILL_<FIELD> when it starts."""
 
+import json
 import os
 import re
 import socket
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import SettingsConfigDict
 
+from contract.remote import RemoteTeacher
 from contract.resources import LABEL, MOST_LABELS
 from models.settings import StoreSettings
+from outward.access import Access, key_for
+from outward.judge import patterns
 
 
 class Settings(StoreSettings):
+    model_config = SettingsConfigDict(hide_input_in_errors=True)  # an error about a key must not quote it
+
     slots: int = Field(default=1, ge=1, le=256, description="Jobs run at once.")
     host_id: str = Field(
         default_factory=socket.gethostname, description="Workers with the same host id can tell when one of them has died."
@@ -48,9 +55,53 @@ class Settings(StoreSettings):
     )
     stop_seconds: float = Field(default=30.0, gt=0, description="Time a trainer has to reach a checkpoint when asked to stop.")
 
+    teacher_keys: SecretStr = Field(
+        default=SecretStr("{}"),
+        description="Keys of remote teachers' endpoints, as JSON by address, host and port, or host: "
+        '`{"https://api.example.com/v1": "sk-…"}`. Sent there and nowhere else; in no job, log or report.',
+    )
+    teacher_concurrency: int = Field(
+        default=32, ge=1, le=256, description="Requests that one run may have on their way to a remote teacher, whatever its spec says."
+    )
+    teacher_timeout_seconds: float = Field(default=300.0, gt=0, description="Longest wait for one answer of a remote teacher.")
+    teacher_patience_seconds: float = Field(
+        default=300.0,
+        ge=0,
+        description="How long a question is put again to a remote teacher that does not answer, or wants to be asked later; then the job "
+        "fails, and its answers are kept.",
+    )
+
+    def access(self, teacher: RemoteTeacher) -> Access:
+        """What this process may do on behalf of a job with that teacher."""
+        keys: dict[str, str] = json.loads(self.teacher_keys.get_secret_value())
+        return Access(
+            allowed=self.teacher_endpoints,
+            key=key_for(keys, teacher.endpoint),
+            concurrency=self.teacher_concurrency,
+            timeout_seconds=self.teacher_timeout_seconds,
+            patience_seconds=self.teacher_patience_seconds,
+        )
+
     def threads(self) -> int:
         """Trainer threads: cores ÷ slots. More would only fight for the same cores."""
         return max(1, len(os.sched_getaffinity(0)) // self.slots)
+
+    @field_validator("teacher_endpoints")
+    @classmethod
+    def _endpoints(cls, written: str) -> str:
+        patterns(written, addresses=True)
+        return written
+
+    @field_validator("teacher_keys")
+    @classmethod
+    def _keys(cls, written: SecretStr) -> SecretStr:
+        try:
+            found = json.loads(written.get_secret_value() or "{}")
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or not all(isinstance(key, str) and key.isascii() and key.isprintable() for key in found.values()):
+            raise ValueError('it must be JSON that gives each address or host its key: {"https://host/v1": "sk-…"}')
+        return SecretStr(json.dumps(found))
 
     @field_validator("labels")
     @classmethod

@@ -1,5 +1,6 @@
-"""The trainer: one process for one attempt. It knows no database, broker or HTTP: orders come in as JSON, events go out on a
-pipe, and a second pipe says `beat` (the lease holds), `stop` (leave at the next step) or, by closing, that nobody is there.
+"""The trainer: one process for one attempt. It knows no database or broker, and of HTTP only whom it hands to the engine to ask a remote
+teacher: orders come in as JSON, events go out on a pipe, and a second pipe says `beat` (the lease holds), `stop` (leave at the next step)
+or, by closing, that nobody is there.
 
 It must never outlive its worker: it dies with the fork server (PDEATHSIG), when the control pipe closes, or without a beat.
 """
@@ -26,6 +27,7 @@ from distill.launch import launched
 from distill.ranks import ALONE, Ranks
 from distill.train import Emit, run
 from models.blobs import Blobs
+from outward.endpoint import speaker
 from worker.order import STOP, Order
 
 PR_SET_PDEATHSIG = 1
@@ -71,7 +73,7 @@ def _together(order: Order, emit: Emit, stop: threading.Event) -> Outcome:
 
 def _run(order: Order, ranks: Ranks, emit: Emit, should_stop: Callable[[], bool]) -> Outcome:
     datasets = {ref: DatasetFile(path, name) for ref, (path, name) in order.datasets.items()}
-    inputs = Inputs(order.cache, datasets, order.models, Blobs(order.shelf) if order.shelf else None)
+    inputs = Inputs(order.cache, datasets, order.models, Blobs(order.shelf) if order.shelf else None, speaker(order.access))
     for note in order.notes if ranks.rank == 0 else ():
         emit(LogLine(level="warning", message=note))
     try:

@@ -102,7 +102,7 @@ def submit(visit: Visit) -> Response:
         members = batch.parse_one(_mapping(text))
         with visit.services.database.write() as session:
             visit.services.quotas.room_for_jobs(session, visit.caller.project_id, len(members))
-            jobs = batch.submit(session, visit.caller.project_id, members, Origin(visit.request.state.request_id))
+            jobs = batch.submit(session, visit.caller.project_id, members, Origin(visit.request.state.request_id), visit.services.teachers)
             due = [id_ for job in jobs for id_ in lookup.due(session, job)]
     except PotstillError as error:
         if isinstance(error, QuotaExceeded):
@@ -118,7 +118,7 @@ def check(visit: Visit) -> Response:
     try:
         spec = parse_spec(_mapping(visit.form.get("spec", "")))
         with visit.services.database.read() as session:
-            found = admission.verdict(session, visit.caller.project_id, spec)
+            found = admission.verdict(session, visit.caller.project_id, spec, visit.services.teachers)
         errors = [f"{error.pointer or 'the spec'}: {error.message}" for error in found.errors]
         answer = {"valid": found.valid, "errors": errors, "warnings": found.warnings, "forecast": _forecast(found)}
     except PotstillError as error:

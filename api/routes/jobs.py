@@ -32,7 +32,7 @@ def submit_job(services: In, caller: By, sending: Sent, body: Document, origin: 
 
     def store(session: Session, members: list[batch.Member]) -> Created:
         services.quotas.room_for_jobs(session, caller.project_id, len(members))
-        *before, job = batch.submit(session, caller.project_id, members, origin)
+        *before, job = batch.submit(session, caller.project_id, members, origin, services.teachers)
         due = [id_ for each in (*before, job) for id_ in lookup.due(session, each)]
         return Created(202, job.view(), f"/v1/jobs/{job.id}", jobs=due)
 
@@ -51,7 +51,7 @@ def submit_batch(services: In, caller: By, sending: Sent, body: Document, origin
 
     def store(session: Session, members: list[batch.Member]) -> Created:
         services.quotas.room_for_jobs(session, caller.project_id, len(members))
-        jobs = batch.submit(session, caller.project_id, members, origin)
+        jobs = batch.submit(session, caller.project_id, members, origin, services.teachers)
         asked = [job for job, member in zip(jobs, members, strict=True) if member.asked]
         page = Page[JobView](data=[job.view() for job in asked], first_id=asked[0].id, last_id=asked[-1].id)
         return Created(202, page, jobs=[id_ for job in jobs for id_ in lookup.due(session, job)])
@@ -67,7 +67,7 @@ def validate_job(services: In, caller: By, body: Document) -> ValidateView:
     except InvalidSpec as error:
         return admission.invalid(error)
     with services.database.read() as session:
-        return admission.verdict(session, caller.project_id, spec)
+        return admission.verdict(session, caller.project_id, spec, services.teachers)
 
 
 @router.get("", openapi_extra=EXTRA, responses=problems(503))

@@ -31,7 +31,7 @@ def submit_sweep(services: In, caller: By, sending: Sent, body: Document, origin
 
     def store(session: Session, asked: sweeps.Asked) -> Created:
         services.quotas.room_for_jobs(session, caller.project_id, min(sweeping.at_once(asked.spec), len(asked.trials)))
-        sweep, due = sweeps.submit(session, caller.project_id, asked, origin)
+        sweep, due = sweeps.submit(session, caller.project_id, asked, origin, services.teachers)
         return Created(202, sweep.view(), f"/v1/sweeps/{sweep.id}", jobs=due)
 
     return services.idempotency.once(sending, body.sha256, lambda: sweeps.parse(body.mapping()), store, services.ring)
@@ -42,7 +42,7 @@ def validate_sweep(services: In, caller: By, body: Document) -> ValidateView:
     """What submitting this sweep would say; queues nothing and always answers 200 to what is JSON or YAML. `resolved_spec` is the first
     trial's."""
     with services.database.read() as session:
-        return sweeps.verdict(session, caller.project_id, body.mapping())
+        return sweeps.verdict(session, caller.project_id, body.mapping(), services.teachers)
 
 
 @router.get("", responses=problems(503))

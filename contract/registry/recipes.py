@@ -9,7 +9,7 @@ from contract.registry.inner import Cosine
 from contract.registry.losses import Clm, CrossEntropy, Jsd, Kl, LogitMse, Mlm, PolicyGradient, SingleStepKl
 from contract.registry.objective import Term
 from contract.registry.recipe import Alpha, BaseRecipe, counted
-from contract.registry.tasks import CLASSES
+from contract.registry.tasks import CLASSES, WRITES
 from contract.registry.terms import Temperature, Weight
 from contract.words import TangWords
 
@@ -145,11 +145,12 @@ class MiniLlm(BaseRecipe):
 
 class SeqKd(BaseRecipe):
     ABOUT: ClassVar = About(
-        "The teacher writes, the student learns to write the same: its texts take the place of the targets.",
+        "The teacher writes, the student learns to write the same: its texts take the place of the targets; of causal-lm, that of each "
+        "text's second half. Both may read by any tokenizer.",
         "cross_entropy with ŷ_t, the likeliest token after ŷ_1 … ŷ_t−1 and the source, by the teacher",
         "Kim, Rush 2016, https://arxiv.org/abs/1606.07947",
     )
-    ONLY_FOR: ClassVar = ("seq2seq",)
+    ONLY_FOR: ClassVar = WRITES
     TEACHER_OUTPUTS: ClassVar = "text"
     name: Literal["seq_kd"] = "seq_kd"
 

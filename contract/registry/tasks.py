@@ -115,6 +115,7 @@ TASKS: dict[str, Task] = {
     )
 }
 LANGUAGE = tuple(name for name, task in TASKS.items() if task.answers in ("text", "tokens"))
+WRITES = ("seq2seq", "causal-lm")  # whose networks write texts
 CLASSES = tuple(name for name, task in TASKS.items() if task.answers == "class")
 NUMBERS = tuple(name for name, task in TASKS.items() if task.reads == "numbers")
 TEXTS = tuple(name for name, task in TASKS.items() if task.reads == "text")

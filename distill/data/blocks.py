@@ -12,13 +12,20 @@ from distill.device import derived_seed
 
 @dataclass(frozen=True)
 class CausalBlocks(Tokens):
-    """Asked for: at each token the next one (Bengio et al. 2003)."""
+    """Asked for: at each token the next one (Bengio et al. 2003). told [sum of lengths]: which tokens are to be learned, and not only
+    there to be gone on from; all when None."""
+
+    told: Tensor | None = None
 
     def batch(self, index: Tensor) -> Batch:
         given = self.tokens(index)
         has_next = torch.nn.functional.pad(given.mask[:, 1:], (0, 1))
         asked = has_next.flatten().nonzero()[:, 0]
-        return Batch(given._replace(asked=asked), given.ids.flatten()[asked + 1])
+        labels = given.ids.flatten()[asked + 1]
+        if self.told is None:
+            return Batch(given._replace(asked=asked), labels)
+        told = self.padded(self.told, index, 0)[0].flatten()[asked + 1] > 0
+        return Batch(given._replace(asked=asked), labels.masked_fill(~told, IGNORED), int(told.sum()))
 
 
 @dataclass(frozen=True)

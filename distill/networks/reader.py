@@ -114,10 +114,32 @@ class Reader:
         """What they spell, special tokens left out."""
         return str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
-    def blocks(self, split: TextSplit, reading: Reading, task: str, share: float) -> CausalBlocks | MaskedBlocks:
-        """All texts as one row of tokens, an end token after each, in blocks of `reading.max_length`."""
+    def continued(self, ids: list[int]) -> str:
+        """The same of tokens that stand behind others, up to the end token: with the space they begin with."""
+        return str(self.tokenizer.decode(ids[: ids.index(self.end)] if self.end in ids else ids, skip_special_tokens=True))
+
+    def beginnings(self, split: TextSplit, reading: Reading) -> Tokens:
+        """Texts for a language model to go on from: no special tokens, which would end them; of what is too long the beginning is cut, and
+        half of the room is left for what is to be written."""
         found: list[Encoding] = self.tokenizer.encode_batch_fast(split.texts[0], add_special_tokens=False)
-        flat = torch.tensor([id_ for row in found for id_ in (*row.ids, self.end)], dtype=torch.int32)
+        ids = [row.ids[-max(1, reading.max_length // 2) :] or [self.end] for row in found]
+        flat = torch.tensor([id_ for row in ids for id_ in row], dtype=torch.int32)
+        lengths = torch.tensor([len(row) for row in ids])
+        starts = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+        return Tokens(flat, starts, lengths, split.labels, self.pad)
+
+    def blocks(self, split: TextSplit, reading: Reading, task: str, share: float) -> CausalBlocks | MaskedBlocks:
+        """All texts as one row of tokens, an end token after each, in blocks of `reading.max_length`. Of texts with targets these stand
+        behind them, and only they are to be learned."""
+        found: list[Encoding] = self.tokenizer.encode_batch_fast(split.texts[0], add_special_tokens=False)
+        told = None
+        if split.targets is None:
+            flat = torch.tensor([id_ for row in found for id_ in (*row.ids, self.end)], dtype=torch.int32)
+        else:
+            goals: list[Encoding] = self.tokenizer.encode_batch_fast(split.targets, add_special_tokens=False)
+            rows = [(row.ids, [*goal.ids, self.end]) for row, goal in zip(found, goals, strict=True)]
+            flat = torch.tensor([id_ for begun, goal in rows for id_ in (*begun, *goal)], dtype=torch.int32)
+            told = torch.tensor([kind for begun, goal in rows for kind in (*[False] * len(begun), *[True] * len(goal))])
         starts = torch.arange(0, len(flat), reading.max_length)
         if len(starts) > 1 and len(flat) - int(starts[-1]) < 2:  # nothing could be told of a single token
             starts = starts[:-1]
@@ -125,7 +147,7 @@ class Reader:
         starts = torch.cat([starts, torch.tensor([len(flat)])])
         given: dict[str, Any] = {"flat": flat, "starts": starts, "second": starts.diff(), "labels": nothing, "pad": self.pad}
         if task == "causal-lm":
-            return CausalBlocks(**given)
+            return CausalBlocks(**given, told=told)
         special = {id_ for id_ in (*map(self._id, NAMES), self._id("eos_token"), self._id("bos_token")) if id_ is not None}
         return MaskedBlocks(**given, mask_id=self.mask, special=tuple(sorted(special)), vocabulary=self.vocabulary, share=share)
 

@@ -104,6 +104,8 @@ class LibraryNetwork(TextNetwork):
         """What it makes of texts: at each place the likeliest token, until it ends or is as long as what it reads may be."""
         longest = self.reading.max_length
         generate: Any = self.inner.generate
+        if not self._config.is_encoder_decoder:
+            return self._gone_on(given, longest)
         ids = generate(
             input_ids=given.ids,
             attention_mask=given.mask.long(),
@@ -115,6 +117,22 @@ class LibraryNetwork(TextNetwork):
             pad_token_id=self.reader.pad,
         )
         return [self.reader.text(row) for row in ids.tolist()]
+
+    def _gone_on(self, given: TokenBatch, longest: int) -> list[str]:
+        """Of a language model, what it writes behind the texts. Rows of unlike lengths are padded on the left, where writing begins."""
+        generate: Any = self.inner.generate
+        begun, lengths = given.ids.shape[1], given.mask.sum(1)
+        order = (torch.arange(begun, device=given.ids.device) + lengths[:, None]) % begun
+        ids = generate(
+            input_ids=given.ids.gather(1, order),
+            attention_mask=given.mask.gather(1, order).long(),
+            max_new_tokens=max(1, longest - longest // 2),  # as much room as what is gone on from may take
+            do_sample=False,
+            num_beams=1,
+            eos_token_id=self.reader.end,
+            pad_token_id=self.reader.pad,
+        )
+        return [self.reader.continued(row) for row in ids[:, begun:].tolist()]
 
     def pointed(self, given: TokenBatch, looks: Looks = NOTHING) -> Said:
         """Logits [2·B, L]: of each row how likely each token is the first of the answer, and the last; those outside are as good as

@@ -89,9 +89,18 @@ def _found(job: "JobSpec", made: dict[str, Path]) -> "JobSpec":
 
 
 def _inputs(job: "JobSpec") -> "Inputs":
+    from dataclasses import replace
+
+    from contract.spec import RemoteTeacher
     from distill.inputs import Inputs
 
-    return Inputs.local(job, settings.home() / "cache" / "teacher-outputs")
+    found = Inputs.local(job, settings.home() / "cache" / "teacher-outputs")
+    if not isinstance(job.teacher, RemoteTeacher):
+        return found
+    from outward.endpoint import speaker
+    from worker.settings import Settings
+
+    return replace(found, server=speaker(Settings().access(job.teacher)))
 
 
 def _one(job: "JobSpec", folder: Path, inputs: "Inputs", stop: threading.Event, as_json: bool, ranks: "Ranks") -> None:

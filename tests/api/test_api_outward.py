@@ -11,9 +11,9 @@ import anyio
 import pytest
 from receiver import receiving
 
-from api.outward import NotAllowedError, NotSentError, Outward, patterns
 from api.post import Post
 from api.settings import Settings
+from outward.judge import NotAllowedError, NotSentError, Outward, patterns
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC = "93.184.215.14"
@@ -158,7 +158,7 @@ def test_tls_is_with_the_name_not_with_the_address(tmp_path: Path, monkeypatch: 
 REBINDING = """
 import socket, struct, sys, threading
 import anyio
-from api.outward import NotSentError, Outward
+from outward.judge import NotSentError, Outward
 from api.post import Post
 
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

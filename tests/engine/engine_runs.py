@@ -1,7 +1,7 @@
 """Small jobs through the real engine, and what they left behind."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -107,8 +107,9 @@ class Seen(NamedTuple):
 class Engine:
     """Runs jobs in folders of their own, with one cache of teacher outputs for all."""
 
-    def __init__(self, home: Path) -> None:
-        self.home, self.cache, self.attempts = home, home / "cache", 0
+    def __init__(self, home: Path, server: Any = None) -> None:
+        """server: who speaks to remote teachers, as in `Inputs`."""
+        self.home, self.cache, self.attempts, self.server = home, home / "cache", 0, server
 
     def run(
         self, spec: JobSpec, stop_after: int | None = None, resume: Iterable[Path] = (), emit: Callable[[RunEvent], None] | None = None
@@ -124,7 +125,7 @@ class Engine:
             asked += 1
             return stop_after is not None and asked >= stop_after
 
-        inputs = Inputs.local(spec, self.cache)
+        inputs = replace(Inputs.local(spec, self.cache), server=self.server)
         outcome = train.run(spec, folder, emit or events.append, should_stop, inputs=inputs, resume_from=list(resume))
         return Ran(outcome, events, folder)
 

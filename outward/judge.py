@@ -1,10 +1,11 @@
 """The way out: where an address that somebody wrote may lead. Names are looked up once, every address found is judged, and the
-connection goes to one of those (`api/post.py`), so that a name cannot mean something else the moment after.
+connection goes to one of those (`network.py`), so that a name cannot mean something else the moment after.
 """
 
 import re
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
@@ -29,6 +30,10 @@ class NotAllowedError(NotSentError):
     """Nothing is sent there."""
 
 
+class NotFoundError(NotAllowedError):
+    """Nobody knows the host's name just now."""
+
+
 @dataclass(frozen=True)
 class Place:
     """An address taken apart."""
@@ -49,6 +54,7 @@ class Place:
 class _Pattern:
     host: str  # `*`, `*.example.com`, or a name or address in full
     port: int | None
+    below: str | None = None  # the address that a longer one must begin with, where one was written and not only a host
 
     @property
     def whole(self) -> bool:
@@ -59,54 +65,84 @@ class _Pattern:
             return host == self.host and (port == self.port if self.port is not None else port in (80, 443))
         return host.endswith(self.host[1:]) and self.port in (None, port)
 
+    def holds(self, url: str) -> bool:
+        return self.below is None or f"{url.rstrip('/')}/".startswith(self.below)
 
-def patterns(written: str) -> list[_Pattern]:
-    """ValueError for what is none."""
+
+def patterns(written: str, addresses: bool = False) -> list[_Pattern]:
+    """Hosts, or where `addresses` says so also addresses, below which others lie. ValueError for what is neither."""
     found = []
-    for word in written.replace(",", " ").lower().split():
-        parts = PATTERN.fullmatch(word)
+    for word in written.replace(",", " ").split():
+        if addresses and word.startswith(("http://", "https://")):
+            try:
+                place, address = _taken_apart(word), str(Url(word))
+            except NotAllowedError as error:
+                raise ValueError(f"{word!r}: {error}") from None
+            found.append(_Pattern(place.host, place.port, f"{address.rstrip('/')}/"))
+            continue
+        parts = PATTERN.fullmatch(word.lower())
         if parts is None:
             raise ValueError(f"{word!r} is no host: write hooks.example.com, hooks.example.com:8443, *.example.com or *")
         found.append(_Pattern(parts["name"] or parts["address"], int(parts["port"]) if parts["port"] else None))
     return found
 
 
+def _taken_apart(url: str) -> Place:
+    try:
+        parsed = Url(url)
+    except ValidationError:
+        raise NotAllowedError("this is not the address of a web server: write https://host/path") from None
+    host, port = (parsed.host or "").strip("[]").rstrip("."), parsed.port
+    if parsed.scheme not in ("http", "https") or not host or not port:
+        raise NotAllowedError("this is not the address of a web server: write https://host/path")
+    if parsed.username is not None or parsed.password is not None:
+        raise NotAllowedError("addresses with a user name or password are not taken")
+    return Place(parsed.scheme, host, port, (parsed.path or "/") + (f"?{parsed.query}" if parsed.query else ""))
+
+
 class Outward:
-    def __init__(self, allowed: str, resolve: Resolve = socket.getaddrinfo) -> None:
-        self._patterns, self._resolve = patterns(allowed), resolve
+    def __init__(
+        self, allowed: str, resolve: Resolve = socket.getaddrinfo, setting: str = "POTSTILL_WEBHOOK_HOSTS", addresses: bool = False
+    ) -> None:
+        """setting: by which the operator allows hosts; addresses: whether it may hold addresses too."""
+        self._patterns, self._resolve, self._setting = patterns(allowed, addresses), resolve, setting
 
     def check(self, url: str, param: str) -> str:
         """The address as it will be used; InvalidSpec where nothing would be sent to it now."""
-        try:
+        with self._refusals(param):
             place = self.place(url)
             self.addresses(place.host, place.port)
-        except NotAllowedError as error:
-            hint = "The operator allows hosts with POTSTILL_WEBHOOK_HOSTS."
-            raise InvalidSpec(f"{param}: {error}", code=ErrorCode.HOST_NOT_ALLOWED, param=param, hint=hint) from None
         return str(Url(url))
+
+    def check_name(self, url: str, param: str) -> None:
+        """Without asking a name server. InvalidSpec where nothing would ever be sent to it."""
+        with self._refusals(param):
+            self.place(url)
+
+    @contextmanager
+    def _refusals(self, param: str) -> Iterator[None]:
+        try:
+            yield
+        except NotAllowedError as error:
+            hint = f"The operator allows hosts with {self._setting}."
+            raise InvalidSpec(f"{param}: {error}", code=ErrorCode.HOST_NOT_ALLOWED, param=param, hint=hint) from None
 
     def place(self, url: str) -> Place:
         """Judged by its name alone."""
-        try:
-            parsed = Url(url)
-        except ValidationError:
-            raise NotAllowedError("this is not the address of a web server: write https://host/path") from None
-        host, port = (parsed.host or "").strip("[]").rstrip("."), parsed.port
-        if parsed.scheme not in ("http", "https") or not host or not port:
-            raise NotAllowedError("this is not the address of a web server: write https://host/path")
-        if parsed.username is not None or parsed.password is not None:
-            raise NotAllowedError("addresses with a user name or password are not taken; the signature tells who sends")
-        if not self._trusted(host, port) and parsed.scheme == "http":
-            raise NotAllowedError(f"{host} is only sent to by https")
-        target = (parsed.path or "/") + (f"?{parsed.query}" if parsed.query else "")
-        return Place(parsed.scheme, host, port, target)
+        place = _taken_apart(url)
+        if not self._trusted(place.host, place.port, str(Url(url))) and place.scheme == "http":
+            raise NotAllowedError(f"{place.host} is only sent to by https")
+        return place
 
-    def _trusted(self, host: str, port: int) -> bool:
+    def _trusted(self, host: str, port: int, url: str | None = None) -> bool:
         """Whether the operator named this host and port in full: then it may be private, and without TLS."""
-        fitting = [pattern for pattern in self._patterns if pattern.fits(host, port)]
+        fitting = [pattern for pattern in self._patterns if pattern.fits(host, port) and (url is None or pattern.holds(url))]
         if not fitting:
-            raise NotAllowedError(f"this service sends nothing to {host}, port {port}")
+            raise NotAllowedError(f"this service sends nothing to {host}, port {port}" + (f", at {url}" if self._knows(host, port) else ""))
         return any(pattern.whole for pattern in fitting)
+
+    def _knows(self, host: str, port: int) -> bool:
+        return any(pattern.fits(host, port) for pattern in self._patterns)
 
     def addresses(self, host: str, port: int) -> list[str]:
         """What the name stands for now, all of it allowed; one look-up, which may take as long as name servers do."""
@@ -114,7 +150,7 @@ class Outward:
         try:
             found = [str(entry[4][0]) for entry in self._resolve(host, port, type=socket.SOCK_STREAM)]
         except (OSError, UnicodeError) as error:
-            raise NotAllowedError(f"the host {host} cannot be found ({error})") from None
+            raise NotFoundError(f"the host {host} cannot be found ({error})") from None
         if not found or not all(_allowed(ip_address(address.partition("%")[0]), trusted) for address in found):
             raise NotAllowedError(f"{host} leads to an address that is not on the public internet")
         return list(dict.fromkeys(found))
