@@ -85,7 +85,7 @@ def by_teacher(teacher: Teacher, split: TextSplit, emit: Callable[[RunEvent], No
     rows = teacher.rows(replace(asked, targets=None)) if teacher.config.task != "causal-lm" else beginnings(teacher.network, asked)
     found, done = kept(teacher, rows)
     emit(LogLine(message=f"the teacher has written {len(asked):,} texts, cache: {done.cache}", data=done.summary()))
-    return with_targets(asked, found, teacher.warn), done
+    return replace(asked, targets=found), done
 
 
 def to_go_on(split: TextSplit) -> TextSplit:
@@ -106,22 +106,6 @@ def first_half(text: str) -> str:
     """Up to the middle one of its words; nothing of a single word."""
     ends = [found.end() for found in re.finditer(r"\S+", text)]
     return text[: ends[len(ends) // 2 - 1]] if len(ends) > 1 else ""
-
-
-def with_targets(split: TextSplit, found: list[str], warn: Callable[[str], None]) -> TextSplit:
-    """Rows for which nothing was written teach nothing, and are left out."""
-    some = [row for row, text in enumerate(found) if text.strip()]
-    if not some:
-        raise JobError(
-            "The teacher has written nothing for any row.",
-            code=ErrorCode.TEACHER_ANSWER_INVALID,
-            param="teacher",
-            hint="Look at what it is asked; of a remote teacher that is teacher.prompt.",
-        )
-    if len(some) < len(found):
-        warn(f"for {len(found) - len(some):,} of {len(found):,} rows the teacher has written nothing; they are left out")
-    whole = replace(split, targets=found)
-    return whole if len(some) == len(found) else whole.rows(torch.tensor(some))
 
 
 def beginnings(network: nn.Module, split: TextSplit) -> Tokens:

@@ -243,7 +243,7 @@ def test_texts_that_are_alike_are_near():
         ({"recipe": "seq_kd", "teacher_outputs": "live"}, "with this recipe it is text"),
         ({"teacher_outputs": "text"}, "what the teacher writes has no logits to compare with"),
         ({"teacher_outputs": "cached"}, "of seq2seq the teacher's outputs are not kept"),
-        ({"task": "causal-lm", "student": {"arch": "gpt2"}, "recipe": "seq_kd"}, "seq_kd is for seq2seq, not causal-lm"),
+        ({"task": "masked-lm", "student": {"arch": "bert"}, "recipe": "seq_kd"}, "seq_kd is for seq2seq and causal-lm, not masked-lm"),
     ],
 )
 def test_what_makes_no_sense_of_texts_is_refused(file, changes, said):

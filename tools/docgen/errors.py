@@ -31,7 +31,8 @@ CURES = {
     "conflicting_fields": ("422", "Keep one of the two."),
     "invalid_parameter": ("422", "Correct the query parameter or header that `param` names; [the API](api.md) lists them."),
     "malformed_body": ("400", "Send valid JSON, YAML or multipart, with the matching `Content-Type`."),
-    "host_not_allowed": ("422", "Name a host that [`POTSTILL_WEBHOOK_HOSTS`](settings.md#api) allows, or have the operator add it."),
+    "host_not_allowed": ("422, job", "Name a host that [`POTSTILL_WEBHOOK_HOSTS`](settings.md#api) allows, of a remote teacher "
+                         "[`POTSTILL_TEACHER_ENDPOINTS`](settings.md#api-and-worker), or have the operator add it."),
     "invalid_data": ("422, job", "Correct the file at the place that `detail` names."),
     "invalid_model": ("422, job", "Upload `model.safetensors` and a `config.json` that describes it; pickles are refused."),
     "does_not_fit": ("422, job", "Use a student for this kind of rows, or a teacher that was made for the same shape and classes."),
@@ -77,6 +78,12 @@ CURES = {
     "package_missing": ("job", "Install what the hint names where the worker runs, then `potstill retry`."),
     "export_failed": ("job", "Distil it into a student of another architecture, then export that."),
     "export_differs": ("job", "Raise `export.tolerance` if that is near enough for you."),
+    "teacher_refused": ("job", "Correct `teacher.model`, or have the operator correct "
+                        "[`POTSTILL_TEACHER_KEYS`](settings.md#worker); `detail` says what the endpoint said."),
+    "teacher_unavailable": ("job", "Retry the job when the endpoint answers again: what it has answered is kept."),
+    "teacher_answer_invalid": ("job", "Check that `teacher.endpoint` is an OpenAI API that tells what the job needs; see "
+                               "[use a remote teacher](../how-to/use-a-remote-teacher.md)."),
+    "teacher_tokens_spent": ("job", "Raise `teacher.max_tokens_total`, or take fewer rows; what was answered is kept."),
 }  # fmt: skip
 # For the codes whose name says it all in the code.
 MOMENTS = {

@@ -28,7 +28,7 @@ CLIENT = [
     ("POTSTILL_HOME", "~/.potstill", "Folder of the embedded service, where its first key is found; cache of `potstill run`."),
     ("NO_COLOR", "", "Set to anything: no colours."),
 ]
-COMPUTED = {"POTSTILL_HOST_ID": "the host's name"}
+COMPUTED = {"POTSTILL_HOST_ID": "the host's name", "POTSTILL_TEACHER_KEYS": "`{}`"}
 
 
 def page() -> str:

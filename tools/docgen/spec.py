@@ -10,6 +10,7 @@ from contract.export import Export
 from contract.networks import TaskTeachers
 from contract.refs import ModelRef
 from contract.registry import ARCHITECTURES, LOSSES, RECIPES
+from contract.remote import RemoteTeacher
 from contract.sources import Augment, Columns, Data, Source, TaskSources
 from contract.spec import JobSpec
 from contract.sweep import Grid, Halving, RandomSearch, Range, SweepSpec, Tpe
@@ -33,6 +34,7 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
     ("A trained network", ModelRef, "Under `teacher`, and under `student` to start from one. Exactly one of the three."),
     ("Teachers of several tasks", TaskTeachers, "Under `teacher`, where `data.train` has several tasks: {job: …} or "
      "{ensemble: […]} for each."),
+    ("A remote teacher", RemoteTeacher, "Under `teacher`: see [use a remote teacher](../how-to/use-a-remote-teacher.md)."),
     ("training", Training, "How to train."),
     ("training.optimizer", Optimizer, ""),
     ("training.schedule", Schedule, "How the learning rate changes over the steps."),
