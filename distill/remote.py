@@ -75,7 +75,11 @@ class Remote:
             usage = [len(found), sum(one.prompt_tokens for one in found), sum(one.completion_tokens for one in found)]
             return {**made([one.value for one in found]), "usage": torch.tensor(usage)}
 
-        found, how = cache.kept(self.cache, key, {**shapes, "usage": (3,)}, build, self.warn)
+        try:
+            found, how = cache.kept(self.cache, key, {**shapes, "usage": (3,)}, build, self.warn)
+        except (JobError, LeavingError):
+            self.tell_spent()  # there may be no report to say it
+            raise
         if cache.place(self.cache, key).exists():
             journal.unlink(missing_ok=True)
         if how == "hit":
@@ -149,8 +153,12 @@ class Remote:
         if time.monotonic() - self._told_at < TOLD_SECONDS:
             return
         self._told_at = time.monotonic()
+        self.tell_spent()
+
+    def tell_spent(self) -> None:
         tokens = self._prompts + self._completions
-        self.tell(LogLine(message=f"{self.usage['requests']:,} answers, {tokens:,} tokens asked for in this run", data=self.spent))
+        said = f"{self.usage['requests']:,} answers are there; this run asked {self.server.requests:,} times, for {tokens:,} tokens"
+        self.tell(LogLine(message=said, data=self.spent))
 
 
 def unusable(why: str, hint: str) -> JobError:

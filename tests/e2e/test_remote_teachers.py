@@ -67,7 +67,7 @@ def test_a_killed_worker_asks_nothing_twice_and_others_find_what_it_was_told(
         quoted = client.jobs.validate(spec).estimate.teacher_requests
         server.control(key=SECRET, seconds=0.1)
         job = client.jobs.submit(spec)
-        until(lambda: len(server.answered()) >= 5, seconds=120, what="some answers")
+        until(lambda: len(server.answered()) >= 5, seconds=180, what="some answers")
         service.worker().kill()
         job.wait(timeout=120)
         paid = server.answered()
