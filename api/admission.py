@@ -15,6 +15,7 @@ from contract.chains import links, made_by_a_recipe
 from contract.errors import ErrorCode, FieldError, InvalidSpec
 from contract.export import unwritable
 from contract.fit import check_fit, rows_with_copies
+from contract.lora import unadaptable
 from contract.model import ModelConfig
 from contract.registry import TASKS
 from contract.resources import unmet
@@ -49,6 +50,8 @@ def check(look: Lookup, spec: JobSpec) -> Checked:
         check_fit(spec, seen.train, seen.test, made_for)
     _refuse_unwritable(spec, networks)
     student = _student(spec, seen.train, networks)
+    if spec.lora is not None and student is not None and (why := unadaptable(student)):
+        raise InvalidSpec(f"student.lora: {why}", code=ErrorCode.DOES_NOT_FIT, param="student.lora")
     teacher = networks["teacher"].config if "teacher" in networks else None
     check_sights(spec, {"student": None if isinstance(spec.student, FromLayers) else student, "teacher": teacher})
     parts = Parts(spec, seen, left, networks, student, _parameters(spec, student, networks), _steps(spec, left))

@@ -118,6 +118,8 @@ def _notes(parts: Parts) -> list[str]:
         requests = _requests(parts)
         count = "a number that shows when a worker has the rows" if requests is None else f"about {requests:,}"
         found.append(f"teacher: {count} requests to {spec.teacher.endpoint}, unless its answers are kept")
+    if spec.lora is not None:
+        found.append("student.lora: counted as if every weight were trained; it takes less")
     if isinstance(spec.teacher, TaskTeachers):
         found.append("teacher: each is counted as if asked of all tasks' rows")
     if spec.training.early_stopping is not None:

@@ -65,6 +65,17 @@ def _student_to_train(spec: "JobSpec") -> None:
         raise wrong(f"{spec.kind.a} job {does} a trained model: {{job: job_…}} or {{model: mdl_…}}", at=("student",))
 
 
+def _adapters(spec: "JobSpec") -> None:
+    if spec.lora is None:
+        return
+    if not spec.kind.trains:
+        raise wrong(f"{spec.kind.a} job trains nothing; leave this out", at=("student", "lora"))
+    if TASKS[spec.task].reads != "text":
+        raise wrong(f"LoRA is for transformers, which {spec.task} has none of; leave this out", at=("student", "lora"))
+    if spec.resources.sharded:
+        raise wrong("a student of which little is trained is not divided among devices; leave this out", at=("resources", "sharded"))
+
+
 def _what_is_written(spec: "JobSpec") -> None:
     if spec.kind is not JobKind.EXPORT:
         if spec.export is not None:
@@ -232,6 +243,7 @@ def _losses_of_the_task(spec: "JobSpec") -> None:
 
 
 RULES = (
-    _one_objective, _teacher_where_needed, _teachers_that_can_be_one, _student_to_train, _what_is_written, _validation_for_early_stopping,
-    _runs_that_make_sense, *REMOTE_RULES, _rows_to_change, _text_where_read, _layers_to_compute_again, _losses_of_the_task, *TASK_RULES,
+    _one_objective, _teacher_where_needed, _teachers_that_can_be_one, _student_to_train, _adapters, _what_is_written,
+    _validation_for_early_stopping, _runs_that_make_sense, *REMOTE_RULES, _rows_to_change, _text_where_read, _layers_to_compute_again,
+    _losses_of_the_task, *TASK_RULES,
 )  # fmt: skip

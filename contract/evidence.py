@@ -22,7 +22,7 @@ _T = (
     2.1199, 2.1098, 2.1009, 2.0930, 2.0860, 2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423,
 )  # fmt: skip
 Z = 1.959964
-COSTS = ("parameters", "size_bytes", "latency_ms", "rows_per_second", "peak_memory")
+COSTS = ("parameters", "trainable_parameters", "size_bytes", "latency_ms", "rows_per_second", "peak_memory")
 
 
 class RunResult(NamedTuple):

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from contract.base import Sent
+from contract.lora import Lora
 from contract.refs import ModelRef
 from contract.registry import Architecture
 from contract.remote import RemoteTeacher
@@ -36,6 +37,13 @@ class Ensemble(Sent):
         return self
 
 
+_LORA = Field(
+    default=None,
+    exclude_if=lambda value: value is None,
+    description="Train low-rank adapters and the head alone, by default ones with `{}`; at the end they are added to the weights.",
+)
+
+
 class FromLayers(Sent):
     """A student made of another network's layers: embeddings and head as they are, and of the blocks those listed."""
 
@@ -49,12 +57,25 @@ class FromLayers(Sent):
         description="`distilbert` makes one of a `bert`'s layers, without token types and pooler; else it is of the same kind.",
     )
 
+    lora: Lora | None = _LORA
+
     @field_validator("layers")
     @classmethod
     def _rising(cls, value: list[int]) -> list[int]:
         if sorted(set(value)) != value:
             raise wrong("name each layer once, in rising order")
         return value
+
+
+class TrainedStudent(ModelRef):
+    """A trained network to go on from."""
+
+    lora: Lora | None = _LORA
+
+    @property
+    def network(self) -> ModelRef:
+        """Which one, whatever is done with it."""
+        return ModelRef(**self.model_dump(exclude={"lora"}))
 
 
 class NewTokenizer(Sent):
@@ -116,7 +137,7 @@ def _student_form(value: Any) -> str:
 
 
 Student = Annotated[
-    Annotated[Architecture, Tag("described")] | Annotated[FromLayers, Tag("layers")] | Annotated[ModelRef, Tag("trained")],
+    Annotated[Architecture, Tag("described")] | Annotated[FromLayers, Tag("layers")] | Annotated[TrainedStudent, Tag("trained")],
     Discriminator(_student_form),
 ]
 

@@ -8,12 +8,13 @@ from contract.agreement import RULES, arm_beside
 from contract.base import Metadata, Sent
 from contract.export import Export
 from contract.kind import JobKind
-from contract.networks import Ensemble, FromLayers, NewTokenizer, Student, TaskTeachers, Teacher, Tokenizer, members
+from contract.lora import Lora
+from contract.networks import Ensemble, FromLayers, NewTokenizer, Student, TaskTeachers, Teacher, Tokenizer, TrainedStudent, members
 from contract.refs import ModelRef
 from contract.registry import TASKS, Architecture, CrossEntropy, Hinton, Recipe, RecipeName, TaskName, Term
 from contract.remote import RemoteTeacher
 from contract.resources import Resources
-from contract.rules import SpecRule
+from contract.rules import SpecRule, wrong
 from contract.sources import Augment, Columns, Data, Source, TaskSources
 from contract.training import Evaluation, Optimizer, Schedule, Training
 from contract.words import Words
@@ -81,6 +82,13 @@ class JobSpec(Sent):
     @classmethod
     def _recipe_by_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("student", mode="before", json_schema_input_type=Student)
+    @classmethod
+    def _adapts_what_was_trained(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "lora" in value and "arch" in value and "init" not in value:
+            raise wrong("LoRA is for networks that were trained before, by {job}, {model}, {hub} or {init}; leave this out", at=("lora",))
+        return value
 
     @model_validator(mode="after")
     def _parts_agree(self) -> "JobSpec":
@@ -179,6 +187,11 @@ class JobSpec(Sent):
         return {}
 
     @property
+    def lora(self) -> Lora | None:
+        """How the student is adapted, where not all of it is trained."""
+        return self.student.lora if isinstance(self.student, (TrainedStudent, FromLayers)) else None
+
+    @property
     def described(self) -> Architecture | None:
         """The student's description, where it is built from one; None where it comes from another network."""
         return None if isinstance(self.student, (ModelRef, FromLayers)) else self.student
@@ -186,7 +199,8 @@ class JobSpec(Sent):
     def refs(self) -> dict[str, ModelRef]:
         """Every trained network this spec mentions, by the dotted name of the field that mentions it."""
         init = self.student.init if isinstance(self.student, FromLayers) else None
-        named: dict[str, Any] = {**members(self.teacher), "student": self.student, "student.init": init, "tokenizer": self.tokenizer}
+        student = self.student.network if isinstance(self.student, TrainedStudent) else None
+        named: dict[str, Any] = {**members(self.teacher), "student": student, "student.init": init, "tokenizer": self.tokenizer}
         named[f"{self.words_field}.model"] = getattr(self.words, "model", None)
         return {field: value for field, value in named.items() if isinstance(value, ModelRef)}
 
@@ -206,6 +220,8 @@ class JobSpec(Sent):
         """The same spec with some of its `refs` replaced."""
         changed = self
         for field, ref in found.items():
+            if field == "student" and isinstance(self.student, TrainedStudent):
+                ref = TrainedStudent(**ref.model_dump(), lora=self.student.lora)
             changed = _put(changed, field.split("."), ref)
         return changed
 

@@ -33,7 +33,7 @@ def write(network: nn.Module, config: ModelConfig, report: dict[str, Any]) -> st
 
 {report["verdict"]}
 
-{count_parameters(network):,} parameters{f" · {len(config.classes)} classes: {classes}" if classes else ""}
+{count_parameters(network):,} parameters{_adapted(arm)}{f" · {len(config.classes)} classes: {classes}" if classes else ""}
 {_tasks(config)}
 | {report["split"]} ({report["rows"]:,} rows) | value | 95 % |
 | --- | --- | --- |
@@ -43,6 +43,11 @@ def write(network: nn.Module, config: ModelConfig, report: dict[str, Any]) -> st
 
 {_loading(network, config)}
 """
+
+
+def _adapted(arm: dict[str, Any]) -> str:
+    trained = arm.get("trainable_parameters")
+    return f", of which {trained:,} were trained: LoRA, merged; `adapter/` has it by itself" if trained is not None else ""
 
 
 def _tasks(config: ModelConfig) -> str:

@@ -25,7 +25,7 @@ from distill.device import versions
 from distill.diagnosis import diagnose
 from distill.errors import diverged
 from distill.losses import kl
-from distill.networks import said_of
+from distill.networks import lora, said_of
 from distill.networks.files import CARD
 from distill.objectives import Said
 from distill.remote_heard import RemoteHeard
@@ -49,13 +49,16 @@ def trained(
     spent: dict[str, Any] | None,
 ) -> Finished:
     emit(PhaseChanged(phase=Phase.EVALUATING, message=f"{len(data.test):,} {data.test_name} rows"))
-    folder = workdir / "result"
+    folder, adapted = workdir / "result", {}
     with disk.writing("The result", folder, sum(tensor.nbytes for tensor in network.state_dict().values())):
+        if spec.lora is not None:
+            adapted = {"trainable_parameters": networks.count_parameters(network)}
+            lora.merge(network, folder / "student" / lora.ADAPTER, spec.task)
         networks.save(network, config, folder / "student")
         size = networks.weight_bytes(folder / "student")
         test = _rows(network, config, data, spec)
         about = (spec.task, data.test_name, len(test), data.test.digest(), _majority(data), spec.training.seed)
-        cost = {**evaluate.cost(network, config, test, size), "training": spent}
+        cost = {**evaluate.cost(network, config, test, size), **adapted, "training": spent}
         if outputs is None:
             found = report.single(*about, (_measured(network, config, test), cost), validation)
         else:

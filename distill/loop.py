@@ -70,7 +70,7 @@ class Loop:
         self.steps_per_epoch = -(-len(rows) // self.training.batch_size)
         self.total_steps = self.steps_per_epoch * self.training.epochs
         self.together = ranks.together(network, objective, spec.resources.sharded)
-        self.learned = [*network.parameters(), *objective.parameters()]
+        self.learned = [each for each in (*network.parameters(), *objective.parameters()) if each.requires_grad]
         optimizer = optim.build(self.learned, self.training.optimizer)
         refuse_too_large(optimizer, capacity(device))
         self.state = State(network, objective, optimizer, Progress(), self.total_steps, keeps_best=self.training.early_stopping is not None)

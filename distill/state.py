@@ -70,10 +70,14 @@ def retain(saved: dict[str, float | None], keep: Keep, higher_is_better: bool) -
 
 
 def weights(network: nn.Module) -> dict[str, Tensor]:
-    """The network's tensors, each under one name, also where two layers share it."""
+    """The network's tensors that may change, each under one name, also where two layers share it. Parameters that are frozen are what they
+    were when it was opened."""
     found: dict[str, Tensor] = {}
     seen: set[tuple[int, int]] = set()
+    frozen = {name for name, parameter in network.named_parameters(remove_duplicate=False) if not parameter.requires_grad}
     for name, tensor in network.state_dict().items():
+        if name in frozen:
+            continue
         mine = here(tensor)
         place = (mine.data_ptr(), mine.numel())
         if mine.numel() == 0 or place not in seen:

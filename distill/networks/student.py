@@ -4,13 +4,15 @@ from itertools import chain
 
 from torch import nn
 
+from contract.errors import ErrorCode, InvalidSpec
+from contract.lora import unadaptable
 from contract.model import LONGEST, ModelConfig, Reading
 from contract.networks import members
 from contract.spec import FromLayers, JobSpec, ModelRef, NewTokenizer
 from distill.data.load import Data
 from distill.data.rows import TextSplit
 from distill.inputs import Inputs
-from distill.networks import library
+from distill.networks import library, lora
 from distill.networks.build import build
 from distill.networks.files import load
 from distill.networks.reader import Reader
@@ -18,7 +20,17 @@ from distill.networks.reading import TextNetwork
 
 
 def student(spec: JobSpec, data: Data, inputs: Inputs) -> tuple[nn.Module, ModelConfig]:
-    """Built, or opened, with its config. New weights are drawn from torch's current random state."""
+    """Built, or opened, with its config, and adapters where the spec asks for them. New weights are drawn from torch's current random
+    state."""
+    network, config = _student(spec, data, inputs)
+    if spec.lora is not None:
+        if why := unadaptable(config):
+            raise InvalidSpec(f"student.lora: {why}.", code=ErrorCode.DOES_NOT_FIT, param="student.lora")
+        lora.adapt(network, spec.lora, spec.task)
+    return network, config
+
+
+def _student(spec: JobSpec, data: Data, inputs: Inputs) -> tuple[nn.Module, ModelConfig]:
     made_for = data.shape
     if isinstance(spec.student, ModelRef):
         return _cut(spec, data, *load(inputs.models["student"], spec.task, made_for))

@@ -77,10 +77,17 @@ def _arm_row(name: str, arm: dict[str, Any], metric: str) -> tuple[str, ...]:
         name,
         value,
         interval or "–",
-        compact(arm["parameters"]) if arm.get("parameters") is not None else "–",
+        _parameters(arm),
         size(arm["size_bytes"]) if arm.get("size_bytes") is not None else "–",
         f"{latency:.3g} ms" if latency is not None else "–",
     )
+
+
+def _parameters(arm: dict[str, Any]) -> str:
+    if arm.get("parameters") is None:
+        return "–"
+    trained = arm.get("trainable_parameters")
+    return compact(arm["parameters"]) + (f" ({compact(trained)} trained)" if trained is not None else "")
 
 
 def _figure(arm: dict[str, Any], metric: str) -> tuple[str, str]:

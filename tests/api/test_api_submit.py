@@ -87,6 +87,16 @@ def test_an_export_waits_for_its_student_and_says_what_it_will_write(api: Api, t
     api.refused(api.post("/v1/jobs", {**table, "student": {"job": export["id"]}}), 422, "does_not_fit", "student")
 
 
+def test_adapters_are_for_transformers_and_the_door_knows_which_are(api: Api) -> None:
+    texts = {"kind": "train", "task": "text-classification", "data": {"train": "docstrings"}}
+    small, large = (api.submit({**texts, "student": {"arch": arch}})["id"] for arch in ("bilstm", "bert"))
+    body = api.refused(api.post("/v1/jobs", {**texts, "student": {"job": small, "lora": {}}}), 422, "does_not_fit", "student.lora")
+    assert "bilstm" in body["detail"]
+    adapted = api.submit({**texts, "student": {"job": large, "lora": {"rank": 4}}})
+    assert adapted["resolved_spec"]["student"]["lora"] == {"rank": 4, "alpha": 16.0, "dropout": 0.0, "targets": None}
+    assert "lora" not in api.submit({**texts, "student": {"job": large}})["resolved_spec"]["student"]
+
+
 def test_a_registered_model_teaches(api: Api, distill: dict[str, Any], train: dict[str, Any]) -> None:
     trained = api.submit(train)
     api.hand.done(trained["id"])

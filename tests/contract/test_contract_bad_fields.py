@@ -145,6 +145,11 @@ RULES = [
     ("an export to an unknown format", {**EXPORT, "export": {"format": "tflite"}}, "export.format", "invalid_spec"),
     ("an export to few bits", {**EXPORT, "export": {"quantize": "int4"}}, "export.quantize", "invalid_spec"),
     ("an export that may not differ at all", {**EXPORT, "export": {"tolerance": 0}}, "export.tolerance", "invalid_spec"),
+    ("adapters of a described student", put(TEXTS, "student", {"arch": "bert", "lora": {}}), "student.lora", "invalid_spec"),
+    ("adapters of a network of numbers", put(TRAIN, "student", {**TEACHER, "lora": {}}), "student.lora", "invalid_spec"),
+    ("adapters where nothing is trained", put(EXPORT, "student", {**TEACHER, "lora": {}}), "student.lora", "invalid_spec"),
+    ("adapters of no rank", put(TEXTS, "student", {**TEACHER, "lora": {"rank": 0}}), "student.lora.rank", "invalid_spec"),
+    ("adapters of no layer", put(TEXTS, "student", {**TEACHER, "lora": {"targets": []}}), "student.lora.targets", "invalid_spec"),
     (
         "all weights 0",
         {**DISTILL, "objective": [{"loss": "kl", "weight": 0}, {"loss": "cross_entropy", "weight": 0.0}]},

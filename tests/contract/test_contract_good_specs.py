@@ -76,6 +76,12 @@ SPECS: dict[str, dict[str, Any]] = {
     "distill": DISTILL,
     "evaluate": EVALUATE,
     "export": EXPORT,
+    "an adapted student": {
+        **DISTILL,
+        "task": "text-classification",
+        "data": {"train": "messages"},
+        "student": {**TEACHER, "lora": {"rank": 4, "targets": ["query"]}},
+    },
     "an export of one file": {**EXPORT, "export": {"quantize": "none", "tolerance": 0.01}},
     "a batch member": put(DISTILL, "teacher", {"job": "@assistant"}),
     "a registered teacher": put(DISTILL, "teacher", {"model": "mdl_" + "0" * 32}),
@@ -201,6 +207,12 @@ def test_what_a_spec_refers_to_is_found_by_field():
     assert spec.refs() == {"teacher": ModelRef(**TEACHER), "student": ModelRef(model="mdl_" + "1" * 32)}
     assert {field: source.dataset for field, source in spec.sources().items()} == {"data.train": "digits", "data.test": "ds_" + "0" * 32}
     assert parse_spec(TRAIN).refs() == {}
+
+
+def test_adapters_stay_when_the_network_is_found_elsewhere():
+    spec = parse_spec({**TRAIN, "task": "text-classification", "data": {"train": "messages"}, "student": {**TEACHER, "lora": {"rank": 4}}})
+    found = spec.with_refs({"student": ModelRef(path="here")})
+    assert found.refs() == {"student": ModelRef(path="here")} and found.lora == spec.lora and found.lora.rank == 4
 
 
 TEXTS = {**DISTILL, "task": "text-classification", "data": {"train": "messages"}, "student": {"arch": "bilstm"}}

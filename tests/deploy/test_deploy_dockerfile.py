@@ -43,7 +43,7 @@ def test_deploy_dependencies_are_layers_below_the_source() -> None:
     """A change of the source must not install everything again."""
     for name in ("build-api", "build-worker"):
         steps = [step for stage in chain(STAGES, name) for step in stage.steps]
-        places = [i for i, (_, rest) in enumerate(steps) if re.search(r'install "\.\[(server,s3|worker,s3,onnx)\]"', rest)]
+        places = [i for i, (_, rest) in enumerate(steps) if re.search(r'install "\.\[(server,s3|worker,s3,onnx,lora)\]"', rest)]
         assert len(places) == 1
         assert places[0] < steps.index(("COPY", ". ."))
         assert "--no-deps" in steps[-1][1]

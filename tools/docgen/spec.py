@@ -7,7 +7,8 @@ from pydantic import BaseModel
 from contract.check import parse_spec
 from contract.errors import InvalidSpec
 from contract.export import Export
-from contract.networks import TaskTeachers
+from contract.lora import Lora
+from contract.networks import TaskTeachers, TrainedStudent
 from contract.refs import ModelRef
 from contract.registry import ARCHITECTURES, LOSSES, RECIPES
 from contract.remote import RemoteTeacher
@@ -32,6 +33,9 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
     ("Words by Tang's rules", TangWords, "Under `data.augment.words`: [rows made of others](../methods.md#rows-made-of-others)."),
     ("Words by TinyBERT's rules", TinyBertWords, "Under `data.augment.words`: [rows made of others](../methods.md#rows-made-of-others)."),
     ("A trained network", ModelRef, "Under `teacher`, and under `student` to start from one. Exactly one of the three."),
+    ("A trained student", TrainedStudent, "The same under `student`, to start from."),
+    ("student.lora", Lora, "Under `student`, of a trained transformer; see "
+     "[bring a teacher](../how-to/bring-a-teacher.md#train-a-part-of-it)."),
     ("Teachers of several tasks", TaskTeachers, "Under `teacher`, where `data.train` has several tasks: {job: …} or "
      "{ensemble: […]} for each."),
     ("A remote teacher", RemoteTeacher, "Under `teacher`: see [use a remote teacher](../how-to/use-a-remote-teacher.md)."),
