@@ -11,7 +11,7 @@ import contract
 
 HEAVY = {
     "torch", "numpy", "sqlalchemy", "alembic", "fastapi", "starlette", "uvicorn", "celery", "fsspec", "pyarrow", "sklearn", "httpx2",
-    "typer", "pydantic_settings", "datafiles", "distill", "models", "migrations", "api", "worker", "potstill",
+    "typer", "pydantic_settings", "datafiles", "distill", "models", "migrations", "outward", "api", "worker", "potstill",
 }  # fmt: skip
 FOLDER = Path(contract.__file__).parent
 MODULES = sorted(".".join(path.relative_to(FOLDER.parent).with_suffix("").parts).removesuffix(".__init__") for path in FOLDER.rglob("*.py"))

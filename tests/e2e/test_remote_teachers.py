@@ -2,6 +2,7 @@
 its key is nowhere to be found."""
 
 import json
+import random
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,8 +34,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, T
 
 def rows(folder: Path) -> Path:
     path = folder / "texts.jsonl"
-    words = ("the", "old", "house", "near", "garden", "is", "small", "today")
-    texts = (" ".join(words[(row * step) % 8] for step in range(1, 4 + row % 8)) for row in range(40))
+    words, draw = ("the", "old", "house", "near", "garden", "is", "small", "today"), random.Random(0)
+    texts = (" ".join(draw.choices(words, k=4 + row % 8)) for row in range(40))
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     return path
 
