@@ -16,7 +16,7 @@ from models.blobs import Blobs
 from models.browser import BrowserSession
 from models.job import Job
 from models.project import RetiredSecret
-from models.service import IdempotencyRecord, Worker
+from models.service import SILENCE, IdempotencyRecord, Worker
 from models.session import Database
 from models.settings import StoreSettings
 from models.webhook import Message
@@ -47,11 +47,13 @@ def collect(
     grace: float = GRACE,
     dry_run: bool = False,
     strangers: bool = False,
+    shared: bool = True,
     now: float | None = None,
 ) -> list[Found]:
     """Removes all there is to remove, or says what that would be. Safe while everything runs: what is in use, or may be about to be,
     stays. `grace`: seconds for which bytes without a row are left alone. `strangers`: also when the database knows no file of the
-    store. `now`: this host's clock, for tests."""
+    store. `shared`: also what is not this host's alone, which one worker of many may as well do for all: rows, and the store, which is
+    listed from end to end. `now`: this host's clock, for tests."""
     if not dry_run:
         leftovers.drop_empty_jobs(settings.work_folder(), now)
     here = [
@@ -61,9 +63,18 @@ def collect(
         _files("copies beyond copies_bytes", leftovers.beyond(settings.copies_folder(), settings.copies_bytes, now), dry_run),
         _workers(database, settings.run_folder(), dry_run),
         _files("lock files of dead workers", leftovers.locks(settings.run_folder(), now), dry_run),
-        *(_rows(database, what, table, over, dry_run) for what, (table, over) in _kept_for_a_while(settings).items()),
     ]
+    if not shared:
+        return here
+    here += [_rows(database, what, table, over, dry_run) for what, (table, over) in _kept_for_a_while(settings).items()]
     return [*_store(database, blobs, settings, grace, dry_run, strangers, now), *here]  # last, because it may be away
+
+
+def eldest(database: Database, worker_id: str) -> bool:
+    """Whether no living worker was there before this one: that one cleans up for all, and when it goes the next does."""
+    with database.read() as session:
+        first = session.scalar(select(func.min(Worker.id)).where(Worker.last_heartbeat_at > database_now(-SILENCE)))
+    return first == worker_id
 
 
 def _kept_for_a_while(settings: StoreSettings) -> dict[str, tuple[type[Base], ColumnElement[bool]]]:

@@ -306,7 +306,8 @@ class Supervisor:
         while not self._stopping.wait(wait):
             wait = CLEAN_SECONDS
             with _survived("cleaning"):
-                gone = [found for found in cleaning.collect(self.database, self.blobs, self.settings) if found.count]
+                shared = cleaning.eldest(self.database, self.id)
+                gone = [found for found in cleaning.collect(self.database, self.blobs, self.settings, shared=shared) if found.count]
                 if gone:
                     log.info("cleaned up", **{found.what.replace(" ", "_"): found.count for found in gone})
 

@@ -74,6 +74,18 @@ def test_bytes_without_a_row_go_after_the_grace(world, blobs, settings, tmp_path
     assert [blobs.exists(kept, 5), blobs.exists(loose, 8)] == [True, False]
 
 
+def test_of_many_workers_the_eldest_looks_through_the_store(world, blobs, settings, tmp_path):
+    with world.database.write() as session:
+        session.add_all([Worker(id=f"wrk_{n}", host="here", version="0", devices=["cpu"], slots=1) for n in (1, 2, 3)])
+        session.flush()
+        session.execute(sa.update(Worker).where(Worker.id == "wrk_1").values(last_heartbeat_at=now(-60)))
+    assert [cleaning.eldest(world.database, f"wrk_{n}") for n in (1, 2, 3)] == [False, True, False], "the first is silent"
+    known(world, blobs, tmp_path)
+    put(blobs, tmp_path, "an orphan")
+    assert collected(world, blobs, settings, grace=0, shared=False) == {}
+    assert collected(world, blobs, settings, grace=0) == {"files that nothing refers to": (1, 9)}
+
+
 def test_all_that_rows_refer_to_stays(world, blobs, settings, tmp_path):
     """Datasets, artifacts, and the files of models that came by upload."""
     from test_store_teardown import add, model
