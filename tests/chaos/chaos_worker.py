@@ -4,7 +4,7 @@ import contextlib
 import re
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,9 +16,10 @@ PYTHON = [sys.executable, "-P", "-c"]
 
 
 class Worker:
-    def __init__(self, folder: Path, host: str, environment: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, host: str, environment: dict[str, Any], inside: Sequence[str] = ()) -> None:
+        """inside: a command before its own that puts it somewhere and becomes it."""
         self.host = host
-        self.process = Process(folder, "worker", program=[*PYTHON, START], **environment)
+        self.process = Process(folder, "worker", program=[*inside, *PYTHON, START], **environment)
 
     @property
     def alive(self) -> bool:

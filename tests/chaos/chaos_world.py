@@ -104,9 +104,13 @@ class Deployment:
     def worker(self, host: str, **environment: str) -> Worker:
         """Starts a worker on a host: the same name is the same machine, with the same home folder."""
         home = {"POTSTILL_HOME": str(self.folder / host), "POTSTILL_HOST_ID": host}
-        worker = Worker(self.folder, host, {**self.environment, **home, **environment})
+        worker = Worker(self.folder, host, {**self.environment, **home, **environment}, self.inside(host))
         self.workers = [*(w for w in self.workers if w.alive), worker]
         return worker
+
+    def inside(self, host: str) -> list[str]:
+        """What a worker's command begins with so that it runs on that host; nothing where all share this machine's network."""
+        return []
 
     def close(self) -> None:
         self.client.close()
