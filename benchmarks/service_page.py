@@ -14,6 +14,7 @@ Record = dict[str, Any]
 BOUNDS = {"GET /v1/jobs": 30, "GET /v1/jobs?limit=100": 30, "page /": 30, "page of a job with 1,000,000 points": 200}
 RATE = 500  # claims a second
 DEVICES = 1.6  # two processes against one
+SHARE = 0.9  # of the speed of the object store's own client
 LATE, HEAVY = 1000, 300  # milliseconds of delay, MiB of the API process
 
 
@@ -110,6 +111,18 @@ def _devices(record: Record) -> str:
     return f"## One job on several devices\n\n{_measured(record)} {said}\n\n{table(heads, lines)}"
 
 
+def _objects(record: Record) -> str:
+    lines = []
+    for row in record["rows"]:
+        for what in ("up", "down"):
+            found = row[what]
+            spread = f"{found['ratio']:.2f} ({found['ratios'][0]:.2f} to {found['ratios'][-1]:.2f})"
+            sides = [f"{found[who]:.0f} / {found[f'{who}_cpu_ms']:.1f}" for who in ("ours", "theirs")]
+            lines.append([f"{row['mib']} MiB {what}", row["rounds"], *sides, spread, _reached(found["ratio"], SHARE, least=True)])
+    heads = ["", "rounds", "Potstill: MiB/s / ms of a core for each MiB", "boto3: the same", "our speed ÷ its, by round", "to reach"]
+    return f"## Files in an object store\n\n{_measured(record)} {OBJECTS.strip()}\n\n{table(heads, lines)}"
+
+
 SECTIONS = {
     "at-scale": _at_scale,
     "claims": _claims,
@@ -117,6 +130,7 @@ SECTIONS = {
     "commands": _commands,
     "beside-mlflow": _beside,
     "devices": _devices,
+    "objects": _objects,
 }
 HEAD = """
 # Benchmarks of the service
@@ -136,6 +150,10 @@ MLFLOW = """
 Each on a database of its own in one Postgres, in turn; MLflow's server as it comes. It is asked over a new connection each time, which is
 better for it: on one that stays open its answers leave in two packets, the second of which waits 40 ms for the acknowledgement of the
 first.
+"""
+OBJECTS = """
+A blob stored and fetched, with the SHA-256 that it is named and checked by, beside `upload_file` and `download_file` of boto3, which check
+none, in turn over the loopback. The server is moto's: a program in Python, which is slower than either and most of the time on the clock.
 """
 TAIL = """
 ## Why curves of any length cost the same
