@@ -90,13 +90,13 @@ def test_a_killed_worker_asks_nothing_twice_and_others_find_what_it_was_told(
         for id_ in (job.id, text.id):
             shown = told_by(client, "show", id_, service=service)
             assert "teacher" in shown and "Traceback" not in shown
+        events = [event.model_dump_json() for event in client.jobs.events(job.id)]
         with httpx2.Client(base_url=service.url, follow_redirects=True) as browser:
             browser.get(client.keys.login_link(), headers={"Sec-Fetch-Site": "none"})  # as of an address that somebody opened
             for id_ in (job.id, text.id):
                 page = browser.get(f"/jobs/{id_}")
                 assert page.status_code == 200 and f"gpt at {server.url}" in page.text
 
-    events = [event.model_dump_json() for event in job.events()]
     assert any("teacher_inference" in event and server.url in event for event in events)
     for path in service.home.rglob("*"):
         if path.is_file() and not path.is_symlink():
