@@ -17,11 +17,11 @@ from distill.inputs import Inputs
 from distill.launch import launched
 from distill.ranks import Ranks
 
-ROUNDS = 5
+ROUNDS = 3
 SPEC: dict[str, Any] = {
     "kind": "train",
     "task": "text-classification",
-    "data": {"train": "docstrings", "max_length": 64, "max_train_samples": 2048},
+    "data": {"train": "docstrings", "max_length": 64, "max_train_samples": 1024},
     "student": {"arch": "bert", "layers": 4, "hidden": 256, "heads": 4, "positions": 64},
     "training": {"epochs": 1, "batch_size": 128, "precision": "fp32"},
 }
