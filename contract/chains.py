@@ -7,7 +7,7 @@ from typing import Any
 
 from contract.check import parse_spec
 from contract.errors import InvalidSpec
-from contract.networks import FromLayers
+from contract.networks import FromLayers, TrainedStudent
 from contract.refs import ModelRef
 from contract.registry import BornAgain, Mlm, SelfKd, Takd, WellRead
 from contract.sources import Data, TaskSources
@@ -106,7 +106,7 @@ def _reading(spec: JobSpec, recipe: WellRead) -> list[JobSpec]:
         objective=[Mlm()],
         training=spec.training.model_copy(update={"epochs": recipe.epochs, "early_stopping": None}),
     )
-    return [reader, _last(spec, student=ModelRef(job=f"@{reader.name}"), tokenizer=None)]
+    return [reader, _last(spec, student=TrainedStudent(job=f"@{reader.name}"), tokenizer=None)]
 
 
 def _after(found: list[JobSpec], spec: JobSpec) -> dict[str, Any]:

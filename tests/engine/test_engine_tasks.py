@@ -165,7 +165,7 @@ def test_what_the_student_hears_stands_in_its_tasks_slice(engine: Engine, paths:
     data = load(spec, Inputs.local(spec, engine.cache))
     from distill.train import _teacher
 
-    heard = _teacher(spec, data, Inputs.local(spec, engine.cache), torch.device("cpu"), pytest.fail).outputs(data.train)
+    heard = _teacher(spec, data, Inputs.local(spec, engine.cache), torch.device("cpu"), pytest.fail, lambda: False).outputs(data.train)
     for name, rows, own in (("mood", slice(0, 42), slice(0, 3)), ("thing", slice(42, None), slice(3, 5))):
         network, about = load_network(taught[name])
         one = alone(paths, name)
@@ -184,7 +184,7 @@ def test_of_teachers_that_are_several_each_answer_is_softened(
     data = load(spec, Inputs.local(spec, engine.cache))
     from distill.train import _teacher
 
-    outputs = _teacher(spec, data, Inputs.local(spec, engine.cache), torch.device("cpu"), pytest.fail).outputs(data.train)
+    outputs = _teacher(spec, data, Inputs.local(spec, engine.cache), torch.device("cpu"), pytest.fail, lambda: False).outputs(data.train)
     index = torch.tensor([100, 3, 41, 42, 3])
     said = outputs.of(index, index)
     heard = (said.beside(said.features, said.features, T) / T).double().softmax(1).numpy()
