@@ -93,6 +93,7 @@ def test_interrupted_watch_detaches(surroundings: dict[str, str], service: Servi
     service.streams[id_].append([event(1, "status", "running", to="running"), forever])
     watching = subprocess.Popen([*POTSTILL, "watch", id_], env=surroundings, stderr=subprocess.PIPE, text=True)
     assert watching.stderr is not None
+    assert "is queued" in watching.stderr.readline()
     assert "running" in watching.stderr.readline()
     time.sleep(0.2)  # out of the print that was just read, into the wait for the next event
     watching.send_signal(signal.SIGINT)
