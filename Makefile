@@ -62,6 +62,7 @@ results: $(VENV)/.bench  ## Run the comparisons of docs/results.md that are miss
 	@$(BIN)/python -m benchmarks.results
 
 chaos: $(VENV)/.dev  ## Break it on purpose for as long as you like; resumable. CHAOS="--minutes 30" narrows it.
+	@$(BIN)/python -m pytest -q tests/chaos/test_chaos_torchrun.py
 	@$(BIN)/python tests/chaos/run.py $(CHAOS); found=$$?; $(BIN)/python tests/chaos/run.py --table && exit $$found
 
 clean:  ## Remove .venv and caches.
