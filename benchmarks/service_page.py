@@ -106,7 +106,7 @@ def _devices(record: Record) -> str:
     spec = record["spec"]
     student, training = spec["student"], spec["training"]
     said = f"A BERT of {student['layers']} × {student['hidden']}, texts of at most {spec['data']['max_length']} tokens, "
-    said += f"{training['batch_size']} a step, one epoch; all ways take the same steps to the same loss."
+    said += f"{training['batch_size']} a step, one epoch of the same steps; dropout draws otherwise on two."
     heads = ["processes × threads", "steps/s", "times 1 × 1, by round", "to reach", "last loss"]
     return f"## One job on several devices\n\n{_measured(record)} {said}\n\n{table(heads, lines)}"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from chaos_faults import fast
 
-# `orphans`, `host_restart` and `mixture` are in the long set only: tests/e2e kills workers and hosts, too, and each part of a mixture is here.
+# `orphans`, `host_restart` and `mixture` are in the long set only: tests/e2e kills workers and hosts, too, and parts of mixtures are here.
 HERE = ["worker_kill", "trainer_kill", "trainer_oom", "crash_loop", "zombie", "chains", "upgrade"]
 LIMIT = 20.0  # seconds to recover on a busy machine, with a lease of 3; the figures belong to the long set
 
