@@ -149,7 +149,7 @@ def _distilled(students: dict[int, Report], controls: dict[int, Report]) -> Repo
         "gap_recovered": None,
         "gap_recovered_reason": "no control arm was run",
         "compression": first["compression"],
-        "speedup": _ratio(teacher["latency_ms"]["p50"], student["latency_ms"]["p50"]) if teacher["latency_ms"] else None,
+        "speedup": ratio(teacher["latency_ms"]["p50"], student["latency_ms"]["p50"]) if teacher["latency_ms"] else None,
         "teacher_outputs": _outputs(students),
     }
     if controls:
@@ -163,10 +163,10 @@ def _distilled(students: dict[int, Report], controls: dict[int, Report]) -> Repo
 
 def _against_control(students: list[Report], controls: list[Report]) -> Report:
     """Gain, paired by seed, and the share of the teacher's lead that it recovers, where that lead is certain."""
-    gain = _paired(students, controls, ("student", "model"))
+    gain = paired(students, controls, ("student", "model"))
     if students[0]["metric"] not in students[0]["arms"]["teacher"]["metrics"]:
         return {"gain": gain, "gap": None, "gap_recovered": None, "gap_recovered_reason": "how good the teacher is was not measured"}
-    lead = _paired([students[0]] * len(students), controls, ("teacher", "model"))
+    lead = paired([students[0]] * len(students), controls, ("teacher", "model"))
     found: Report = {"gain": gain, "gap": lead, "gap_recovered": None}
     if lead["ci95"] is None or lead["ci95"][0] <= 0.0:
         behind = lead["ci95"] is not None and lead["ci95"][1] < 0.0
@@ -192,8 +192,8 @@ def _beside(found: Report, runs: Sequence[RunResult], students: dict[int, Report
         alone, both = sorted(set(reports) & set(controls)), sorted(set(reports) & set(students))
         of = [students[seed] for seed in both], [reports[seed] for seed in both]
         compared[name] = {
-            "gain": _paired([reports[seed] for seed in alone], [controls[seed] for seed in alone], ("student", "model")) if alone else None,
-            "against_objective": _paired(of[1], of[0], ("student", "student")) if both else None,
+            "gain": paired([reports[seed] for seed in alone], [controls[seed] for seed in alone], ("student", "model")) if alone else None,
+            "against_objective": paired(of[1], of[0], ("student", "student")) if both else None,
             "agreement": _agreement(list(reports.values())),
             "mean_kl": _mean_kl(reports.values()),
         }
@@ -205,7 +205,7 @@ def _beside(found: Report, runs: Sequence[RunResult], students: dict[int, Report
     return {"arms": arms, "compared": compared, "verdict": said} if compared else {}
 
 
-def _paired(mine: Sequence[Report], theirs: Sequence[Report], arms: tuple[str, str]) -> Statistic:
+def paired(mine: Sequence[Report], theirs: Sequence[Report], arms: tuple[str, str]) -> Statistic:
     """How much better `mine` are, seed by seed; arms: which of each one's arms is meant."""
     metric, sign = mine[0]["metric"], 1.0 if mine[0]["higher_is_better"] else -1.0
     differences = [
@@ -216,45 +216,6 @@ def _paired(mine: Sequence[Report], theirs: Sequence[Report], arms: tuple[str, s
     known = [rows for rows in of_seeds if rows is not None]
     same = len(known) == len(of_seeds) and len({report["rows_sha256"] for report in mine}) == 1
     return difference(differences, known if same else None)
-
-
-def against(report: Report, arm: str, other: str) -> Report:
-    """How many times smaller and faster one arm of a report is than another, and by how much better on the same rows."""
-    mine, theirs = report["arms"][arm], report["arms"][other]
-    return {
-        "smaller": _ratio(theirs["size_bytes"], mine["size_bytes"]),
-        "faster": _ratio(theirs["latency_ms"]["p50"], mine["latency_ms"]["p50"]),
-        "gain": _paired([report], [report], (arm, other)),
-    }
-
-
-def of_files(report: Report, found: dict[str, Report]) -> str:
-    """A sentence on files written of one network, the last of which is the smallest; found: each against the network."""
-    name, one = list(found.items())[-1]
-    metric = report["metric"]
-    figures = [f"{arm} {report['arms'][arm]['metrics'][metric]['mean']:.4f}" for arm in (name, "model")]
-    change = _change(one["gain"], metric)
-    speed = f"{_times(one['smaller'], 'smaller', 'larger', 'large')} and {_times(one['faster'], 'faster', 'slower', 'fast')}"
-    first = next(iter(found.values()))
-    same = f"The ONNX file agrees with the network: logits within {first['max_abs_difference']:.1g} on {first['rows']} rows."
-    return f"{name} is {speed}, and {change} ({metric} {' against '.join(figures)} on {report['rows']:,} {report['split']} rows). {same}"
-
-
-def _times(ratio: float | None, more: str, less: str, alike: str) -> str:
-    if ratio is None or 0.95 < ratio < 1.05:
-        return f"as {alike}"
-    return f"{ratio:.1f}× {more}" if ratio > 1 else f"{1 / ratio:.1f}× {less}"
-
-
-def _change(gain: Statistic, metric: str) -> str:
-    """In points of a hundred; of perplexity, which is no share, as it is."""
-    by, word = abs(gain["mean"]), "better" if gain["mean"] > 0 else "worse"
-    if by == 0:
-        return "exactly as good"
-    size = f"{by:.2g} of perplexity" if metric == "perplexity" else f"{100 * by:.2g} points"
-    low, high = gain["ci95"] or (gain["mean"], gain["mean"])
-    shown = "" if low > 0 or high < 0 else ", which may be chance"
-    return f"{size} {word}{shown}"
 
 
 def difference(values: Sequence[float], rows: Sequence[Sequence[int]] | None) -> Statistic:
@@ -357,10 +318,10 @@ def _retained(kept: list[float | None], student: Statistic, of_teacher: float | 
 
 
 def _share(value: float, of_teacher: float, higher_is_better: bool) -> float | None:
-    return _ratio(value, of_teacher) if higher_is_better else _ratio(of_teacher, value)
+    return ratio(value, of_teacher) if higher_is_better else ratio(of_teacher, value)
 
 
-def _ratio(a: float, b: float) -> float | None:
+def ratio(a: float, b: float) -> float | None:
     return a / b if b else None
 
 

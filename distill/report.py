@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from contract import by_class, evidence
+from contract import by_class, evidence, written_files
 from contract.evidence import RunResult
 from contract.export import Export
 from contract.registry import TASKS
@@ -76,11 +76,11 @@ def exported(
     counts = {name: [arm["by_class"]] for name, arm in told["arms"].items()}
     if all(one for (one,) in counts.values()):
         told["per_class"] = by_class.table(counts)
-    against = {name: {**evidence.against(told, name, "model"), **parity[name]} for name in files}
+    against = {name: {**written_files.against(told, name, "model"), **parity[name]} for name in files}
     return {
         **told,
         "export": {"format": asked.format, "files": files, "tolerance": asked.tolerance, "against_model": against},
-        "verdict": evidence.of_files(told, against),
+        "verdict": written_files.of_files(told, against),
     }
 
 

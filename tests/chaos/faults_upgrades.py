@@ -36,7 +36,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError
+    raise NotImplementedError  # in these trials nobody goes back to older tables
 '''
 STRICT = "return None if found == needed else"  # of code from before revision 0012, which wanted its own tables and no others
 
