@@ -220,8 +220,6 @@ def _losses_of_the_task(spec: "JobSpec") -> None:
         raise wrong(f"a teacher of {spec.task} writes no texts; leave this out", at=("teacher_outputs",))
     if spec.hears == "text" and any(term.NEEDS_TEACHER for term in spec.terms):
         raise wrong("what the teacher writes has no logits to compare with; use cross_entropy, or leave this out", at=("teacher_outputs",))
-    if spec.teacher_outputs == "cached" and TASKS[spec.task].answers == "text":
-        raise wrong(f"of {spec.task} the teacher's outputs are not kept; leave this out", at=("teacher_outputs",))
     for i, term in enumerate(spec.objective or []):
         if TASKS[spec.task].answers == "span" and isinstance(term, CrossEntropy) and term.label_smoothing:
             raise wrong("there is no place to spread to outside the text; leave this out", at=("objective", i, "label_smoothing"))
@@ -229,10 +227,10 @@ def _losses_of_the_task(spec: "JobSpec") -> None:
         raise wrong("masks are new in every epoch, so the teacher must see them live; leave this out", at=("teacher_outputs",))
     if spec.teacher_outputs == "cached" and any(term.SEES != "logits" for term in spec.terms):
         raise wrong("a term looks inside the teacher, of which nothing is kept; leave this out", at=("teacher_outputs",))
-    if spec.hears == "cached" and spec.task == "causal-lm":
+    if spec.hears == "cached" and spec.task in WRITES:
         _terms_of_kept_tokens(spec)
-    if spec.teacher_top_k is not None and (spec.task, spec.hears) != ("causal-lm", "cached"):
-        raise wrong("this goes with causal-lm and `teacher_outputs: cached`; leave it out", at=("teacher_top_k",))
+    if spec.teacher_top_k is not None and not (spec.task in WRITES and spec.hears == "cached"):
+        raise wrong(f"this goes with {' or '.join(WRITES)} and `teacher_outputs: cached`; leave it out", at=("teacher_top_k",))
     for name, source in spec.sources().items():
         if TASKS[spec.task].answers == "tokens" and (source.columns.label or source.columns.text_pair):
             column = "label" if source.columns.label else "text_pair"

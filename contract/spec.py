@@ -57,13 +57,13 @@ class JobSpec(Sent):
     teacher_outputs: Literal["auto", "cached", "live", "text"] = Field(
         default="auto",
         description="cached: the teacher is asked once for every row, and jobs share its answers; live: in every step. auto: cached "
-        "where rows are the same in every epoch and the whole answer can be kept; of a causal-lm, `cached` keeps the likeliest tokens. "
-        "text: what the teacher writes takes the place of the targets; of causal-lm, of each text's second half.",
+        "where rows are the same in every epoch and the whole answer can be kept; of causal-lm and seq2seq, `cached` keeps the likeliest "
+        "tokens of each answer. text: what the teacher writes takes the place of the targets; of causal-lm, of each text's second half.",
     )
     teacher_top_k: Annotated[int, Field(ge=1, le=65_536)] | None = Field(
         default=None,
-        description="causal-lm with `teacher_outputs: cached`: how many of the likeliest tokens are kept of each answer, 64 when not said, "
-        "of a remote teacher 20; the mass of all others is kept as one number.",
+        description="causal-lm and seq2seq with `teacher_outputs: cached`: how many of the likeliest tokens are kept of each answer, 64 "
+        "when not said, of a remote teacher 20; the mass of all others is kept as one number.",
     )
     training: Training = Field(default=Training(), description="How to train.")
     evaluation: Evaluation = Field(default=Evaluation(), description="Control arm and seeds.")

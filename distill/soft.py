@@ -17,6 +17,7 @@ from distill.by_task import TaskTeacher
 from distill.data import Rows, Split, TextSplit
 from distill.data.blocks import CausalBlocks
 from distill.data.spans import SpanTokens
+from distill.data.targets import TargetTokens
 from distill.data.tokens import TaggedTokens
 from distill.ensemble import JointTeacher
 from distill.networks import TextNetwork, rows_for
@@ -47,9 +48,10 @@ def soft_targets(spec: JobSpec, teacher: Teacher, train: Split | TextSplit, netw
         if spec.teacher_outputs != "cached":
             return Live(teacher, len(train), looks=seen)
         rows, k = rows_for(network, config, train), spec.teacher_top_k or TOP_K
-        assert isinstance(rows, CausalBlocks)
+        assert isinstance(rows, (CausalBlocks, TargetTokens))
         heated = tuple(sorted({getattr(term, "temperature", 1.0) for term in spec.terms if term.NEEDS_TEACHER})) or (1.0,)
-        told = f"{len(rows):,} blocks of {rows.lengths.max():,} tokens, {teacher_tokens.size(rows, k, len(heated)) / 1e6:,.1f} MB to keep"
+        units = "blocks" if spec.task == "causal-lm" else "rows"
+        told = f"{rows.answers.sum():,} tokens in {len(rows):,} {units}, {teacher_tokens.size(rows, k, len(heated)) / 1e6:,.1f} MB to keep"
         return _asked_once(told, partial(teacher_tokens.outputs, teacher, rows, k, heated), emit)
     if same_tokens(spec):  # both are shown the same
         _refuse_other_tokens(teacher.network, network)

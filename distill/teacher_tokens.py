@@ -1,4 +1,4 @@
-"""What a language model said of every token, kept: the likeliest tokens of each answer, and of all others their mass.
+"""What a teacher said of every token it was asked for, kept: the likeliest tokens of each answer, and of all others their mass.
 
 A whole answer is a vocabulary of numbers for every token, more than any disk has. How the rest's mass is spread over the tokens that were
 not kept nobody knows any more, and nothing is taught of it: there the teacher says what the student says, scaled to that mass, so that a
@@ -17,6 +17,7 @@ from torch import Tensor
 from distill import cache
 from distill.data.batch import Given
 from distill.data.blocks import CausalBlocks
+from distill.data.targets import TargetTokens
 from distill.data.tokens import ranges
 from distill.device import autocast
 from distill.networks import said_of
@@ -24,12 +25,13 @@ from distill.objectives import PIECE, Said
 from distill.teacher import Teacher
 
 SHARD = 2**17  # tokens of one file
-BATCH = 32  # blocks the teacher reads at a time
+BATCH = 32  # blocks or rows the teacher reads at a time
+Asked = CausalBlocks | TargetTokens
 
 
 @dataclass(frozen=True)
 class TokenOutputs:
-    """For token m of all that are asked for, in the order of the blocks: ids [M, k] of the likeliest tokens; gaps [M, k], how far their
+    """For token m of all that are asked for, in the order of the rows: ids [M, k] of the likeliest tokens; gaps [M, k], how far their
     logits lie below the largest, in bfloat16, which is exact where it matters; rest [M, temperatures], for each of them the log of the
     others' mass beside e^0."""
 
@@ -38,12 +40,12 @@ class TokenOutputs:
     rest: list[Tensor]
     temperatures: tuple[float, ...]
     ends: Tensor  # tokens up to the end of each shard
-    first: Tensor  # [blocks + 1]: the first token of each block
+    first: Tensor  # [rows + 1]: the first token of each row
     classes: int
     cache: Literal["built", "hit"]
 
     def of(self, index: Tensor, given: Given) -> Said:
-        """Of the blocks `index`: places of their tokens, which the head looks up."""
+        """Of the rows `index`: places of their tokens, which the head looks up."""
         device = index.device
 
         def beside(places: Tensor, z_s: Tensor, temperature: float) -> Tensor:
@@ -77,12 +79,12 @@ def _cannot_be_told(_places: Tensor) -> Tensor:
     raise AssertionError("of kept answers nothing is known but beside a student's")
 
 
-def size(rows: CausalBlocks, k: int, temperatures: int = 1) -> int:
+def size(rows: Asked, k: int, temperatures: int = 1) -> int:
     """Bytes it takes to keep k answers for every token, and the rest's mass at so many temperatures."""
-    return int((rows.lengths - 1).sum()) * (k * 6 + 4 * temperatures)
+    return int(rows.answers.sum()) * (k * 6 + 4 * temperatures)
 
 
-def outputs(teacher: Teacher, rows: CausalBlocks, k: int, temperatures: tuple[float, ...] = (1.0,)) -> TokenOutputs:
+def outputs(teacher: Teacher, rows: Asked, k: int, temperatures: tuple[float, ...] = (1.0,)) -> TokenOutputs:
     """temperatures: those at which a student will listen. In shards that are files of their own: a build that was broken off goes on where
     it was, and what is old can go one by one."""
     assert teacher.config.text is not None
@@ -90,7 +92,7 @@ def outputs(teacher: Teacher, rows: CausalBlocks, k: int, temperatures: tuple[fl
     k = min(k, classes)
 
     def kept(shard: Tensor, content: str) -> tuple[cache.Tensors, Literal["built", "hit"]]:
-        tokens = int((rows.lengths[shard] - 1).sum())
+        tokens = int(rows.answers[shard].sum())
         key = teacher.key("tokens/2", f"{content}/{k}/{temperatures}", teacher.bf16)
         shapes = {"ids": (tokens, k), "gaps": (tokens, k), "rest": (tokens, len(temperatures))}
         return cache.kept(teacher.cache, key, shapes, partial(_ask, teacher, rows, shard, k, temperatures), teacher.warn)
@@ -98,29 +100,25 @@ def outputs(teacher: Teacher, rows: CausalBlocks, k: int, temperatures: tuple[fl
     return joined([kept(*one) for one in shards(rows, SHARD)], rows, temperatures, classes)
 
 
-def shards(rows: CausalBlocks, most: int) -> list[tuple[Tensor, str]]:
-    """The blocks of each file, of at most so many tokens as far as a block allows, and a hash of what stands in them."""
-    blocks = max(1, most // max(1, int(rows.lengths.max()) - 1))
-    found = []
-    for shard in torch.arange(len(rows)).split(blocks):  # type: ignore[no-untyped-call]
-        text = rows.flat[int(rows.starts[shard[0]]) : int(rows.starts[shard[-1] + 1])]
-        starts = rows.starts[shard] - rows.starts[shard[0]]
-        found.append((shard, sha256(text.numpy().tobytes() + starts.numpy().tobytes()).hexdigest()))
-    return found
+def shards(rows: Asked, most: int) -> list[tuple[Tensor, str]]:
+    """The rows of each file, of at most so many tokens as far as a row allows, and a hash of what the teacher is shown of them."""
+    at_once = max(1, most // max(1, int(rows.answers.max())))
+    cuts = [(begin, min(begin + at_once, len(rows))) for begin in range(0, len(rows), at_once)]
+    return [(torch.arange(*cut), sha256(rows.content(*cut)).hexdigest()) for cut in cuts]
 
 
 def joined(
-    found: list[tuple[cache.Tensors, Literal["built", "hit"]]], rows: CausalBlocks, temperatures: tuple[float, ...], classes: int
+    found: list[tuple[cache.Tensors, Literal["built", "hit"]]], rows: Asked, temperatures: tuple[float, ...], classes: int
 ) -> TokenOutputs:
-    """All shards of these blocks as one."""
-    first = torch.cat([torch.zeros(1, dtype=torch.int64), (rows.lengths - 1).cumsum(0)])
+    """All shards of these rows as one."""
+    first = torch.cat([torch.zeros(1, dtype=torch.int64), rows.answers.cumsum(0)])
     ends = torch.tensor([len(shard["rest"]) for shard, _ in found]).cumsum(0)
     ids, gaps, rest = ([shard[name] for shard, _ in found] for name in ("ids", "gaps", "rest"))
     how: Literal["built", "hit"] = "built" if any(how == "built" for _, how in found) else "hit"
     return TokenOutputs(ids, gaps, rest, temperatures, ends, first, classes, how)
 
 
-def _ask(teacher: Teacher, rows: CausalBlocks, shard: Tensor, k: int, temperatures: tuple[float, ...]) -> cache.Tensors:
+def _ask(teacher: Teacher, rows: Asked, shard: Tensor, k: int, temperatures: tuple[float, ...]) -> cache.Tensors:
     ids, gaps, rest = [], [], []
     with torch.inference_mode(), autocast(teacher.device, teacher.bf16):
         for index in torch.split(shard, BATCH):

@@ -17,6 +17,11 @@ class CausalBlocks(Tokens):
 
     told: Tensor | None = None
 
+    @property
+    def answers(self) -> Tensor:
+        """[N]: how many tokens are asked for, of each block."""
+        return self.lengths - 1
+
     def batch(self, index: Tensor) -> Batch:
         given = self.tokens(index)
         has_next = torch.nn.functional.pad(given.mask[:, 1:], (0, 1))

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distill.data.batch import IGNORED, Batch
-from distill.data.tokens import Tokens
+from distill.data.tokens import Tokens, stretch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,14 @@ class TargetTokens(Tokens):
     goal_starts: Tensor
     first: int
     written: tuple[str, ...]
+
+    @property
+    def answers(self) -> Tensor:
+        """[N]: how many tokens are asked for, of each row."""
+        return self.goal_starts.diff()
+
+    def content(self, begin: int, end: int) -> bytes:
+        return super().content(begin, end) + stretch(self.goal, self.goal_starts, begin, end) + str(self.first).encode()
 
     def batch(self, index: Tensor) -> Batch:
         """What is asked for stands on the right of what is shown: the decoder never sees the token it is to tell."""

@@ -32,6 +32,10 @@ class Tokens:
     def lengths(self) -> Tensor:
         return self.starts.diff()
 
+    def content(self, begin: int, end: int) -> bytes:
+        """What a network is shown of the rows from begin to before end."""
+        return stretch(self.flat, self.starts, begin, end)
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -93,6 +97,12 @@ class TaggedTokens(Tokens):
         """[N]: how many words of each row are read, those behind the cut left out."""
         before = torch.nn.functional.pad((self.tags != IGNORED).long().cumsum(0), (1, 0))
         return before[self.starts[1:]] - before[self.starts[:-1]]
+
+
+def stretch(flat: Tensor, starts: Tensor, begin: int, end: int) -> bytes:
+    """The tokens of the rows from begin to before end, and where each begins."""
+    own = starts[begin : end + 1]
+    return flat[own[0] : own[-1]].numpy().tobytes() + (own[:-1] - own[0]).numpy().tobytes()
 
 
 def ranges(first: Tensor, index: Tensor) -> Tensor:

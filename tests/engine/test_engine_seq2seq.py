@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -15,7 +16,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from contract.errors import InvalidSpec
 from contract.registry import Cosine, Kl
 from contract.spec import Columns
-from distill import written
+from distill import teacher_tokens, written
 from distill.cache import Cache
 from distill.data.rows import TextSplit
 from distill.device import threads
@@ -202,6 +203,39 @@ def test_what_a_teacher_wrote_is_kept_to_the_letter(ran, tmp_path, monkeypatch, 
         assert new.targets == said and done.cache == cached
 
 
+def test_a_student_learns_the_same_from_kept_answers_as_from_live_ones(engine, file, ran):
+    """Shuffled, in micro-batches, and stopped in between; the whole answer kept, so that only rounding differs."""
+    spec = {"student": T5 | {"layers": 1}, "recipe": "hinton", "training": {"epochs": 2, "batch_size": 16, "micro_batch_size": 5}}
+    heard = engine.run(writing(file, ran.student, **spec))
+    kept = writing(file, ran.student, **spec, teacher_outputs="cached", teacher_top_k=65_536)
+    read = engine.run(kept)
+    assert [run.report["teacher_outputs"]["mode"] for run in (heard, read)] == ["live", "cached"]
+    for (_, a), (_, b) in zip(heard.curve(), read.curve(), strict=True):
+        assert a == pytest.approx(b, rel=2e-2, abs=2e-3)
+    stopped = engine.run(kept, stop_after=3)
+    assert engine.run(kept, resume=stopped.checkpoints).weights == read.weights
+    again = engine.run(kept)
+    assert again.report["teacher_outputs"]["cache"] == "hit" and again.weights == read.weights
+
+
+def test_kept_answers_belong_to_these_targets(ran, tmp_path, monkeypatch):
+    """In shards of a row or two: each place has its own answer, and another target is another question."""
+    monkeypatch.setattr(teacher_tokens, "SHARD", 12)
+    teacher = Teacher(ran.student, Cache(tmp_path / "cache"), torch.device("cpu"), pytest.fail)
+    rows = rows_for(teacher.network, teacher.config, split())
+    found = teacher_tokens.outputs(teacher, rows, 10**6)
+    assert len(found.ids) > 1 and found.summary()["bytes"] == teacher_tokens.size(rows, found.classes)
+    for index in (torch.tensor([1]), torch.tensor([2, 0, 2])):
+        with torch.no_grad():
+            live = said_of(teacher.network, teacher.config, rows.batch(index).given).logits
+        said = found.of(index, None)
+        beside = said.beside(said.features, torch.zeros(len(said.features), said.classes), 1.0)
+        torch.testing.assert_close(F.log_softmax(beside, -1), F.log_softmax(live, -1), rtol=2e-2, atol=2e-2)
+    assert teacher_tokens.outputs(teacher, rows, 10**6).cache == "hit"
+    for changed in (replace(rows, goal=rows.goal.flip(0)), replace(rows, first=rows.first + 1)):
+        assert teacher_tokens.outputs(teacher, changed, 10**6).cache == "built"
+
+
 def test_other_encoder_decoders_open_and_say_what_they_say(ran, tmp_path):
     """BART, which adds a bias after its head and has positions to run out of, in both halves."""
     from transformers import BartConfig, BartForConditionalGeneration
@@ -242,7 +276,8 @@ def test_texts_that_are_alike_are_near():
         ({"student": {"arch": "bert"}}, "bert is not made for seq2seq; for that there are t5"),
         ({"recipe": "seq_kd", "teacher_outputs": "live"}, "with this recipe it is text"),
         ({"teacher_outputs": "text"}, "what the teacher writes has no logits to compare with"),
-        ({"teacher_outputs": "cached"}, "of seq2seq the teacher's outputs are not kept"),
+        ({"teacher_outputs": "cached", "recipe": "logit_mse"}, r"recipe\.name: of kept tokens only probabilities are known"),
+        ({"teacher_outputs": "live", "teacher_top_k": 8}, r"teacher_top_k: this goes with seq2seq or causal-lm"),
         ({"task": "masked-lm", "student": {"arch": "bert"}, "recipe": "seq_kd"}, "seq_kd is for seq2seq and causal-lm, not masked-lm"),
     ],
 )
