@@ -16,7 +16,7 @@ from servers import CLI, TINY, until
 from models.base import REVISION
 
 ROOT = HERE.parents[1]
-PACKAGES = ("api", "contract", "datafiles", "distill", "migrations", "models", "potstill", "worker")
+PACKAGES = ("api", "contract", "datafiles", "distill", "migrations", "models", "outward", "potstill", "worker")
 NEXT = f"{int(REVISION) + 1:0{len(REVISION)}}"
 # Whatever a migration may do to tables that code of before reads and writes.
 MIGRATION = f'''"""what the next version may do"""
@@ -51,20 +51,28 @@ def next_version(folder: Path) -> Path:
 
 
 def version_before(folder: Path) -> Path | None:
-    """The code as it stood before the newest migration came; None without the history."""
-    (newest,) = (ROOT / "migrations/versions").glob(f"{REVISION}_*.py")
-    added = subprocess.run(
-        ["git", "log", "--diff-filter=A", "--format=%H", "--", newest], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    commit = f"{added.stdout.strip()}^"
-    archive = subprocess.run(["git", "archive", commit, *PACKAGES], cwd=ROOT, capture_output=True, check=False)
-    if archive.returncode != 0:
+    """The newest code with older tables, whose migrations are this version's first ones; None without the history. In between may lie
+    code that could never be released, with two migrations of one number."""
+    now = sorted(path.name for path in (ROOT / "migrations/versions").glob("[0-9]*.py"))
+    for commit in _git("log", "--format=%H", "--", "migrations/versions"):
+        then = sorted(
+            name for file in _git("ls-tree", "--name-only", commit, "migrations/versions/") if (name := Path(file).name)[0].isdigit()
+        )
+        if then != now and then == now[: len(then)]:
+            break
+    else:
         return None
+    there = [package for package in PACKAGES if _git("ls-tree", commit, package)]
+    archive = subprocess.run(["git", "archive", commit, *there], cwd=ROOT, capture_output=True, check=True)
     subprocess.run(["tar", "x", "-C", folder], input=archive.stdout, check=True)
     schema = folder / "models/schema.py"
     if STRICT in schema.read_text():
         _replace(schema, STRICT, STRICT.replace("==", ">="))
     return folder
+
+
+def _git(*asked: str) -> list[str]:
+    return subprocess.run(["git", *asked], cwd=ROOT, capture_output=True, text=True, check=False).stdout.splitlines()
 
 
 def _replace(path: Path, what: str, by: str) -> None:
