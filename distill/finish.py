@@ -57,10 +57,9 @@ def trained(
         networks.save(network, config, folder / "student")
         size = networks.weight_bytes(folder / "student")
         test = _rows(network, config, data, spec)
-        about = (spec.task, data.test_name, len(test), data.test.digest(), _majority(data), spec.training.seed)
         cost = {**evaluate.cost(network, config, test, size), **adapted, "training": spent}
         if outputs is None:
-            found = report.single(*about, (_measured(network, config, test), cost), validation)
+            found = report.single(_on(test, data, spec), (_measured(network, config, test), cost), validation)
         else:
             if isinstance(outputs, RemoteHeard):
                 both, teachers_cost = _beside_remote(network, config, outputs, test)
@@ -72,7 +71,9 @@ def trained(
             diagnosis = diagnose(spec, outputs, data.train.labels.cpu(), felt)
             for warning in diagnosis["warnings"]:
                 emit(LogLine(level="warning", message=warning))
-            found = report.distilled(*about, *arms, validation, outputs.summary(), both.mean_kl, both.disagreements, diagnosis)
+            found = report.distilled(
+                _on(test, data, spec), *arms, validation, outputs.summary(), both.mean_kl, both.disagreements, diagnosis
+            )
         found["made_with"] = versions(next(network.parameters()).device)
         emit(PhaseChanged(phase=Phase.SAVING))
         (folder / "student" / CARD).write_text(card.write(network, config, found))
@@ -97,7 +98,7 @@ def evaluated(spec: JobSpec, workdir: Path, emit: Emit, network: nn.Module, conf
     test = _rows(network, config, data, spec)
     size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     model = _measured(network, config, test), evaluate.cost(network, config, test, size)
-    found = report.single(spec.task, data.test_name, len(test), data.test.digest(), _majority(data), spec.training.seed, model, {})
+    found = report.single(_on(test, data, spec), model, {})
     with disk.writing("The report", workdir / "result", 0):
         return _finished(workdir / "result", found, None)
 
@@ -126,8 +127,7 @@ def exported(spec: JobSpec, workdir: Path, emit: Emit, network: nn.Module, confi
             parity[arm].hold(name, asked.tolerance if arm == "onnx" else inf)
             spent = {**evaluate.cost(*other, test, (student / name).stat().st_size), "parameters": cost["parameters"]}
             arms[arm] = _measured(*other, test), spent
-        about = (spec.task, data.test_name, len(test), data.test.digest(), _majority(data), spec.training.seed)
-        found = report.exported(*about, arms, asked, names, {arm: one.told() for arm, one in parity.items()})
+        found = report.exported(_on(test, data, spec), arms, asked, names, {arm: one.told() for arm, one in parity.items()})
         found["made_with"] = versions(next(network.parameters()).device)
         emit(PhaseChanged(phase=Phase.SAVING))
         (student / CARD).write_text(card.write(network, config, found) + export.section(network, config, found))
@@ -137,6 +137,10 @@ def exported(spec: JobSpec, workdir: Path, emit: Emit, network: nn.Module, confi
 def _rows(network: nn.Module, config: ModelConfig, data: Data, spec: JobSpec) -> Rows:
     device = next(network.parameters()).device
     return networks.rows_for(network, config, data.test, spec.data.mask_probability, measured=True).to(device)
+
+
+def _on(test: Rows, data: Data, spec: JobSpec) -> report.Test:
+    return report.Test(spec.task, data.test_name, len(test), data.test.digest(), _majority(data), spec.training.seed)
 
 
 def _majority(data: Data) -> float | None:

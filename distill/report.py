@@ -1,6 +1,6 @@
 """What one run measured, in the shape of the report. contract.evidence puts runs together and finds the words."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from contract import by_class, evidence, written_files
 from contract.evidence import RunResult
@@ -11,28 +11,25 @@ from distill.evaluate import Measured, agreement, wilson
 Arm = tuple[Measured, dict[str, Any]]  # what was measured, and what it costs
 
 
-def single(
-    task: str,
-    split: str,
-    rows: int,
-    rows_sha256: str,
-    majority: float | None,
-    seed: int,
-    model: Arm,
-    validation: dict[str, float],
-) -> dict[str, Any]:
-    """The report of a `train` or `evaluate` job: one arm, `model`. majority: share of the commonest class."""
-    raw = {**_head(task, split, rows, rows_sha256, majority, validation), "arms": {"model": _arm(*model)}}
-    return _told("model", seed, raw)
+class Test(NamedTuple):
+    """What a run was measured on. majority: share of the commonest class."""
+
+    task: str
+    split: str
+    rows: int
+    rows_sha256: str
+    majority: float | None
+    seed: int
+
+
+def single(test: Test, model: Arm, validation: dict[str, float]) -> dict[str, Any]:
+    """The report of a `train` or `evaluate` job: one arm, `model`."""
+    raw = {**_head(test, validation), "arms": {"model": _arm(*model)}}
+    return _told("model", test.seed, raw)
 
 
 def distilled(
-    task: str,
-    split: str,
-    rows: int,
-    rows_sha256: str,
-    majority: float | None,
-    seed: int,
+    test: Test,
     teacher: Arm,
     student: Arm,
     validation: dict[str, float],
@@ -45,7 +42,7 @@ def distilled(
     same = agreement(student[0].top, teacher[0].top) if len(teacher[0].top) else None  # a remote teacher's text alone says nothing of it
     sizes = teacher[1]["parameters"], student[1]["parameters"]
     raw = {
-        **_head(task, split, rows, rows_sha256, majority, validation),
+        **_head(test, validation),
         "arms": {"teacher": _arm(*teacher), "student": _arm(*student)},
         "agreement": {"mean": same, "ci95": list(wilson(same, len(student[0].top)))} if same is not None else None,
         "mean_kl": mean_kl,
@@ -54,16 +51,11 @@ def distilled(
         "compression": sizes[0] / max(1, sizes[1]) if sizes[0] is not None else None,
         "teacher_outputs": outputs,
     }
-    return _told("student", seed, raw)
+    return _told("student", test.seed, raw)
 
 
 def exported(
-    task: str,
-    split: str,
-    rows: int,
-    rows_sha256: str,
-    majority: float | None,
-    seed: int,
+    test: Test,
     arms: dict[str, Arm],
     asked: Export,
     files: dict[str, str],
@@ -71,7 +63,7 @@ def exported(
 ) -> dict[str, Any]:
     """The report of an `export` job: `model` is the network itself, every other arm a file; parity: how far its logits are from the
     network's."""
-    model = single(task, split, rows, rows_sha256, majority, seed, arms["model"], {})
+    model = single(test, arms["model"], {})
     told = {**model, "arms": {name: _arm(*arm) for name, arm in arms.items()}, "per_class": None}
     counts = {name: [arm["by_class"]] for name, arm in told["arms"].items()}
     if all(one for (one,) in counts.values()):
@@ -84,16 +76,16 @@ def exported(
     }
 
 
-def _head(task: str, split: str, rows: int, rows_sha256: str, majority: float | None, validation: dict[str, float]) -> dict[str, Any]:
-    found = TASKS[task]
-    common = {"majority": majority} if majority is not None else {}
+def _head(test: Test, validation: dict[str, float]) -> dict[str, Any]:
+    found = TASKS[test.task]
+    common = {"majority": test.majority} if test.majority is not None else {}
     return {
         **common,
         "metric": found.metric,
         "higher_is_better": found.higher_is_better,
-        "split": split,
-        "rows": rows,
-        "rows_sha256": rows_sha256,
+        "split": test.split,
+        "rows": test.rows,
+        "rows_sha256": test.rows_sha256,
         "validation": validation or None,
     }
 
