@@ -1,22 +1,21 @@
 """`audit`: who did what."""
 
-from itertools import islice
 from typing import Annotated
 
 import typer
 
-from potstill.cli.options import Json, connect
+from potstill.cli.options import Json, connect, first
 from potstill.cli.output import emit, note, table
 
 
 def audit(
     action: Annotated[list[str] | None, typer.Option(metavar="ACTION", help="Only these, key.created say; may be repeated.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="How many.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=100_000, help="How many.")] = 50,
     as_json: Json = False,
 ) -> None:
     """Print who made and revoked keys, logged in, deleted what, and was refused for want of room, newest first."""
     with connect() as client:
-        found = list(islice(client.audit.list(action), limit))  # type: ignore[arg-type]  # the service knows the actions
+        found, more = first(client.audit.list(action), limit)  # type: ignore[arg-type]  # the service knows the actions
     if as_json:
         emit(found)
     elif found:
@@ -32,5 +31,7 @@ def audit(
             for e in found
         ]
         table(["WHEN", "WHAT", "ON", "CALLED", "BY KEY", "FROM"], rows)
+        if more is not None:
+            note(more)
     else:
         note("nothing yet")

@@ -18,7 +18,7 @@ DatasetId = Annotated[str, typer.Argument(metavar="ID", help="A dataset's id, ds
 @app.command()
 def add(
     file: Annotated[Path, typer.Argument(metavar="FILE", help=".npz .csv .jsonl .parquet, also .gz")],
-    name: Annotated[str | None, typer.Option(help="By default the file's name.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="By default the file's name.")] = None,
     as_json: Json = False,
 ) -> None:
     """Upload a file. The same bytes give the same dataset."""

@@ -2,13 +2,12 @@
 
 import sys
 from collections.abc import Callable
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from potstill.cli.chain import tell_chain
-from potstill.cli.options import JobId, JobIds, Json, connect, job_id
+from potstill.cli.options import JobId, JobIds, Json, connect, first, job_id
 from potstill.cli.output import age, duration, emit, fields, line, note, prose, size, table
 from potstill.cli.report import classes_table, headline, report_table
 from potstill.cli.told import deleted
@@ -20,23 +19,25 @@ if TYPE_CHECKING:
 
 
 def jobs(
-    status: Annotated[list[str] | None, typer.Option(help="Only jobs of this status; may be repeated.")] = None,
-    kind: Annotated[str | None, typer.Option(help="train, distill, evaluate or export.")] = None,
-    name: Annotated[str | None, typer.Option(help="Only jobs of this name.")] = None,
+    status: Annotated[list[str] | None, typer.Option(metavar="STATUS", help="Only jobs of this status; may be repeated.")] = None,
+    kind: Annotated[str | None, typer.Option(metavar="KIND", help="train, distill, evaluate or export.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Only jobs of this name.")] = None,
     parent: Annotated[str | None, typer.Option(metavar="ID", help="The runs of this job.")] = None,
     metadata: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only jobs that carry this; may be repeated.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="How many.")] = 20,
     as_json: Json = False,
 ) -> None:
     """List jobs, newest first."""
     tags = dict(_pair(text) for text in metadata or [])
     with connect() as client:
-        found = client.jobs.list(status=status or [], kind=kind, name=name, parent=parent, metadata=tags)
-        views = [job.view for job in islice(found, limit)]
+        found, more = first(client.jobs.list(status=status or [], kind=kind, name=name, parent=parent, metadata=tags), limit)
+    views = [job.view for job in found]
     if as_json:
         emit(views)
     elif views:
         table(["ID", "NAME", "KIND", "STATUS", "CREATED"], [_row(view) for view in views], cut=1)
+        if more is not None:
+            note(more)
     elif status or kind or name or parent or tags:
         note("no such jobs; `potstill jobs` lists all")
     else:

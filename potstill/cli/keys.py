@@ -31,7 +31,7 @@ def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Who or what it is for.")],
     scope: Annotated[
         list[Scope] | None,
-        typer.Option(help="What it may do; each holds those before it. [default: submit]"),
+        typer.Option(metavar="read|submit|admin", help="What it may do; each holds those before it. [default: submit]"),
     ] = None,
     expires: Annotated[int | None, typer.Option(parser=_seconds, metavar="TIME", help="Refused after this long: 90d, 12h, 30m.")] = None,
     as_json: Json = False,

@@ -19,7 +19,7 @@ def logs(
     job: JobId,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing until the job has ended.")] = False,
     types: Annotated[
-        list[str] | None, typer.Option("--type", help="log, warning, status, phase, checkpoint, metrics; may be repeated.")
+        list[str] | None, typer.Option("--type", metavar="TYPE", help="log, warning, status, phase, checkpoint, metrics; may be repeated.")
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -16,9 +16,9 @@ HEADERS = ["METRIC", "ARM", "SEED", "POINTS", "LAST", "MIN", "MAX", "CURVE"]
 
 def metrics(
     job: JobId,
-    name: Annotated[str | None, typer.Option(help="Only this metric, for example train/loss.")] = None,
-    arm: Annotated[str | None, typer.Option(help="Only this arm: model, student, control or teacher.")] = None,
-    points: Annotated[int, typer.Option(min=4, help="At most this many points of each curve; extremes are kept.")] = 500,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Only this metric, for example train/loss.")] = None,
+    arm: Annotated[str | None, typer.Option(metavar="ARM", help="Only this arm: model, student, control or teacher.")] = None,
+    points: Annotated[int, typer.Option(metavar="N", min=4, help="At most this many points of each curve; extremes are kept.")] = 500,
     as_json: Json = False,
 ) -> None:
     """Show a job's metrics: last value, range, and shape. --json has the points."""

@@ -64,7 +64,7 @@ def pull(model: ModelId, folder: Folder = None, as_json: Json = False) -> None:
 @app.command()
 def push(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="With model.safetensors and config.json.")],
-    name: Annotated[str | None, typer.Option(help="By default the folder's name.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="By default the folder's name.")] = None,
     as_json: Json = False,
 ) -> None:
     """Upload a model folder, to be a teacher or a student's start."""

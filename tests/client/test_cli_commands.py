@@ -162,8 +162,10 @@ def test_validate(potstill: Run, spec: str) -> None:
 def test_jobs_show_compare_metrics(potstill: Run, service: Service) -> None:
     for number in range(1, 31):
         service.add(ended("succeeded", number))
-    listed = potstill("jobs", "-n", "25").out.splitlines()
-    assert len(listed) == 26
+    some = potstill("jobs", "-n", "25")
+    listed = some.out.splitlines()
+    assert (len(listed), some.err) == (26, "there are more; -n 250 shows older ones\n")
+    assert [len((found := potstill("jobs", "-n", many)).out.splitlines()) for many in ("30", "31")] == [31, 31] and found.err == ""
     assert listed[1].split()[:4] == [job_id(30), "digits-30", "distill", "succeeded"]
     assert len(json.loads(potstill("jobs", "--json").out)) == 20
     assert potstill("jobs", "--status", "failed").out == ""
