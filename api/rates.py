@@ -8,9 +8,10 @@ from typing import NamedTuple, TypeVar
 
 import structlog
 from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage, RedisStorage, Storage
+from limits.storage import RedisStorage, Storage
 from limits.strategies import FixedWindowRateLimiter
 
+from api.counters import Counters
 from contract.errors import RateLimited
 
 log = structlog.get_logger("potstill.api")
@@ -40,10 +41,9 @@ class Rates:
     """0 for a limit: none. Counts are in the broker's Redis where there is one, so that all processes count together. While it is away
     everybody is let through: a service that answers nobody because it cannot count would be the worse failure."""
 
-    def __init__(self, broker_url: str, timeout: float, per_key: int, failures: int) -> None:
+    def __init__(self, broker_url: str, timeout: float, per_key: int, failures: int, counters: Counters | None = None) -> None:
         shared = broker_url.startswith(("redis://", "rediss://"))
-        self._counter = FixedWindowRateLimiter(_redis(broker_url, timeout) if shared else MemoryStorage())
-        # Two threads that clean up in the storage in memory at once stumble over each other.
+        self._counter = FixedWindowRateLimiter(_redis(broker_url, timeout) if shared else counters or Counters())
         self._turn: AbstractContextManager[object] = nullcontext() if shared else threading.Lock()
         self._limits = {"key": per_key, "failures": failures}
         self._away_until, self._lock = float("-inf"), threading.Lock()

@@ -14,6 +14,7 @@ from distill.errors import diverged
 from distill.state import State
 
 POINTS = 1000  # a curve has fewer than twice as many, its first and last besides
+LOOK = 0.1  # seconds between two looks at the memory in use
 EXPLODED = 1000  # a loss this many times its first value has never been seen to come back
 
 
@@ -31,6 +32,8 @@ class Curves:
         self.sums = {name: torch.tensor(value, device=device) for name, value in self.state.progress.sums.items()}
         self.device = device
         self.spoken_at, self.spoken_step = time.monotonic(), self.state.progress.step
+        self.looked_at = float("-inf")
+        self.used: int | None = None
 
     def speaks(self, step: int) -> bool:
         return step == 1 or step % self.every_steps == 0 or step == self.state.total_steps
@@ -61,8 +64,10 @@ class Curves:
         elif metrics["train/loss"] > EXPLODED * max(progress.first_loss, 1.0):
             raise diverged(progress.step, "loss", f"grew to {metrics['train/loss']:.3g} from {progress.first_loss:.3g}")
         metrics["learning_rate"] = learning_rate
-        if (used := memory(self.device)) is not None:
-            metrics["memory_bytes"] = used
+        if now - self.looked_at >= LOOK:  # a step of a small network takes a hundredth of that
+            self.looked_at, self.used = now, memory(self.device)
+        if self.used is not None:
+            metrics["memory_bytes"] = self.used
         self.sums, progress.summed_steps = {}, 0
         rate = (progress.step - self.spoken_step) / max(now - self.spoken_at, 1e-9)
         self.spoken_at, self.spoken_step = now, progress.step

@@ -219,7 +219,9 @@ class Loop:
         index = any_row if idle else index
         whole = len(index) <= self.micro
         shown = [self._shown(part, own) for part in ((index,) if whole else torch.split(index, self.micro))]
-        counts = Counts(*self.ranks.added(astuple(Counts.of([] if idle else [batch for _, batch, _ in shown]))))
+        counts = Counts.of([] if idle else [batch for _, batch, _ in shown])
+        if self.ranks.world > 1:
+            counts = Counts(*self.ranks.added(astuple(counts)))
         share = self.state.progress.step / max(1, self.total_steps - 1)
         sums: list[Tensor] = []
         for part, batch, mix in shown:

@@ -1,6 +1,7 @@
 """What a project may have and how often a key may ask: refusals that name the limit, what there is, and the cure."""
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,8 +19,9 @@ from structlog.testing import capture_logs
 from worker_hand import Hand
 
 import migrations
+from api.counters import Counters
 from api.quotas import Quotas
-from api.rates import Rates
+from api.rates import Rates, Standing
 from api.settings import Settings
 from models import claims
 from models.audit import AuditEvent
@@ -215,6 +217,22 @@ def test_an_address_that_fails_too_often_is_not_looked_up_any_more(limited: Limi
 def test_no_limit_no_header(limited: Limited) -> None:
     answer = limited(rate_limit_per_minute=0, failed_logins_per_minute=0).get("/v1/jobs")
     assert answer.status_code == 200 and "ratelimit" not in answer.headers
+
+
+def test_a_window_ends_a_minute_after_it_began_and_counts_that_are_over_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, threads = 1000.0, threading.active_count()
+    monkeypatch.setattr(time, "time", lambda: now)
+    counters = Counters()
+    rates = Rates("", 1, 2, 2, counters)
+    for key in ("a", "b", "c"):
+        assert rates.request(key) == Standing("key", 2, 1, 60, exceeded=False)
+    now += 20
+    assert rates.request("a") == Standing("key", 2, 0, 40, exceeded=False)
+    assert rates.request("a") == Standing("key", 2, 0, 40, exceeded=True)
+    now += 40
+    assert rates.request("a") == Standing("key", 2, 1, 60, exceeded=False)
+    assert counters.reset() == 1 and threading.active_count() == threads
+    assert rates.request("a") == Standing("key", 2, 1, 60, exceeded=False)
 
 
 def test_processes_with_one_redis_count_together(redis_server: str) -> None:

@@ -62,7 +62,7 @@ class Fortress(Site):
         return self.api
 
 
-@fault("api_kill", "kill -9 of the API before and after the commit of a submission or an upload, which is then repeated", fast=12, long=500)
+@fault("api_kill", "kill -9 of the API before and after the commit of a submission or an upload, which is then repeated", fast=4, long=500)
 def api_kill(folder: Path, seeds: Iterable[int]) -> Iterator[Trial]:
     yield from each("api_kill", seeds, lambda: Fortress(folder, hosts=()), _api_kill)
 

@@ -23,10 +23,10 @@ MANY: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    more = {} if request.param == "sqlite" else {"POTSTILL_DATABASE_URL": request.getfixturevalue("postgres_server")}
-    running = Service(tmp_path_factory.mktemp("disk") / "home", slots=2, **more)
+@pytest.fixture(scope="module")
+def service(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """On Postgres, as most of these tests of whole services are on SQLite; tests/models has both."""
+    running = Service(tmp_path_factory.mktemp("disk") / "home", slots=2, POTSTILL_DATABASE_URL=postgres_server)
     yield running
     assert running.stop() == 0
 
