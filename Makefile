@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
 help:  ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.worker: pyproject.toml tools/install.sh
 	@PYTHON="$(PYTHON)" tools/install.sh $(VENV) worker
@@ -54,6 +54,9 @@ fuzz: $(VENV)/.dev  ## Send the API what its document allows and forbids, for FU
 bench: $(VENV)/.dev  ## Measure the service: submission to first step, the API's size, training throughput, checkpoints.
 	@$(BIN)/python -m benchmarks
 
+bench-compare: $(VENV)/.dev  ## Hold the ratios measured last against those of a revision: SINCE=HEAD.
+	@$(BIN)/python -m benchmarks.compare $(or $(SINCE),HEAD)
+
 $(VENV)/.bench: pyproject.toml tools/install.sh
 	@PYTHON="$(PYTHON)" tools/install.sh $(VENV) bench
 	@touch $@ $(VENV)/.dev $(VENV)/.worker
@@ -68,4 +71,4 @@ chaos: $(VENV)/.dev  ## Break it on purpose for as long as you like; resumable. 
 clean:  ## Remove .venv and caches.
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help install demo demo-text serve test lint format docs fuzz bench results chaos clean
+.PHONY: help install demo demo-text serve test lint format docs fuzz bench bench-compare results chaos clean
