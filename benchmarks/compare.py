@@ -64,7 +64,7 @@ def _devices(_name: str, record: Record) -> dict[str, Ratio]:
 
 
 def _objects(_name: str, record: Record) -> dict[str, Ratio]:
-    return {f"boto3 / potstill: {row['what']}": Ratio(row["ratios"]) for row in record["rows"]}
+    return {f"boto3 / potstill: {row['mib']} MiB {what}": Ratio(row[what]["ratios"]) for row in record["rows"] for what in ("up", "down")}
 
 
 def _ends(ratio: dict[str, float]) -> list[float]:

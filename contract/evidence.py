@@ -297,12 +297,13 @@ def _mean_kl(reports: Iterable[Report]) -> float | None:
 
 
 def _outputs(students: dict[int, Report]) -> dict[str, Any]:
-    """One teacher pass serves all runs; `passes` counts those that had to be made."""
+    """One teacher pass serves all runs; `passes` counts those that had to be made, which runs that begin together share."""
     made: list[dict[str, Any]] = [report["teacher_outputs"] for report in students.values()]
     if made[0]["mode"] == "live":
         return made[0]
-    passes = sum(outputs["cache"] == "built" for outputs in made)
-    found = {**made[0], "cache": "built" if passes else "hit", "passes": passes}
+    passes = round(sum(outputs.get("share", float(outputs["cache"] == "built")) for outputs in made), 2)
+    found = {**made[0], "cache": "built" if passes else "hit", "passes": int(passes) if passes == int(passes) else passes}
+    found.pop("share", None)
     if "spent" in made[0]:  # on a remote teacher, by all runs together
         found["spent"] = {name: sum(outputs["spent"][name] for outputs in made) for name in made[0]["spent"]}
     return found

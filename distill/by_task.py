@@ -10,6 +10,7 @@ from torch import Tensor
 
 from contract.model import ModelConfig, Scaling
 from contract.shapes import DataShape
+from distill.cache import Built
 from distill.data import Rows, Split, TextSplit
 from distill.data.batch import Given
 from distill.objectives import Said
@@ -73,5 +74,5 @@ class TaskTeacher(Teacher):
         for part, place in zip(parts.values(), own, strict=True):
             logits[first : first + len(part.logits), place] = part.logits
             first += len(part.logits)
-        built = any(part.cache == "built" for part in parts.values())
-        return TaskOutputs(logits, "built" if built else "hit", parts=parts, own=own)
+        built = Built.mean([part.built for part in parts.values()])
+        return TaskOutputs(logits, built, parts=parts, own=own)

@@ -18,6 +18,7 @@ import torch
 from contract.errors import ErrorCode, InvalidSpec
 from contract.forecast import WORTH
 
+SHARED = 1_000_000  # multiply-adds: two threads do fewer in no less time than one, and wait for each other with both cores
 CPUINFO = Path("/proc/cpuinfo")
 STATUS = Path("/proc/self/status")
 GROUP = Path("/sys/fs/cgroup/memory.max")  # a container sees its own there
@@ -177,6 +178,11 @@ def derived_seed(purpose: str, *parts: int) -> int:
     """A 63-bit seed for one purpose, so that no stream of random numbers depends on how much another one drew."""
     text = "/".join([purpose, *map(str, parts)])
     return int.from_bytes(sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def paying_threads(device: torch.device, multiply_adds: int) -> int:
+    """As many of the threads given as make a step of so many multiply-adds shorter. multiply_adds: of the forward pass."""
+    return 1 if device.type == "cpu" and multiply_adds < SHARED else torch.get_num_threads()
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from torch import Tensor
 from contract.errors import ErrorCode, InvalidSpec
 from contract.model import Scaling
 from contract.networks import Ensemble
+from distill.cache import Built
 from distill.data import Rows, Split, TextSplit
 from distill.data.batch import Given
 from distill.networks import TextNetwork
@@ -63,8 +64,8 @@ class JointTeacher(Teacher):
         if self.learns:  # of the first rows it is asked of, which are those to train on
             self.joint.learn(each, split.labels.to(self.device))
             self.learns = False
-        built = any(outputs.cache == "built" for outputs in found)
-        return JointOutputs(self.joint.together(each, 1.0), "built" if built else "hit", each=each, joint=self.joint)
+        built = Built.mean([outputs.built for outputs in found])
+        return JointOutputs(self.joint.together(each, 1.0), built, each=each, joint=self.joint)
 
 
 def _refuse_unlike(first: Teacher, other: Teacher, field: str, number: int) -> None:

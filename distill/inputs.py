@@ -28,10 +28,12 @@ class Inputs:
     models: dict[str, Path] = field(default_factory=dict)  # by spec field: "teacher", "student"
     shelf: Shelf | None = None
     server: Callable[[RemoteTeacher], Server] | None = None  # who speaks to a remote teacher
+    attempt: str = ""  # a name that no other has
+    helping: bool = False  # another's run: only parts of the teacher's outputs are made that nobody is making
 
     @property
     def kept(self) -> Cache:
-        return Cache(self.cache, self.shelf)
+        return Cache(self.cache, self.shelf, self.attempt, waits=not self.helping)
 
     @classmethod
     def local(cls, spec: JobSpec, cache: Path) -> "Inputs":

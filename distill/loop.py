@@ -26,7 +26,7 @@ from distill.data.batch import Batch, Given, TokenBatch
 from distill.data.mixup import Mix, refuse_several
 from distill.data.on_policy import beside, refuse_unable, written, written_together
 from distill.data.tokens import bucketed
-from distill.device import autocast, capacity, derived_seed, fingerprint, in_bf16
+from distill.device import autocast, capacity, derived_seed, fingerprint, in_bf16, paying_threads, threads
 from distill.diagnosis import gradient_shares, looked_at
 from distill.errors import CheckpointInvalidError, diverged, memory_needed, out_of_memory, refuse_too_large
 from distill.networks import compute_again, said_of, worth_of
@@ -80,7 +80,9 @@ class Loop:
         if self.training.gradient_checkpointing:
             compute_again(network)
         self.bf16 = in_bf16(device, self.training.precision, *worth_of(network))
-        self.identity = Identity(job, fingerprint(device, self.bf16) | {"world_size": ranks.world})
+        self.threads = paying_threads(device, self.micro * config.work().multiply_adds) if rows.lengths is None else torch.get_num_threads()
+        with threads(self.threads):
+            self.identity = Identity(job, fingerprint(device, self.bf16) | {"world_size": ranks.world})
         if self.together.sharded:
             self.identity.fingerprint["sharded"] = True
         if compiles(device, self.training.compile, network, self.total_steps):
@@ -122,6 +124,10 @@ class Loop:
 
     def train(self, should_stop: Callable[[], bool]) -> bool:
         """Steps until the end (True) or until asked to stop (False), with a checkpoint either way."""
+        with threads(self.threads):
+            return self._trained(should_stop)
+
+    def _trained(self, should_stop: Callable[[], bool]) -> bool:
         progress, every = self.state.progress, self.training.checkpoint_every_seconds
         self.curves.start(self.device)
         self.spent = Spent(self.device, progress.step)

@@ -6,7 +6,7 @@ The key of what is kept names the endpoint, the model and what the spec calls it
 import time
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -65,7 +65,7 @@ class Remote:
         questions: Sequence[Question],
         read: Read,
         made: Callable[[list[Any]], cache.Tensors],
-    ) -> tuple[cache.Tensors, Literal["built", "hit"]]:
+    ) -> tuple[cache.Tensors, cache.How]:
         """The tensors under `key`, which `made` makes of the answers to the questions in their order; questions that were answered before
         this process began are not asked again. LeavingError, JobError."""
         journal = cache.place(self.cache, key).with_suffix(".answers")

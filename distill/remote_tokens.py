@@ -60,9 +60,10 @@ class Asking:
         found = [self._shard(rows, *one) for one in shards(rows, SHARD)]
         own = torch.cat([shard["own"] for shard, _ in found])
         right = torch.cat([rows.flat[int(a) + 1 : int(b)] for a, b in zip(rows.starts[:-1], rows.starts[1:], strict=True)]).long()
-        return RemoteTokens(joined(found, rows, (1.0,), self.vocabulary), own, right)
+        kept = [tensors for tensors, _ in found], cache.Built.of([how for _, how in found])
+        return RemoteTokens(joined(*kept, rows, (1.0,), self.vocabulary), own, right)
 
-    def _shard(self, rows: CausalBlocks, blocks: Tensor, content: str) -> tuple[cache.Tensors, Literal["built", "hit"]]:
+    def _shard(self, rows: CausalBlocks, blocks: Tensor, content: str) -> tuple[cache.Tensors, cache.How]:
         key = self.remote.key("remote-tokens/1", f"{content}/{self.k}")
         shown = {int(block): rows.flat[int(rows.starts[block]) : int(rows.starts[block + 1])].tolist() for block in blocks}
         tokens = sum(len(ids) - 1 for ids in shown.values())

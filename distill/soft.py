@@ -74,7 +74,7 @@ def soft_targets(spec: JobSpec, teacher: Teacher, train: Split | TextSplit, netw
 def _asked_once(told: str, ask: Callable[[], Kept], emit: Emit) -> Kept:
     emit(PhaseChanged(phase=Phase.TEACHER_INFERENCE, message=told))
     outputs = ask()
-    emit(LogLine(message=f"teacher outputs for {told}, cache: {outputs.cache}", data=outputs.summary()))
+    emit(LogLine(message=f"teacher outputs for {told}, cache: {outputs.built.how}", data=outputs.summary()))
     return outputs
 
 

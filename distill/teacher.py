@@ -4,11 +4,10 @@ The key hashes the teacher's weights and config and the rows' features. Any job 
 batches, reads the same file; anything changed is another key.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from distill.networks import digest, load, logits_of, rows_for, said_of, weight_
 from distill.objectives import Said
 
 BATCH = 1024
+PART = 5 * 10**10  # multiply-adds: some seconds of a core
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,15 @@ class Outputs:
     """A teacher asked once: logits [N, C] in float32, in the order of the rows asked for. several: rows may have any number of classes."""
 
     logits: Tensor
-    cache: Literal["built", "hit"]
+    built: cache.Built
     several: bool = False
 
     def of(self, index: Tensor, given: Given) -> Said:
         return Said.of(self.logits.index_select(0, index), self.several)
 
     def summary(self) -> dict[str, object]:
-        return {"mode": "cached", "cache": self.cache, "rows": len(self.logits), "bytes": self.logits.numel() * self.logits.element_size()}
+        size = self.logits.numel() * self.logits.element_size()
+        return {"mode": "cached", **self.built.told(), "rows": len(self.logits), "bytes": size}
 
 
 class Live:
@@ -87,28 +88,53 @@ class Teacher:
         """The logits for these rows, from the cache when this teacher has seen them before. measured: to measure the teacher by, not to
         teach."""
         rows, bf16 = self.rows(split), self.bf16 and not measured
-        key = self.key("logits/1", rows.digest(), bf16)
-        shape = (len(rows), len(self.config.classes))
+        content, parts = rows.digest(), self._parts(rows)
 
-        def build() -> dict[str, Tensor]:
-            with autocast(self.device, bf16):
-                return {"logits": infer(self.network, self.config, rows)}
+        def part(number: int, chunks: list[Tensor]) -> cache.Part:
+            def build() -> cache.Tensors:
+                with autocast(self.device, bf16):
+                    return {"logits": infer(self.network, self.config, rows, chunks)}
 
-        found, how = cache.kept(self.cache, key, {"logits": shape}, build, self.warn)
-        return Outputs(found["logits"].to(self.device), how, self.config.multi_label)
+            key = self.key("logits/2", f"{content}/{number}/{len(parts)}", bf16)
+            return cache.Part(key, {"logits": (sum(map(len, chunks)), len(self.config.classes))}, build)
+
+        tensors, built = cache.all_kept(self.cache, [part(*each) for each in enumerate(parts)], self.warn)
+        logits = in_order([each["logits"] for each in tensors], [index for chunks in parts for index in chunks])
+        return Outputs(logits.to(self.device), built, self.config.multi_label)
+
+    def _parts(self, rows: Rows) -> list[list[Tensor]]:
+        """All rows in chunks that are asked at once, and these in parts of so much work that keeping one by one costs little."""
+        found: list[list[Tensor]] = [[]]
+        work = 0
+        for index in rows.chunks(BATCH):
+            if found[-1] and work >= PART:
+                found.append([])
+                work = 0
+            found[-1].append(index)
+            longest = 0 if rows.lengths is None else int(rows.lengths[index].max())
+            work += len(index) * self.config.work(longest).multiply_adds
+        return found
 
     def key(self, what: str, content: str, bf16: bool) -> str:
         """Of what this teacher says of such content, computed so."""
         return sha256(f"{what}/{self.sha256}/{content}{'/bf16' if bf16 else ''}".encode()).hexdigest()
 
 
-def infer(network: nn.Module, config: ModelConfig, rows: Rows, batch: int = BATCH) -> Tensor:
-    """Logits [N, C] in float32, network in evaluation mode, no gradients."""
+def infer(network: nn.Module, config: ModelConfig, rows: Rows, chunks: Sequence[Tensor] | None = None) -> Tensor:
+    """Logits [N, C] in float32, network in evaluation mode, no gradients: of all rows, or of some in the order of their chunks."""
     network.eval()
+    asked = chunks if chunks is not None else list(rows.chunks(BATCH))
     with torch.inference_mode():
-        parts = [(index, logits_of(network, config, rows.batch(index).given).float()) for index in rows.chunks(batch)]
-        order = torch.cat([index for index, _ in parts])
-        logits = torch.cat([part for _, part in parts])
-        found = torch.empty_like(logits)
-        found[order] = logits
-    return found.clone()
+        said = torch.cat([logits_of(network, config, rows.batch(index).given).float() for index in asked])
+    said = said.clone()  # outside: what it is made of may not be trained on
+    return said if chunks is not None else in_order([said], asked)
+
+
+def in_order(parts: Sequence[Tensor], chunks: Sequence[Tensor]) -> Tensor:
+    """[N, …] by row, of parts in the order of the chunks."""
+    said, order = parts[0] if len(parts) == 1 else torch.cat(list(parts)), torch.cat(list(chunks)).cpu()
+    if order.equal(torch.arange(len(order))):
+        return said
+    found = torch.empty_like(said)
+    found[order.to(said.device)] = said
+    return found

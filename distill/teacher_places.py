@@ -3,7 +3,6 @@ has words or tokens."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -28,7 +27,7 @@ class PlaceOutputs:
 
     logits: Tensor
     first: Tensor
-    cache: Literal["built", "hit"]
+    built: cache.Built
 
     def of(self, index: Tensor, given: Given) -> Said:
         """Of the texts `index`, which the student sees as `given`, in the order in which it is asked."""
@@ -40,7 +39,7 @@ class PlaceOutputs:
         return Said.of(z.masked_fill(~given.where[:, None], IMPOSSIBLE).flatten(0, 1))
 
     def summary(self) -> dict[str, object]:
-        return {"mode": "cached", "cache": self.cache, "rows": len(self.first) - 1, "bytes": self.logits.nbytes}
+        return {"mode": "cached", **self.built.told(), "rows": len(self.first) - 1, "bytes": self.logits.nbytes}
 
 
 def shape(teacher: Teacher, rows: Kept) -> tuple[int, int]:
@@ -63,7 +62,7 @@ def outputs(teacher: Teacher, rows: Kept) -> PlaceOutputs:
         return {"logits": found}
 
     kept, how = cache.kept(teacher.cache, teacher.key("places/1", rows.digest(), teacher.bf16), {"logits": whole}, build, teacher.warn)
-    return PlaceOutputs(kept["logits"].to(teacher.device), first, how)
+    return PlaceOutputs(kept["logits"].to(teacher.device), first, cache.Built.of([how]))
 
 
 def _asked(teacher: Teacher, rows: Kept, index: Tensor) -> Iterator[Tensor]:

@@ -9,7 +9,6 @@ evenly (Anshumann et al. 2025, https://arxiv.org/abs/2503.16870). With as many t
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -42,7 +41,7 @@ class TokenOutputs:
     ends: Tensor  # tokens up to the end of each shard
     first: Tensor  # [rows + 1]: the first token of each row
     classes: int
-    cache: Literal["built", "hit"]
+    built: cache.Built
 
     def of(self, index: Tensor, given: Given) -> Said:
         """Of the rows `index`: places of their tokens, which the head looks up."""
@@ -72,7 +71,7 @@ class TokenOutputs:
     def summary(self) -> dict[str, object]:
         kept = [*self.ids, *self.gaps, *self.rest]
         size = sum(tensor.nbytes for tensor in kept)
-        return {"mode": "cached", "cache": self.cache, "rows": len(self.first) - 1, "bytes": size, "top_k": self.ids[0].shape[1]}
+        return {"mode": "cached", **self.built.told(), "rows": len(self.first) - 1, "bytes": size, "top_k": self.ids[0].shape[1]}
 
 
 def _cannot_be_told(_places: Tensor) -> Tensor:
@@ -91,13 +90,14 @@ def outputs(teacher: Teacher, rows: Asked, k: int, temperatures: tuple[float, ..
     classes = teacher.config.text.vocabulary
     k = min(k, classes)
 
-    def kept(shard: Tensor, content: str) -> tuple[cache.Tensors, Literal["built", "hit"]]:
+    def part(shard: Tensor, content: str) -> cache.Part:
         tokens = int(rows.answers[shard].sum())
         key = teacher.key("tokens/2", f"{content}/{k}/{temperatures}", teacher.bf16)
         shapes = {"ids": (tokens, k), "gaps": (tokens, k), "rest": (tokens, len(temperatures))}
-        return cache.kept(teacher.cache, key, shapes, partial(_ask, teacher, rows, shard, k, temperatures), teacher.warn)
+        return cache.Part(key, shapes, partial(_ask, teacher, rows, shard, k, temperatures))
 
-    return joined([kept(*one) for one in shards(rows, SHARD)], rows, temperatures, classes)
+    found = cache.all_kept(teacher.cache, [part(*one) for one in shards(rows, SHARD)], teacher.warn)
+    return joined(*found, rows, temperatures, classes)
 
 
 def shards(rows: Asked, most: int) -> list[tuple[Tensor, str]]:
@@ -107,15 +107,12 @@ def shards(rows: Asked, most: int) -> list[tuple[Tensor, str]]:
     return [(torch.arange(*cut), sha256(rows.content(*cut)).hexdigest()) for cut in cuts]
 
 
-def joined(
-    found: list[tuple[cache.Tensors, Literal["built", "hit"]]], rows: Asked, temperatures: tuple[float, ...], classes: int
-) -> TokenOutputs:
+def joined(found: list[cache.Tensors], built: cache.Built, rows: Asked, temperatures: tuple[float, ...], classes: int) -> TokenOutputs:
     """All shards of these rows as one."""
     first = torch.cat([torch.zeros(1, dtype=torch.int64), rows.answers.cumsum(0)])
-    ends = torch.tensor([len(shard["rest"]) for shard, _ in found]).cumsum(0)
-    ids, gaps, rest = ([shard[name] for shard, _ in found] for name in ("ids", "gaps", "rest"))
-    how: Literal["built", "hit"] = "built" if any(how == "built" for _, how in found) else "hit"
-    return TokenOutputs(ids, gaps, rest, temperatures, ends, first, classes, how)
+    ends = torch.tensor([len(shard["rest"]) for shard in found]).cumsum(0)
+    ids, gaps, rest = ([shard[name] for shard in found] for name in ("ids", "gaps", "rest"))
+    return TokenOutputs(ids, gaps, rest, temperatures, ends, first, classes, built)
 
 
 def _ask(teacher: Teacher, rows: Asked, shard: Tensor, k: int, temperatures: tuple[float, ...]) -> cache.Tensors:

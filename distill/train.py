@@ -2,7 +2,9 @@
 at every step boundary, and goes on from a checkpoint as if nothing had happened.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from contract.spec import Ensemble, JobKind, JobSpec, ModelRef, RemoteTeacher, T
 from contract.status import Phase
 from distill import export, finish, hub
 from distill.by_task import TaskTeacher
+from distill.cache import ElsewhereError
 from distill.data import Data, Rows, TextSplit, load
 from distill.data.tokens import Tokens
 from distill.device import derived_seed, pick_device
@@ -85,6 +88,8 @@ def run(
         train, heard = by_teacher(teacher, train, emit)
     elif teacher is not None:
         heard = soft = soft_targets(spec, teacher, train, network, config, emit)
+    if inputs.helping:
+        return Stopped(step=0)
     if spec.kind is JobKind.EVALUATE:
         return finish.evaluated(spec, workdir, emit, network, config, data)
     if spec.kind is JobKind.EXPORT:
@@ -111,6 +116,12 @@ def run(
         return Stopped(step=loop.state.progress.step)
     spent, progress = loop.spent.told(loop.state.progress.step), loop.state.progress
     return finish.trained(spec, workdir, emit, chosen, config, data, teacher, heard, loop.last_validation(), progress.felt, spent)
+
+
+def help_along(spec: JobSpec, workdir: Path, inputs: Inputs) -> None:
+    """Makes parts of the teacher's outputs that a run of this spec elsewhere needs, as long as there are some that nobody is making."""
+    with contextlib.suppress(ElsewhereError):
+        run(spec, workdir, _silent, lambda: False, inputs=replace(inputs, helping=True))
 
 
 def _silent(_event: RunEvent) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from contract.errors import ErrorBody, ErrorCode, PotstillError
 from contract.resources import Offer
-from contract.status import ACTIVE, JobStatus
+from contract.status import ACTIVE, JobStatus, Phase
 from models import turns
 from models.base import now
 from models.ids import new_id
@@ -26,6 +26,7 @@ CRASH_BUDGET = 3  # deaths of the trainer without a new checkpoint in between
 LOSS_BUDGET = 10  # disappearances of its worker: mostly no fault of the job's, but one that takes its machine down is not to go on for ever
 DECLINED_SECONDS = 30.0
 LOG_TAIL = 10
+MOST_HELPED = 8  # attempts looked at together
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +70,20 @@ def claim(
     if job.status == S.QUEUED:
         switch(session, job, S.RUNNING, f"attempt {job.attempt} started" if job.attempt > 1 else None, data={"worker": worker_id})
     session.flush()
+    return _of(job, worker_id)
+
+
+def to_help(session: Session, worker_id: str, offer: Offer, anywhere: bool) -> list[Claim]:
+    """Attempts that ask their teacher for all rows at this moment, the eldest first: of this worker, or of any, whose results it finds.
+    Nothing may be written in their name: the fence knows who holds them."""
+    asking = Job.progress["phase"].as_string() == Phase.TEACHER_INFERENCE
+    where = Job.status == S.RUNNING, Job.worker_id.is_not(None), asking, *(() if anywhere else (Job.worker_id == worker_id,))
+    jobs = session.scalars(select(Job).where(*where).order_by(Job.started_at).limit(MOST_HELPED)).all()
+    fitting = [job for job in jobs if offer.meets(turns.wanted(job.want_kind, job.want_memory, job.want_labels, job.want_devices))]
+    return [_of(job, job.worker_id or "") for job in fitting]
+
+
+def _of(job: Job, worker_id: str) -> Claim:
     training = job.resolved_spec.get("training", {})
     return Claim(
         job_id=job.id,

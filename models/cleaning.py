@@ -58,6 +58,7 @@ def collect(
         leftovers.drop_empty_jobs(settings.work_folder(), now)
     here = [
         _files("folders of attempts that ended", _dead_attempts(database, settings.work_folder(), now), dry_run),
+        _files("what was fetched to help with a run", leftovers.helps(settings.work_folder(), now), dry_run),
         _files("uploads cut off", leftovers.uploads(settings.uploads_path(), now), dry_run),
         _files("teacher outputs beyond cache_bytes", leftovers.beyond(settings.cache_folder(), settings.cache_bytes, now), dry_run),
         _files("copies beyond copies_bytes", leftovers.beyond(settings.copies_folder(), settings.copies_bytes, now), dry_run),

@@ -38,6 +38,11 @@ def attempts(work: Path) -> dict[Path, tuple[str, int]]:
     return found
 
 
+def helps(work: Path, now: float | None = None) -> list[Path]:
+    """What was fetched to help with another's run, and not touched for a day: whoever helped is gone."""
+    return [folder for folder in _inside(work, "help-*") if untouched(folder, DAY, now)]
+
+
 def drop_empty_jobs(work: Path, now: float | None = None) -> None:
     """Removes job folders that were empty for an hour. A worker that comes at this very moment makes its folder again."""
     for folder in _inside(work, "job_*"):

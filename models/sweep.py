@@ -69,12 +69,13 @@ class Sweep(Base):
         best = max(points, key=lambda point: (sign * point.value, -(point.parameters or 0), -point.number), default=None)
         chosen = next((trial for trial in trials if best is not None and trial.number == best.number), None)
         outputs = [(job.report or {}).get("teacher_outputs") or {} for job in jobs]
-        passes = [made.get("passes", int(made["cache"] == "built")) for made in outputs if made.get("mode") == "cached"]
+        asked = [made for made in outputs if made.get("mode") == "cached"]
+        passes = [made.get("passes", made.get("share", float(made["cache"] == "built"))) for made in asked]
         return {
             "counts": dict(Counter(str(trial.status) for trial in trials)),
             "best": best.number if best is not None else None,
             "frontier": frontier(points, self.higher_is_better),
-            "teacher_passes": sum(passes) if passes else None,
+            "teacher_passes": round(sum(passes)) if passes else None,
             "verdict": verdict(chosen, label(chosen.values), self.metric, trials) if chosen is not None else None,
         }
 

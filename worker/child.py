@@ -11,6 +11,12 @@ def train(order_json: str, events: Connection, control: Connection) -> None:
     trainer.main(order_json, events, control)
 
 
+def help_along(order_json: str) -> None:
+    from worker import trainer
+
+    trainer.help_along(order_json)
+
+
 def measure(answer: Connection, folder: Path, threads: int, device: str | None) -> None:
     from worker import measure
 

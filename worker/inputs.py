@@ -32,6 +32,7 @@ def gather(database: Database, blobs: Blobs, claim: Claim, folder: Path, setting
         checkpoints = _checkpoints(session, claim.job_id) or _of_retried(session, claim)
     order = Order(
         spec=spec,
+        attempt=f"{claim.job_id}/{claim.attempt}",
         workdir=folder,
         cache=settings.cache_folder(),
         shelf=settings.artifacts() if blobs.local is None else "",

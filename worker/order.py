@@ -14,6 +14,7 @@ class Order(BaseModel):
     """Everything a trainer is told."""
 
     spec: JobSpec
+    attempt: str  # `job/number`
     workdir: Path
     cache: Path
     shelf: str = ""  # URL of the store in which other hosts find what this one keeps

@@ -41,6 +41,11 @@ class Settings(StoreSettings):
     probe: bool = Field(
         default=True, description="Measure this machine once, for a few seconds while there is nothing to do: estimates of time need it."
     )
+    help_along: bool = Field(
+        default=True,
+        description="While a slot is free, help a run with its teacher's pass over all rows: one of this worker, or with artifacts in an "
+        "object store of any.",
+    )
     labels: str = Field(
         default="",
         description="Words by which jobs can ask for this worker (`resources.labels`), with commas between them: `a100,eu`. At most 8.",

@@ -1,11 +1,8 @@
-"""The worker's own threads: one claims jobs for free slots, one renews leases, one looks at the clocks, one sweeps up after
-others."""
+"""The worker's own threads: one claims jobs for free slots, one renews leases, one looks at the clocks, one helps others; what it does for
+all is in worker/upkeep.py."""
 
-import contextlib
-import random
 import threading
 import time
-from collections.abc import Iterator
 
 import structlog
 from sqlalchemy import update
@@ -13,7 +10,7 @@ from sqlalchemy import update
 from contract.errors import StoreRefused, Unavailable
 from contract.resources import GB, Offer
 from contract.status import JobStatus
-from models import claims, cleaning, proposals, schema, sweeping, turns
+from models import claims, turns
 from models.blobs import Blobs
 from models.claims import Claim
 from models.ids import new_id
@@ -21,13 +18,14 @@ from models.service import Worker
 from models.session import Database
 from worker.attempt import Attempt
 from worker.forkserver import ForkServer
+from worker.helper import LOOK, Helper
 from worker.neighbours import Neighbours
 from worker.probe import Probe
 from worker.settings import Settings
 from worker.trackers import TRACKERS, missing
+from worker.upkeep import Upkeep, survived
 
 log = structlog.get_logger()
-CLEAN_SECONDS = 3600.0
 
 
 class Supervisor:
@@ -40,13 +38,13 @@ class Supervisor:
         self._lock = threading.Lock()
         self._wake, self._stopping, self._stopped = threading.Event(), threading.Event(), threading.Event()
         self._unsure = False  # a claim may have gone through without our hearing of it
-        self._unfit: str | None = None  # why this version may not touch the database's tables
+        self.upkeep = Upkeep(settings, database, blobs, self.neighbours, self._stopping, self._wake.set)
         self._look_at_store, self._looked_at = blobs.local is None, float("-inf")
-        self._away_at: float | None = None  # when the database was last there, while it is not
         self._devices = [str(i) for i in range(server.devices)]
         memory = round(settings.memory_gb * GB) if settings.memory_gb is not None else server.memory
         self._offer = Offer.of(len(self._devices), settings.slots, memory, settings.words)
         self._busy = threading.Event()
+        self.helper = Helper(settings, database, blobs, server.context, self.id, self._offer)
         self.probe = Probe(settings, server, self._devices[0] if self._devices else None)
 
     # ---- life
@@ -54,14 +52,15 @@ class Supervisor:
     def start(self) -> None:
         with self.database.write() as session:
             session.add(self._row())
-        self._sweep()
+        self.upkeep.sweep()
         loops = {
             "claim": self._claim_loop,
             "renew": self._renew_loop,
             "clock": self._clock_loop,
-            "sweep": self._sweep_loop,
-            "clean": self._clean_loop,
+            "sweep": self.upkeep.sweep_loop,
+            "clean": self.upkeep.clean_loop,
             **({"probe": self._probe} if self.settings.probe else {}),
+            **({"help": self._help_loop} if self.settings.help_along else {}),
         }
         for name, target in loops.items():
             threading.Thread(target=target, name=name, daemon=True).start()
@@ -83,15 +82,30 @@ class Supervisor:
 
     def _probe(self) -> None:
         found = None
-        with _survived("measuring this machine"):
+        with survived("measuring this machine"):
             found = self.probe.look(self._busy, self._stopping)
         while found is not None and not self._stopping.is_set():
-            with _survived("writing down what was measured"):
+            with survived("writing down what was measured"):
                 with self.database.write() as session:
                     session.execute(update(Worker).where(Worker.id == self.id).values(machine=found.model_dump(mode="json")))
                 log.info("measured", **found.model_dump(mode="json"))
                 return
             self._stopping.wait(self.settings.renew_seconds)
+
+    def _help_loop(self) -> None:
+        while not self._stopping.wait(LOOK):
+            with survived("helping"):
+                idle = self._idle()
+                if idle:
+                    self.helper.look(self._device(idle[-1]) if self._devices else None, lambda: bool(self._idle()))
+
+    def _idle(self) -> list[int]:
+        """Slots that may help others: a GPU's only where nobody else has its memory."""
+        if self.upkeep.unfit is not None or self._stopping.is_set():
+            return []
+        with self._lock:
+            busy = {self._device(slot) for slot in self._attempts} if self._devices else set()
+        return [slot for slot in self._free() if not busy or self._device(slot) not in busy]
 
     def look(self) -> None:
         """Somebody rang: look for work now. Safe from any thread and from a signal handler."""
@@ -101,6 +115,7 @@ class Supervisor:
         """Takes no more jobs, brings every trainer to a checkpoint and gives the jobs back."""
         self._stopping.set()
         self._wake.set()
+        self.helper.leave()
         running = self._running()
         for attempt, _ in running:
             attempt.stop("the worker is shutting down")
@@ -115,7 +130,7 @@ class Supervisor:
         while not self._stopping.is_set():
             self._wake.wait(self.settings.poll_seconds)
             self._wake.clear()
-            with _survived("claiming"):
+            with survived("claiming"):
                 if self._unsure:
                     self._take_strays_back()
                 while self._fill_a_slot():
@@ -125,7 +140,7 @@ class Supervisor:
 
     def _fill_a_slot(self) -> bool:
         free = self._free()
-        if not free or self._unfit is not None or self._stopping.is_set() or self._refused():
+        if not free or self.upkeep.unfit is not None or self._stopping.is_set() or self._refused():
             return False
         sent_at = time.monotonic()
         try:
@@ -138,6 +153,7 @@ class Supervisor:
             raise
         if claim is None:
             return False
+        self.helper.leave()
         slots = free[: claim.devices]
         device = ",".join(map(self._device, slots)) if self._devices else None
         attempt = Attempt(self.settings, self.database, self.blobs, self.context, claim, device)
@@ -196,7 +212,7 @@ class Supervisor:
             self._look_at_store = self._look_at_store or attempt.refused
             self._wake.set()
         if attempt.claim.sweep_id is not None:
-            self._go_on([attempt.claim.sweep_id])
+            self.upkeep.go_on([attempt.claim.sweep_id])
 
     def _take_strays_back(self) -> None:
         """Jobs that the database says are here and that are not. Only the thread that claims may ask: nobody else adds to them."""
@@ -244,89 +260,3 @@ class Supervisor:
             attempt.beat(sent_at)
             if status in (JobStatus.CANCELLING, JobStatus.PAUSING):
                 attempt.stop(status)
-
-    # ---- sweeping
-
-    def _sweep_loop(self) -> None:
-        while not self._stopping.wait(self.settings.sweep_seconds):
-            with _survived("sweeping"):
-                self._sweep()
-            with _survived("going on with sweeps"):
-                self._go_on(self._unfinished())
-
-    def _sweep(self) -> None:
-        """Leases that ran out, on any host, and jobs of this host's dead workers. Nobody needs to be rung: idle workers look
-        every poll_seconds."""
-        started = time.monotonic()
-        try:
-            self._look_at_tables()
-            if self._unfit is not None:
-                return
-            self._forgive_outage()
-            dead = self.neighbours.dead(self.database)
-            with self.database.write() as session:
-                taken = claims.reap(session, dead)
-        except Unavailable:
-            self._away_at = self._away_at or started
-            raise
-        if dead:
-            self.neighbours.bury(self.database, dead)
-        if taken:
-            log.warning("took jobs back", jobs=taken)
-            self._wake.set()
-
-    def _unfinished(self) -> list[str]:
-        if self._unfit is not None:
-            return []
-        with self.database.read() as session:
-            return sweeping.open_sweeps(session)
-
-    def _go_on(self, sweeps: list[str]) -> None:
-        """Trials that are due now, and the ends of sweeps: also of those whose last worker died before it came to this."""
-        if self._unfit is not None:
-            return
-        if sweeps:
-            proposals.load()  # half a second, once, and not inside a transaction
-        for sweep_id in sweeps:
-            with _survived("going on with a sweep"):
-                with self.database.write() as session:
-                    due = sweeping.go_on(session, sweep_id)
-                if due:
-                    self._wake.set()
-
-    def _look_at_tables(self) -> None:
-        """Somebody may have migrated the database: what runs is finished as well as may be, nothing more is taken."""
-        unfit = schema.mismatch(self.database)
-        if unfit is not None and self._unfit is None:
-            log.error("taking no more jobs", reason=unfit, hint=schema.cure(self.database))
-        self._unfit = unfit
-
-    def _clean_loop(self) -> None:
-        wait = CLEAN_SECONDS * random.random()  # noqa: S311 - so that workers that start together do not clean together
-        while not self._stopping.wait(wait):
-            wait = CLEAN_SECONDS
-            with _survived("cleaning"):
-                shared = cleaning.eldest(self.database, self.id)
-                gone = [found for found in cleaning.collect(self.database, self.blobs, self.settings, shared=shared) if found.count]
-                if gone:
-                    log.info("cleaned up", **{found.what.replace(" ", "_"): found.count for found in gone})
-
-    def _forgive_outage(self) -> None:
-        if self._away_at is None:
-            return
-        outage = time.monotonic() - self._away_at + self.settings.sweep_seconds
-        with self.database.write() as session:
-            claims.forgive(session, outage, self.settings.lease_seconds)
-        self._away_at = None
-        log.info("the database is back; leases that ran out meanwhile are extended", seconds=round(outage, 1))
-
-
-@contextlib.contextmanager
-def _survived(what: str) -> Iterator[None]:
-    """These loops must outlive every error: a worker that only looks alive is worse than a dead one."""
-    try:
-        yield
-    except (Unavailable, StoreRefused) as error:
-        log.warning(f"{what}: {error}")
-    except Exception:
-        log.exception(f"{what} failed; going on")

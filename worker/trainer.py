@@ -21,11 +21,12 @@ import torch
 
 from contract.errors import ErrorBody, ErrorCode, PotstillError
 from contract.events import Failed, LogLine, Outcome, RunEvent
+from distill import train
 from distill.errors import out_of_memory
 from distill.inputs import DatasetFile, Inputs
 from distill.launch import launched
 from distill.ranks import ALONE, Ranks
-from distill.train import Emit, run
+from distill.train import Emit
 from models.blobs import Blobs
 from outward.endpoint import speaker
 from worker.order import STOP, Order
@@ -34,19 +35,18 @@ PR_SET_PDEATHSIG = 1
 OOM_SCORE = Path("/proc/self/oom_score_adj")
 
 
+def help_along(order_json: str) -> None:
+    """Makes parts of what a run elsewhere asks its teacher for. What goes wrong is printed, and is that run's to report."""
+    order = _begun(order_json, oom_score=900)
+    train.help_along(order.spec, order.workdir, _inputs(order))
+
+
 def main(order_json: str, events: Connection, control: Connection) -> None:
-    die_with_the_worker()
-    order = Order.model_validate_json(order_json, strict=False)
-    redirect_output(order.workdir / "trainer.log")
-    with contextlib.suppress(OSError):  # where memory runs out, this is to be killed, not the worker or the database
-        OOM_SCORE.write_text("800")
-    if order.device is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = order.device
+    order = _begun(order_json, oom_score=800)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     threading.Thread(target=_watch, args=(control, stop, order.silence_seconds), daemon=True).start()
-    torch.set_num_threads(order.threads)
 
     def emit(event: RunEvent) -> None:
         events.send_bytes(event.model_dump_json().encode())
@@ -72,12 +72,11 @@ def _together(order: Order, emit: Emit, stop: threading.Event) -> Outcome:
 
 
 def _run(order: Order, ranks: Ranks, emit: Emit, should_stop: Callable[[], bool]) -> Outcome:
-    datasets = {ref: DatasetFile(path, name) for ref, (path, name) in order.datasets.items()}
-    inputs = Inputs(order.cache, datasets, order.models, Blobs(order.shelf) if order.shelf else None, speaker(order.access))
+    inputs = _inputs(order)
     for note in order.notes if ranks.rank == 0 else ():
         emit(LogLine(level="warning", message=note))
     try:
-        return run(order.spec, order.workdir, emit, should_stop, inputs=inputs, resume_from=order.resume_from, ranks=ranks)
+        return train.run(order.spec, order.workdir, emit, should_stop, inputs=inputs, resume_from=order.resume_from, ranks=ranks)
     except PotstillError as error:
         return Failed(error=error.body())
     except Exception as error:  # noqa: BLE001 - a bug or a broken machine: say so, count it as a crash
@@ -91,6 +90,25 @@ def _run(order: Order, ranks: Ranks, emit: Emit, should_stop: Callable[[], bool]
             traceback.print_exc()
         body = ErrorBody(code=ErrorCode.INTERNAL_ERROR, message=f"{type(error).__name__}: {error}")
         return Failed(error=body, retryable=True)
+
+
+def _begun(order_json: str, oom_score: int) -> Order:
+    """oom_score: where memory runs out the highest is killed first, and neither worker nor database."""
+    die_with_the_worker()
+    order = Order.model_validate_json(order_json, strict=False)
+    redirect_output(order.workdir / "trainer.log")
+    with contextlib.suppress(OSError):
+        OOM_SCORE.write_text(str(oom_score))
+    if order.device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = order.device
+    torch.set_num_threads(order.threads)
+    return order
+
+
+def _inputs(order: Order) -> Inputs:
+    datasets = {ref: DatasetFile(path, name) for ref, (path, name) in order.datasets.items()}
+    shelf = Blobs(order.shelf) if order.shelf else None
+    return Inputs(order.cache, datasets, order.models, shelf, speaker(order.access), order.attempt)
 
 
 def die_with_the_worker() -> None:

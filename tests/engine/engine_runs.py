@@ -146,9 +146,9 @@ class Counted:
     def __init__(self) -> None:
         self.rows: list[int] = []
 
-    def __call__(self, network: Any, config: Any, rows: Any) -> torch.Tensor:
-        self.rows.append(len(rows))
-        return infer(network, config, rows)
+    def __call__(self, network: Any, config: Any, rows: Any, chunks: Any = None) -> torch.Tensor:
+        self.rows.append(len(rows) if chunks is None else sum(map(len, chunks)))
+        return infer(network, config, rows, chunks)
 
 
 def stopped_twice(folder, spec):

@@ -184,5 +184,5 @@ def test_outputs_of_a_teacher_without_room_are_not_begun(tmp_path, teacher, monk
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 0, 3600 + disk.MARGIN - 1))
     monkeypatch.setattr(cache, "save_file", pytest.fail)
     spec = small()
-    assert asked.outputs(load(spec, Inputs.local(spec, tmp_path)).train).cache == "built"
+    assert asked.outputs(load(spec, Inputs.local(spec, tmp_path)).train).built.how == "built"
     assert len(warnings) == 1

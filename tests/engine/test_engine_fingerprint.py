@@ -84,8 +84,19 @@ def test_the_same_machine_is_exact(engine, saved):
     assert resumed(engine, saved) == (None, engine.run(SPEC).weights)
 
 
-def test_another_number_of_threads_is_said(engine, saved):
+def test_a_small_network_is_trained_by_one_thread_however_many_there_are(engine, saved):
+    """To share so little out takes longer than to do it; and other numbers of threads change no bit."""
+    with threads(2):
+        assert resumed(engine, saved) == (None, engine.run(SPEC).weights)
+        assert torch.get_num_threads() == 2
+    assert [device.paying_threads(CPU, work) for work in (0, device.SHARED - 1)] == [1, 1]
+    with threads(2):
+        assert device.paying_threads(CPU, device.SHARED) == device.paying_threads(torch.device("cuda"), 0) == 2
+
+
+def test_another_number_of_threads_is_said(engine, saved, monkeypatch):
     """Two threads sum in another order than one: the run goes on, and the job will be marked resumed_inexactly."""
+    monkeypatch.setattr(device, "SHARED", 0)
     with threads(2):
         assert resumed(engine, saved)[0] == "threads 1 → 2"
 

@@ -106,7 +106,7 @@ def test_a_teacher_speaks_in_it_too_and_is_measured_without(engine, tmp_path, mo
     data = load(spec, Inputs.local(spec, tmp_path))
     plain, quick = (Teacher(folder, Cache(tmp_path / "cache"), CPU, pytest.fail, precision) for precision in ("fp32", "bf16"))
     said, rounded = plain.outputs(data.train), quick.outputs(data.train)
-    assert (said.cache, rounded.cache, quick.outputs(data.train).cache) == ("built", "built", "hit")
+    assert (said.built.how, rounded.built.how, quick.outputs(data.train).built.how) == ("built", "built", "hit")
     assert 0 < (said.logits - rounded.logits).abs().max() < 0.05 * said.logits.abs().max()
     assert quick.outputs(data.train, measured=True).logits.equal(said.logits)
     rows = quick.rows(data.train)

@@ -231,9 +231,9 @@ def test_kept_answers_belong_to_these_targets(ran, tmp_path, monkeypatch):
         said = found.of(index, None)
         beside = said.beside(said.features, torch.zeros(len(said.features), said.classes), 1.0)
         torch.testing.assert_close(F.log_softmax(beside, -1), F.log_softmax(live, -1), rtol=2e-2, atol=2e-2)
-    assert teacher_tokens.outputs(teacher, rows, 10**6).cache == "hit"
+    assert teacher_tokens.outputs(teacher, rows, 10**6).built.how == "hit"
     for changed in (replace(rows, goal=rows.goal.flip(0)), replace(rows, first=rows.first + 1)):
-        assert teacher_tokens.outputs(teacher, changed, 10**6).cache == "built"
+        assert teacher_tokens.outputs(teacher, changed, 10**6).built.how == "built"
 
 
 def test_other_encoder_decoders_open_and_say_what_they_say(ran, tmp_path):

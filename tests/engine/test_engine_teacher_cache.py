@@ -1,5 +1,6 @@
 """Teacher outputs are computed once for the same teacher and rows, and never taken for those of others."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -43,10 +44,10 @@ def test_built_then_hit_and_both_are_what_the_teacher_says_live(tmp_path, teache
     built = outputs(rows)
     hit = outputs(rows)
     again = outputs_of(teacher, tmp_path)[1](rows)  # another job
-    assert [built.cache, hit.cache, again.cache] == ["built", "hit", "hit"]
+    assert [built.built.how, hit.built.how, again.built.how] == ["built", "hit", "hit"]
     assert counted.rows == [90]
     live = infer(network.network, network.config, rows)
-    one_by_one = infer(network.network, network.config, rows, batch=1)
+    one_by_one = infer(network.network, network.config, rows, list(torch.arange(len(rows)).split(1)))
     for found in (built, hit, again):
         assert found.logits.dtype == torch.float32
         assert found.logits.equal(live)
@@ -80,7 +81,7 @@ def test_the_key_changes_with_any_weight_of_the_teacher(tmp_path, teacher, rows,
         network[-1].bias[0] += 1e-3
     save_network(network, config, tmp_path / "other")
     found = outputs_of(tmp_path / "other", tmp_path / "cache")[1](rows)
-    assert found.cache == "built"
+    assert found.built.how == "built"
     assert found.logits.equal(infer(network, config, rows))
 
 
@@ -91,7 +92,7 @@ def test_the_key_changes_with_how_the_teacher_reads_its_inputs(tmp_path, teacher
     config = json.loads((other / "config.json").read_text())
     config["input"]["divide"] = 8.0
     (other / "config.json").write_text(json.dumps(config))
-    assert outputs_of(other, tmp_path / "cache")[1](rows).cache == "built"
+    assert outputs_of(other, tmp_path / "cache")[1](rows).built.how == "built"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_the_key_changes_with_the_rows(tmp_path, teacher, rows, counted, change)
     outputs(rows)
     changed = change(rows)
     found = outputs(changed)
-    assert found.cache == "built"
+    assert found.built.how == "built"
     assert found.logits.equal(infer(network.network, network.config, changed))
 
 
@@ -120,7 +121,7 @@ def test_the_key_does_not_change_with_labels_names_or_paths(tmp_path, teacher, r
     copy = shutil.copytree(teacher, tmp_path / "elsewhere")
     (copy / "README.md").write_text("another card")
     found = outputs_of(copy, tmp_path / "cache")[1](Split(rows.features.clone(), rows.labels.flip(0)))
-    assert found.cache == "hit"
+    assert found.built.how == "hit"
 
 
 def test_neither_seed_nor_recipe_nor_job_order_makes_another_key(engine, teacher, counted):
@@ -155,9 +156,9 @@ def test_a_torn_file_is_built_again(tmp_path, teacher, rows, counted, tear):
     (path,) = files(tmp_path)
     path.write_bytes(tear(path.read_bytes()))
     found = outputs(rows)
-    assert found.cache == "built"
+    assert found.built.how == "built"
     assert found.logits.equal(expected)
-    assert outputs(rows).cache == "hit"
+    assert outputs(rows).built.how == "hit"
 
 
 @pytest.mark.parametrize("wrong", [{"logits": torch.zeros(89, 10)}, {"other": torch.zeros(90, 10)}, {"logits": torch.zeros(90, 3)}])
@@ -190,7 +191,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, teacher, rows, monkeypat
         else:
             outputs(rows)
             assert files(tmp_path) == []
-    assert outputs(rows).cache == "built"
+    assert outputs(rows).built.how == "built"
     assert len(files(tmp_path)) == 1
     assert list(tmp_path.rglob(".*")) == []
 
@@ -220,3 +221,28 @@ def test_a_hit_counts_as_use(tmp_path, teacher, rows):
     os.utime(kept, (0, 0))
     outputs(rows)
     assert kept.stat().st_mtime > 1e9
+
+
+def test_who_helps_waits_for_nobody_and_what_it_made_counts_for_whom_it_helped(tmp_path, teacher, rows, monkeypatch):
+    """Ninety rows in nine parts."""
+    monkeypatch.setattr(teacher_module, "BATCH", 10)
+    monkeypatch.setattr(teacher_module, "PART", 0)
+
+    def share(attempt, waits=True):
+        return (
+            teacher_module.Teacher(teacher, cache.Cache(tmp_path, None, attempt, waits), torch.device("cpu"), pytest.fail)
+            .outputs(rows)
+            .built.share
+        )
+
+    assert share("job_1/1", waits=False) == 1
+    assert [share(attempt) for attempt in ("job_1/1", "job_1/2", "")] == [1, 0, 0]
+    path = next(tmp_path.rglob("*.safetensors"))
+    path.unlink()
+    with path.with_suffix(".lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(cache.ElsewhereError):
+            share("job_1/1", waits=False)
+    assert not path.exists()
+    assert share("job_2/1") == pytest.approx(1 / 9)
+    assert share("job_1/1") == pytest.approx(8 / 9)

@@ -53,11 +53,11 @@ def asked(tmp_path, teacher, shelf):
 
 def test_another_host_finds_it(asked, shelf, tmp_path):
     (built, _), (found, warned) = asked("one"), asked("two")
-    assert (built.cache, found.cache, warned) == ("built", "hit", [])
+    assert (built.built.how, found.built.how, warned) == ("built", "hit", [])
     assert found.logits.equal(built.logits)
     shutil.rmtree(shelf.folder)
     shelf.folder.mkdir()
-    assert asked("two")[0].cache == "hit", "it has a copy of its own"
+    assert asked("two")[0].built.how == "hit", "it has a copy of its own"
 
 
 def test_what_is_torn_there_is_made_again_and_mended(asked, shelf):
@@ -65,13 +65,13 @@ def test_what_is_torn_there_is_made_again_and_mended(asked, shelf):
     (file,) = shelf.folder.iterdir()
     file.write_bytes(file.read_bytes()[:-7])
     again, _ = asked("two")
-    assert again.cache == "built" and again.logits.equal(built.logits)
-    assert asked("three")[0].cache == "hit"
+    assert again.built.how == "built" and again.logits.equal(built.logits)
+    assert asked("three")[0].built.how == "hit"
 
 
 def test_a_shelf_that_is_away_is_warned_of_and_costs_no_job(asked, shelf):
     shelf.away = True
     outputs, warned = asked("one")
-    assert outputs.cache == "built"
+    assert outputs.built.how == "built"
     assert ["the teacher is asked here" in warned[0], "other hosts will ask" in warned[1], len(warned)] == [True, True, 2]
-    assert asked("one")[0].cache == "hit"
+    assert asked("one")[0].built.how == "hit"

@@ -113,7 +113,7 @@ def test_some_blocks_are_those_blocks(asked):
 def test_files_are_found_again_and_one_that_is_gone_is_asked_for_alone(asked, monkeypatch):
     teacher, rows = asked
     first = teacher_tokens.outputs(teacher, rows, 4)
-    assert (first.cache, teacher_tokens.outputs(teacher, rows, 4).cache) == ("built", "hit")
+    assert (first.built.how, teacher_tokens.outputs(teacher, rows, 4).built.how) == ("built", "hit")
     files = sorted(teacher.cache.folder.rglob("*.safetensors"))
     assert len(files) == len(first.ids)
     files[1].unlink()
@@ -121,11 +121,11 @@ def test_files_are_found_again_and_one_that_is_gone_is_asked_for_alone(asked, mo
     real = teacher_tokens._ask
     monkeypatch.setattr(teacher_tokens, "_ask", lambda *given: passes.append(given[2]) or real(*given))
     again = teacher_tokens.outputs(teacher, rows, 4)
-    assert (again.cache, len(passes)) == ("built", 1)
+    assert (again.built.how, len(passes)) == ("built", 1)
     index = torch.arange(len(rows))
     assert beside(again, index).equal(beside(first, index))
-    assert teacher_tokens.outputs(teacher, rows, 5).cache == "built", "another number is another question"
-    assert teacher_tokens.outputs(teacher, rows, 4, (1.0, 2.0)).cache == "built", "and so is another temperature"
+    assert teacher_tokens.outputs(teacher, rows, 5).built.how == "built", "another number is another question"
+    assert teacher_tokens.outputs(teacher, rows, 4, (1.0, 2.0)).built.how == "built", "and so is another temperature"
 
 
 def test_what_it_says_it_takes_is_what_it_takes(asked):
