@@ -13,7 +13,7 @@ from distill.device import memory
 from distill.errors import diverged
 from distill.state import State
 
-POINTS = 1000  # a curve has fewer than twice as many, its first and last besides
+POINTS = 250  # a curve has fewer than twice as many, its first and last besides
 LOOK = 0.1  # seconds between two looks at the memory in use
 EXPLODED = 1000  # a loss this many times its first value has never been seen to come back
 

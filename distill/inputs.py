@@ -7,6 +7,7 @@ from pathlib import Path
 from contract.errors import InvalidSpec
 from contract.registry import BUILTINS
 from contract.spec import JobSpec, ModelRef, RemoteTeacher
+from datafiles import DataFile
 from distill.cache import Cache, Shelf
 from distill.server import Server
 
@@ -28,6 +29,7 @@ class Inputs:
     models: dict[str, Path] = field(default_factory=dict)  # by spec field: "teacher", "student"
     shelf: Shelf | None = None
     server: Callable[[RemoteTeacher], Server] | None = None  # who speaks to a remote teacher
+    read: dict[str, DataFile] | None = None  # files that were read, where more runs of this process need the same ones
     attempt: str = ""  # a name that no other has
     helping: bool = False  # another's run: only parts of the teacher's outputs are made that nobody is making
 

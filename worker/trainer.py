@@ -108,7 +108,7 @@ def _begun(order_json: str, oom_score: int) -> Order:
 def _inputs(order: Order) -> Inputs:
     datasets = {ref: DatasetFile(path, name) for ref, (path, name) in order.datasets.items()}
     shelf = Blobs(order.shelf) if order.shelf else None
-    return Inputs(order.cache, datasets, order.models, shelf, speaker(order.access), order.attempt)
+    return Inputs(order.cache, datasets, order.models, shelf, speaker(order.access), attempt=order.attempt)
 
 
 def die_with_the_worker() -> None:

@@ -151,7 +151,7 @@ class Reader:
 
     def __init__(self, task: str, inputs: Inputs) -> None:
         self.task, self.inputs = task, inputs
-        self._files: dict[str, datafiles.DataFile] = {}
+        self._files = inputs.read if inputs.read is not None else {}
 
     def splits(self, source: Source) -> list[str]:
         return list(BUILTINS[source.dataset].rows) if source.dataset in BUILTINS else list(self._file(source).splits)

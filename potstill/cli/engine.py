@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from contract.evidence import RunResult
     from contract.spec import JobSpec
     from contract.wire import JobView
+    from datafiles import DataFile
     from distill.inputs import Inputs
     from distill.ranks import Ranks
 
@@ -64,16 +65,17 @@ def _run(sent: "dict[str, Any]", out: Path, as_json: bool, ranks: "Ranks") -> No
         if ranks.told(not made[f"@{link.name}"].with_name("report.json").exists()):
             if not as_json:
                 line("·", "run", f"{link.name} ({len(made)} of {len(before)} before the one asked for)")
-            _one(_found(link, made), made[f"@{link.name}"].parent, _inputs(_found(link, made)), stop, as_json, ranks)
+            _one(_found(link, made), made[f"@{link.name}"].parent, _inputs(_found(link, made), None), stop, as_json, ranks)
     job = _found(job, made)
     results: list[RunResult] = []
     runs = job.runs()
+    files: dict[str, DataFile] | None = {} if len(runs) > 1 else None
     for run_ in runs:
         folder = out if len(runs) == 1 else out / "runs" / f"{run_.arm}-{run_.seed}"
         if ranks.told(not (folder / "report.json").exists()):
             if len(runs) > 1 and not as_json:
                 line("·", "run", f"{run_.arm}, seed {run_.seed} ({len(results) + 1} of {len(runs)})")
-            _one(run_.spec, folder, _inputs(run_.spec), stop, as_json, ranks)
+            _one(run_.spec, folder, _inputs(run_.spec, files), stop, as_json, ranks)
         if ranks.rank:
             continue
         results.append(RunResult(run_.arm, run_.seed, json.loads((folder / "report.json").read_text())))
@@ -88,13 +90,14 @@ def _found(job: "JobSpec", made: dict[str, Path]) -> "JobSpec":
     return job.with_refs({field: ModelRef(path=str(made[ref.job])) for field, ref in job.refs().items() if ref.job in made})
 
 
-def _inputs(job: "JobSpec") -> "Inputs":
+def _inputs(job: "JobSpec", files: "dict[str, DataFile] | None") -> "Inputs":
+    """files: those that runs before it have read."""
     from dataclasses import replace
 
     from contract.spec import RemoteTeacher
     from distill.inputs import Inputs
 
-    found = Inputs.local(job, settings.home() / "cache" / "teacher-outputs")
+    found = replace(Inputs.local(job, settings.home() / "cache" / "teacher-outputs"), read=files)
     if not isinstance(job.teacher, RemoteTeacher):
         return found
     from outward.endpoint import speaker
