@@ -6,10 +6,10 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +19,7 @@ from torch import Tensor
 from contract.errors import JobError, PotstillError
 from distill import disk
 
+T = TypeVar("T")
 Tensors = dict[str, Tensor]
 Shapes = Mapping[str, tuple[int | None, ...]]  # None: of whatever length
 How = Literal["built", "hit"]
@@ -79,6 +80,7 @@ def all_kept(cache: Cache, parts: Sequence[Part], warn: Callable[[str], None]) -
     """One that another process is building just now is left to it, and the next is taken: runs that start together and need the same
     share the work. Hosts have no locks in common, but a shelf, and begin at parts of their own."""
     begin = int.from_bytes(os.urandom(4), "big") % len(parts)
+    cache = replace(cache, shelf=_WhileThere(cache.shelf)) if cache.shelf is not None else cache
     found: dict[int, tuple[Tensors, How]] = {}
     for wait in (False, True)[: 1 + cache.waits]:
         for number in [*range(begin, len(parts)), *range(begin)]:
@@ -126,6 +128,28 @@ def place(cache: Cache, key: str) -> Path:
     return cache.folder / key[:2] / f"{key}.safetensors"
 
 
+@dataclass
+class _WhileThere:
+    """A shelf that is not asked again once it could not be reached: each time somebody would wait for it."""
+
+    shelf: Shelf
+    away: bool = False
+
+    def unshelve(self, name: str, target: Path) -> bool:
+        return not self.away and self._asked(lambda: self.shelf.unshelve(name, target))
+
+    def shelve(self, name: str, source: Path) -> None:
+        if not self.away:
+            self._asked(lambda: self.shelf.shelve(name, source))
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except (PotstillError, OSError):
+            self.away = True
+            raise
+
+
 def _unshelved(shelf: Shelf | None, path: Path, warn: Callable[[str], None]) -> bool:
     """What cannot be had from there is built here: a shelf saves work, and is worth no job either."""
     if shelf is None:
@@ -134,7 +158,7 @@ def _unshelved(shelf: Shelf | None, path: Path, warn: Callable[[str], None]) -> 
         path.unlink(missing_ok=True)
         return shelf.unshelve(path.name, path)
     except (PotstillError, OSError) as error:
-        warn(f"the teacher is asked here, whatever others have kept: {error}")
+        warn(f"the teacher is asked here, whatever others have kept, and they will not find the answers: {error}")
         return False
 
 

@@ -83,10 +83,10 @@ TAIL = """
 ## What is not reached, and why
 
 **MNIST.** A step of 784-4-10 is some twenty small operations, and both loops make them one by one. Ours makes them on one thread, because
-two would share out less than the sharing costs: that is the half of the cores' seconds. On the clock the two are alike: what is saved on the
-loader and on the teacher, who is asked once, goes into curves, checkpoints and the start of forty runs. Forty students as one network of
-bigger tensors take a quarter of the time (`python -m benchmarks.training.stacked`); the engine does not work so yet. Students of four hidden
-units come out several points apart from seed to seed, and the two loops draw other ones.
+two would share out less than the sharing costs: that is the half of the cores' seconds. On the clock the two are alike: what is saved on
+the loader and on the teacher, who is asked once, goes into curves, checkpoints and the start of forty runs. Forty students as one network
+of bigger tensors take a quarter of the time (`python -m benchmarks.training.stacked`); the engine does not work so yet. Students of four
+hidden units come out several points apart from seed to seed, and the two loops draw other ones.
 
 **Text classification.** With the teacher asked once and few tokens padded, what is left is the student's own products, and those are the
 same for every contender.
