@@ -3,7 +3,7 @@
 import re
 from typing import Literal, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from contract.errors import ErrorCode, NotFound
@@ -19,11 +19,13 @@ from models.webhook import Webhook
 Row = TypeVar("Row", Dataset, Model, Artifact, Key, Sweep, Webhook)
 Lock = Literal["keep", "change"] | None  # until the transaction ends nobody deletes it, or nobody else touches it
 ID = re.compile(r"[a-z]{2,3}_[0-9a-f]{32}")
+# Made once: whoever polls asks this and nothing else.
+JOB = select(Job).where(Job.id == bindparam("id"), Job.project_id == bindparam("project"))
 
 
 def job(session: Session, project_id: str, job_id: str) -> Job:
     # The project is part of the question: a row that is read and then refused takes longer than none, and that can be measured.
-    found = session.scalar(select(Job).where(Job.id == job_id, Job.project_id == project_id)) if ID.fullmatch(job_id) else None
+    found = session.scalar(JOB, {"id": job_id, "project": project_id}) if ID.fullmatch(job_id) else None
     if found is None:
         raise no_such_job(job_id)
     return found

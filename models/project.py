@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, ForeignKey, String, false, func, select, update
+from sqlalchemy import ColumnElement, ForeignKey, String, bindparam, false, func, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from contract.errors import Conflict, ErrorCode
@@ -63,15 +63,23 @@ class Shown(NamedTuple):
     replaced: bool  # the secret was rotated away, and its time is over
 
 
+EXPIRED = func.coalesce(Key.expires_at <= now(), false())
+# Made once, and asked at every request.
+BY_SECRET = select(Key, EXPIRED).where(Key.secret_sha256 == bindparam("hashed"))
+BY_RETIRED_SECRET = (
+    select(Key, EXPIRED, RetiredSecret.until <= now())
+    .join(RetiredSecret, RetiredSecret.key_id == Key.id)
+    .where(RetiredSecret.secret_sha256 == bindparam("hashed"))
+)
+
+
 def of_secret(session: Session, secret: str) -> Shown | None:
     """None for a secret that nobody was given."""
-    expired = func.coalesce(Key.expires_at <= now(), false())
-    hashed = secret_hash(secret)
-    found = session.execute(select(Key, expired).where(Key.secret_sha256 == hashed)).one_or_none()
+    hashed = {"hashed": secret_hash(secret)}
+    found = session.execute(BY_SECRET, hashed).one_or_none()
     if found is not None:
         return Shown(found[0], bool(found[1]), False)
-    retired = select(Key, expired, RetiredSecret.until <= now()).join(RetiredSecret, RetiredSecret.key_id == Key.id)
-    old = session.execute(retired.where(RetiredSecret.secret_sha256 == hashed)).one_or_none()
+    old = session.execute(BY_RETIRED_SECRET, hashed).one_or_none()
     return Shown(old[0], bool(old[1]), bool(old[2])) if old is not None else None
 
 
