@@ -7,6 +7,7 @@ batches, reads the same file; anything changed is another key.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -90,15 +91,17 @@ class Teacher:
         rows, bf16 = self.rows(split), self.bf16 and not measured
         content, parts = rows.digest(), self._parts(rows)
 
-        def part(number: int, chunks: list[Tensor]) -> cache.Part:
+        def part(begin: int, chunks: list[Tensor]) -> cache.Part:
             def build() -> cache.Tensors:
                 with autocast(self.device, bf16):
                     return {"logits": infer(self.network, self.config, rows, chunks)}
 
-            key = self.key("logits/2", f"{content}/{number}/{len(parts)}", bf16)
-            return cache.Part(key, {"logits": (sum(map(len, chunks)), len(self.config.classes))}, build)
+            count = sum(map(len, chunks))
+            key = self.key("logits/2", f"{content}/{begin}+{count}", bf16)
+            return cache.Part(key, {"logits": (count, len(self.config.classes))}, build)
 
-        tensors, built = cache.all_kept(self.cache, [part(*each) for each in enumerate(parts)], self.warn)
+        begins = accumulate((sum(map(len, chunks)) for chunks in parts), initial=0)
+        tensors, built = cache.all_kept(self.cache, [part(*each) for each in zip(begins, parts, strict=False)], self.warn)
         logits = in_order([each["logits"] for each in tensors], [index for chunks in parts for index in chunks])
         return Outputs(logits.to(self.device), built, self.config.multi_label)
 
