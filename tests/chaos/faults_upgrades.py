@@ -38,6 +38,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     raise NotImplementedError  # in these trials nobody goes back to older tables
 '''
+WHOLE = "model_dump_json(exclude={"  # of older code, to which a spec with one more field, though nothing stood in it, was another
 STRICT = "return None if found == needed else"  # of code from before revision 0012, which wanted its own tables and no others
 
 
@@ -65,7 +66,9 @@ def version_before(folder: Path) -> Path | None:
     there = [package for package in PACKAGES if _git("ls-tree", commit, package)]
     archive = subprocess.run(["git", "archive", commit, *there], cwd=ROOT, capture_output=True, check=True)
     subprocess.run(["tar", "x", "-C", folder], input=archive.stdout, check=True)
-    schema = folder / "models/schema.py"
+    loop, schema = folder / "distill/loop.py", folder / "models/schema.py"
+    if WHOLE in loop.read_text():
+        _replace(loop, WHOLE, "model_dump_json(exclude_none=True, exclude={")
     if STRICT in schema.read_text():
         _replace(schema, STRICT, STRICT.replace("==", ">="))
     return folder

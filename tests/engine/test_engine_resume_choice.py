@@ -8,8 +8,10 @@ import pytest
 import torch
 from engine_runs import digest, small, stopped_twice
 
+from contract.check import parse_spec
 from contract.events import LogLine, Resumed
 from distill.errors import CheckpointInvalidError
+from distill.loop import _asked
 from distill.manifest import verify
 from distill.networks import load, save
 
@@ -161,3 +163,47 @@ def test_one_of_another_spec_is_not_used(engine, candidates, other):
     assert all("belongs to another spec" in warning for warning in ran.warnings[:-1])
     assert len(ran.warnings) == 3
     assert ran.weights == engine.run(other).weights
+
+
+def test_a_version_with_more_fields_goes_on_from_checkpoints_of_one_with_fewer():
+    """A run is known by its spec as it stands here to the letter: a new field is None when not said, or runs of the version before begin
+    anew after an upgrade. What cannot change bits is not in it."""
+    spec = parse_spec(
+        {
+            "kind": "distill",
+            "name": "any",
+            "task": "image-classification",
+            "data": {"train": "digits", "test": "digits"},
+            "teacher": {"path": "t"},
+            "student": {"arch": "mlp", "hidden": [8]},
+            "priority": 3,
+            "resources": {"labels": ["any"]},
+        }
+    )
+    told = {
+        "version": 1,
+        "kind": "distill",
+        "task": "image-classification",
+        "data": {"train": {"dataset": "digits", "columns": {}}, "test": {"dataset": "digits", "columns": {}}},
+        "teacher": {"path": "t"},
+        "student": {"arch": "mlp", "hidden": [8], "dropout": 0.0},
+        "objective": [
+            {"weight": 0.7, "loss": "kl", "temperature": 4.0},
+            {"weight": 0.30000000000000004, "loss": "cross_entropy", "label_smoothing": 0.0},
+        ],
+        "teacher_outputs": "auto",
+        "training": {
+            "epochs": 10,
+            "batch_size": 64,
+            "gradient_checkpointing": False,
+            "optimizer": {"name": "adam", "lr": 0.001, "weight_decay": 0.0},
+            "schedule": {"name": "constant", "warmup": 0.0},
+            "seed": 42,
+            "precision": "auto",
+            "compile": "auto",
+            "checkpoint_every_seconds": 300.0,
+            "keep": {"last": 2, "best": 1},
+        },
+        "evaluation": {"control": False, "seeds": 1, "compare": []},
+    }
+    assert _asked(spec) == json.dumps(told, separators=(",", ":"))
