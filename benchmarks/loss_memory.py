@@ -1,4 +1,5 @@
-"""`python -m benchmarks.loss_memory`: memory of a language model's losses over a vocabulary of 128k, worked off in pieces and whole.
+"""`python -m benchmarks.loss_memory`: memory of a language model's losses over a vocabulary of 128k, worked off in pieces and whole, and
+whole by torch's own functions.
 
 Each figure is the growth of a process's largest resident size from before the loss to after its gradient, in a process of its own.
 """
@@ -9,6 +10,7 @@ import sys
 from statistics import median
 
 import torch
+from torch.nn import functional
 
 VOCABULARY, TOKENS, WIDTH = 128_000, 1024, 256
 TIMES = 3
@@ -16,11 +18,11 @@ TIMES = 3
 
 def loss_memory() -> None:
     """Forward and backward of kl + clm for one text of 1,024 tokens; the student's head is 256 × 128k, the teacher's the same."""
-    found = {how: [_in_a_process(how) for _ in range(TIMES)] for how in ("pieces", "whole")}
+    found = {how: [_in_a_process(how) for _ in range(TIMES)] for how in ("pieces", "whole", "torch")}
     said = {how: f"median {median(sizes):,.0f} MB (min {min(sizes):,.0f}, max {max(sizes):,.0f})" for how, sizes in found.items()}
-    ratio = median(found["whole"]) / median(found["pieces"])
+    ratios = [median(found[how]) / median(found["pieces"]) for how in ("whole", "torch")]
     print(f"kl + clm, vocabulary {VOCABULARY:,}, {TOKENS:,} tokens, {TIMES} times: in pieces {said['pieces']}, whole {said['whole']}")
-    print(f"in pieces it is 1/{ratio:.1f}")
+    print(f"by torch's functions {said['torch']}; in pieces it is 1/{ratios[0]:.1f} of whole, 1/{ratios[1]:.1f} of torch's")
 
 
 def _in_a_process(how: str) -> float:
@@ -44,7 +46,12 @@ def _measure(how: str) -> float:
     labels = torch.randint(0, VOCABULARY, (TOKENS,))
     objective = objectives.Objective([Kl(temperature=2.0), Clm()])
     before = _largest()
-    total, _ = objective(student, labels, teacher)
+    if how == "torch":
+        z_s, z_t = student.logits, teacher.logits.detach()
+        soft = functional.kl_div(functional.log_softmax(z_s / 2, -1), functional.softmax(z_t / 2, -1), reduction="batchmean")
+        total = 4 * soft + functional.cross_entropy(z_s, labels)
+    else:
+        total, _ = objective(student, labels, teacher)
     total.backward()
     return _largest() - before
 
