@@ -75,5 +75,6 @@ class Helper:
         except (JobError, ValidationError) as error:  # that run will hear of it, too
             log.info("no help", job=claim.job_id, reason=str(error))
         finally:
-            self._process = None
+            with self._lock:
+                self._process = None
             shutil.rmtree(folder, ignore_errors=True)

@@ -4,9 +4,11 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from contract.check import parse_spec
 from contract.spec import JobSpec
@@ -111,3 +113,17 @@ def use_cards(folders: Iterable[Path], rows: list[str]) -> None:
         (folder / "texts.json").write_text(json.dumps(rows))
     done = subprocess.run([sys.executable, "-I", "-c", STRANGER, *map(str, folders)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def kept_is_live(engine: Any, spec: Callable[..., JobSpec]) -> None:
+    """Kept answers teach what live ones do: shuffled, in micro-batches, and stopped in between; the whole answer is kept, so that only
+    rounding differs. spec: of a student, to be changed."""
+    kept = spec(teacher_outputs="cached", teacher_top_k=65_536)
+    heard, read = engine.run(spec()), engine.run(kept)
+    assert [run.report["teacher_outputs"]["mode"] for run in (heard, read)] == ["live", "cached"]
+    for (_, a), (_, b) in zip(heard.curve(), read.curve(), strict=True):
+        assert a == pytest.approx(b, rel=2e-2, abs=2e-3)
+    stopped = engine.run(kept, stop_after=3)
+    assert engine.run(kept, resume=stopped.checkpoints).weights == read.weights
+    again = engine.run(kept)
+    assert again.report["teacher_outputs"]["cache"] == "hit" and again.weights == read.weights

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from engine_runs import Engine, whole_steps
-from engine_texts import STEPS
+from engine_texts import STEPS, kept_is_live
 from engine_texts import texts as rows_of_text
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -204,18 +204,8 @@ def test_what_a_teacher_wrote_is_kept_to_the_letter(ran, tmp_path, monkeypatch, 
 
 
 def test_a_student_learns_the_same_from_kept_answers_as_from_live_ones(engine, file, ran):
-    """Shuffled, in micro-batches, and stopped in between; the whole answer kept, so that only rounding differs."""
     spec = {"student": T5 | {"layers": 1}, "recipe": "hinton", "training": {"epochs": 2, "batch_size": 16, "micro_batch_size": 5}}
-    heard = engine.run(writing(file, ran.student, **spec))
-    kept = writing(file, ran.student, **spec, teacher_outputs="cached", teacher_top_k=65_536)
-    read = engine.run(kept)
-    assert [run.report["teacher_outputs"]["mode"] for run in (heard, read)] == ["live", "cached"]
-    for (_, a), (_, b) in zip(heard.curve(), read.curve(), strict=True):
-        assert a == pytest.approx(b, rel=2e-2, abs=2e-3)
-    stopped = engine.run(kept, stop_after=3)
-    assert engine.run(kept, resume=stopped.checkpoints).weights == read.weights
-    again = engine.run(kept)
-    assert again.report["teacher_outputs"]["cache"] == "hit" and again.weights == read.weights
+    kept_is_live(engine, partial(writing, file, ran.student, **spec))
 
 
 def test_kept_answers_belong_to_these_targets(ran, tmp_path, monkeypatch):

@@ -1,10 +1,12 @@
 """What is kept of a language model's answers: the mass of every token, the place of every block, and files that can go one by one."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
 from engine_runs import Engine
-from engine_texts import TRANSFORMER, language, write_texts
+from engine_texts import TRANSFORMER, kept_is_live, language, write_texts
 
 from contract.errors import InvalidSpec
 from contract.registry import Kl, ReverseKl
@@ -136,21 +138,8 @@ def test_what_it_says_it_takes_is_what_it_takes(asked):
 
 
 def test_a_student_learns_the_same_from_kept_answers_as_from_live_ones(engine, file, folder):
-    """Shuffled, in micro-batches, and stopped in between; the whole answer kept, so that only rounding differs."""
     terms = [{"loss": "kl", "temperature": 2.0}, {"loss": "clm"}]
-    student = GPT | {"hidden": 8}
-    heard = engine.run(causal(file, folder, student=student, objective=terms, training={"micro_batch_size": 5}))
-    kept = causal(
-        file, folder, student=student, objective=terms, training={"micro_batch_size": 5}, teacher_outputs="cached", teacher_top_k=65_536
-    )
-    read = engine.run(kept)
-    assert (heard.report["teacher_outputs"]["mode"], read.report["teacher_outputs"]["mode"]) == ("live", "cached")
-    for (_, a), (_, b) in zip(heard.curve(), read.curve(), strict=True):
-        assert a == pytest.approx(b, rel=2e-2, abs=2e-3)
-    stopped = engine.run(kept, stop_after=3)
-    assert engine.run(kept, resume=stopped.checkpoints).weights == read.weights
-    again = engine.run(kept)
-    assert again.report["teacher_outputs"]["cache"] == "hit" and again.weights == read.weights
+    kept_is_live(engine, partial(causal, file, folder, student=GPT | {"hidden": 8}, objective=terms, training={"micro_batch_size": 5}))
 
 
 def test_kept_answers_that_nobody_asks_for_are_no_fault(engine, file, folder):
