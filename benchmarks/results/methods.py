@@ -18,9 +18,11 @@ STUDENTS = {
     "lines-student": "A small GPT on Shakespeare",
 }
 BESIDE = {  # jobs of the same student and seeds, which are no arms: chains of jobs, and other teachers
-    "methods-cnn": ("methods-cnn-self", "methods-cnn-takd", "methods-cnn-several"),
-    "methods-mlp": ("methods-mlp-self", "methods-mlp-several"),
-    "reviews-student": ("reviews-well-read",),
+    "methods-cnn": ("methods-cnn-self", "methods-cnn-takd", "methods-cnn-born-again", "methods-cnn-several"),
+    "methods-mlp": ("methods-mlp-self", "methods-mlp-takd", "methods-mlp-born-again", "methods-mlp-several"),
+    "reviews-student": ("reviews-bert-self", "reviews-bert-takd", "reviews-bert-born-again", "reviews-bert-several", "reviews-well-read"),
+    "reviews-bilstm": ("reviews-bilstm-self", "reviews-bilstm-takd", "reviews-bilstm-born-again", "reviews-bilstm-several"),
+    "lines-student": ("lines-self", "lines-takd", "lines-born-again", "lines-seq-kd"),
 }
 
 

@@ -78,6 +78,7 @@ def _messages(_: Path, train: Path, test: Path) -> None:
 
 
 NOISE = (10, 20, 40)  # percent of the training labels
+CHAINS = ("-self", "-takd", "-born-again")  # recipes that are several jobs, one spec each
 PARTS = (
     Part(
         "primer",
@@ -121,7 +122,7 @@ PARTS = (
     ),
     Part(
         "lines",
-        ("teacher", "student"),
+        ("teacher", "student", *(how.removeprefix("-") for how in CHAINS), "seq-kd"),
         {
             "ds_PLAY": _lines("tinyshakespeare/input.txt", slice(36_000)),
             "ds_PLAY_FEW": _lines("tinyshakespeare/input.txt", slice(12_000)),
@@ -148,7 +149,7 @@ PARTS = (
     ),
     Part(
         "methods",
-        ("teacher", "second", "third", "cnn", "cnn-self", "cnn-takd", "cnn-several", "mlp", "mlp-self", "mlp-several"),
+        ("teacher", "second", "third", *(f"{of}{how}" for of in ("cnn", "mlp") for how in ("", *CHAINS, "-several"))),
         {"ds_MNIST": _data("mnist/mnist.npz")},
     ),
     Part(
@@ -158,7 +159,10 @@ PARTS = (
     ),
     Part(
         "reviews",
-        ("teacher", "student", "well-read", "bilstm"),
+        (
+            *("teacher", "second", "third", "student", "well-read", "bilstm"),
+            *(f"{of}{how}" for of in ("bert", "bilstm") for how in (*CHAINS, "-several")),
+        ),
         {"ds_SST2": _data("sst2/train.jsonl"), "ds_SST2_TEST": _data("sst2/test.jsonl"), "mdl_MINILM": _encoder},
     ),
     Part(
