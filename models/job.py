@@ -184,3 +184,5 @@ class Event(Base):
     data: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     attempt: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(default=now())
+
+    job: Mapped[Job] = relationship(lazy="raise")  # so that a new job and what is told of it go out in one flush, the job first

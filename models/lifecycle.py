@@ -3,7 +3,7 @@
 Each function works inside the caller's transaction, locks the rows it changes, and leaves committing to the edge.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, select, true
@@ -58,6 +58,7 @@ def add_event(
 ) -> Event:
     job.event_seq += 1
     event = Event(
+        job=job,
         job_id=job.id,
         seq=job.event_seq,
         type=type_,
@@ -133,25 +134,25 @@ def create(session: Session, job: Job, needs: Sequence[str], runs: Sequence[Job]
     job.status = S.WAITING
     job.needs = [JobDependency(needs_id=needed) for needed in sorted(set(needs))]
     session.add(job)
-    session.flush()
     add_event(session, job, "status", "accepted", data={"to": S.WAITING if needs or runs else S.QUEUED})
-    for run in runs:
-        if run.status is None:
-            run.parent_id = job.id
-            create(session, run, needs)
-        job.needs.append(JobDependency(needs_id=run.id, is_run=True))
-    session.flush()
-    _look_at_needs(session, job)
+    if runs:
+        session.flush()  # before what refers to it; a job of one run is written once, as it stands in the end
+    made = [run for run in runs if run.status is None]
+    for run in made:
+        run.parent_id = job.id
+        create(session, run, needs)
+    job.needs += [JobDependency(needs_id=run.id, is_run=True) for run in runs]
+    _look_at_needs(session, job, {run.id: run for run in made})
     _start_when_ready(session, job)
     session.flush()
     return job
 
 
-def _look_at_needs(session: Session, job: Job) -> None:
+def _look_at_needs(session: Session, job: Job, made: Mapping[str, Job]) -> None:
     """How what a new job needs has ended, as far as it has. Only here: from now on whatever ends says so itself, and looking again
-    would mean to wait for rows of others that are waiting for this one."""
+    would mean to wait for rows of others that are waiting for this one. made: in this transaction, so nobody else knows of them."""
     for need in job.needs:
-        needed = session.scalar(
+        needed = made.get(need.needs_id) or session.scalar(
             select(Job).where(Job.id == need.needs_id).with_for_update(read=True).execution_options(populate_existing=True)
         )
         if needed is None:

@@ -151,6 +151,29 @@ def test_a_run_cancelled_by_itself_meets_its_teachers_end_without_a_deadlock(wor
         world.cancel(parent)
 
 
+def test_a_new_job_is_written_once_as_it_stands_in_the_end(world):
+    """A row and its history for each run; of a parent, which has to be there before them, also what they make of it."""
+    asked = []
+
+    def seen(_connection, _cursor, statement, *_):
+        asked.append(statement.split(" ", 1)[0])
+
+    def statements(arms):
+        asked.clear()
+        with world.database.write() as session:
+            runs = [world.new(arm=arm, seed=seed) for arm, seed in arms]
+            lifecycle.create(session, world.new(), [], runs)
+        return [word for word in asked if word in ("INSERT", "UPDATE", "SELECT")]
+
+    event.listen(world.database.engine, "before_cursor_execute", seen)
+    try:
+        assert statements([]) == ["INSERT"] * 2
+        of_three, of_six = statements(ARMS), statements(ARMS * 2)
+    finally:
+        event.remove(world.database.engine, "before_cursor_execute", seen)
+    assert len(of_three) <= 2 + 2 * 3 + 1 and len(of_six) == len(of_three) + 2 * 3
+
+
 def test_the_progress_of_all_runs_of_a_list_is_asked_for_at_once(world):
     parents = [parent_of(world)[0] for _ in range(5)]
     asked = []
