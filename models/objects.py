@@ -3,6 +3,7 @@ go in parts, and one whose sending was cut off goes on with the parts that are t
 
 import errno
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,7 @@ class Objects:
 
     def __init__(self, fs: Any) -> None:
         self._fs = fs
+        self._clients: dict[int, Any] = {}  # by process: a fork must not share connections
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._fs, name)
@@ -51,7 +53,7 @@ class Objects:
             if size > PART:
                 self._whole(Path(source), size, {"Bucket": bucket, "Key": key})
             else:
-                self._fs.call_s3("put_object", Bucket=bucket, Key=key, Body=Path(source).read_bytes())
+                self._send("put_object", Bucket=bucket, Key=key, Body=Path(source).read_bytes())
 
     def unfinished(self, root: str, older: float) -> Iterator[tuple[int, Callable[[], None]]]:
         """Of our sendings that were cut off and not gone on with for so many seconds: their bytes, and what forgets them."""
@@ -80,6 +82,32 @@ class Objects:
         with telling():
             self._fs.get_file(source, target, **more)
 
+    def _send(self, call: str, **given: Any) -> Any:
+        """What has bytes in it goes out by the thread that asks: s3fs sends those of all threads from one."""
+        from s3fs.errors import translate_boto_error
+
+        try:
+            return getattr(self._client, call)(**given)
+        except Exception as error:
+            raise translate_boto_error(error) from error
+
+    @property
+    def _client(self) -> Any:
+        """botocore's own, made as s3fs makes its asynchronous one, which is the same library's."""
+        found = self._clients.get(os.getpid())
+        if found is None:
+            from botocore.config import Config
+            from botocore.session import Session
+
+            fs = self._fs
+            named = {
+                "aws_access_key_id": fs.key, "aws_secret_access_key": fs.secret, "aws_session_token": fs.token, "endpoint_url": fs.endpoint_url,
+            }  # fmt: skip
+            config = Config(max_pool_connections=AT_ONCE, connect_timeout=fs.connect_timeout, read_timeout=fs.read_timeout)
+            found = Session().create_client("s3", config=config, **{name: value for name, value in named.items() if value is not None})
+            self._clients = {os.getpid(): found}
+        return found
+
     @property
     def speaks_s3(self) -> bool:
         return hasattr(self._fs, "call_s3")
@@ -101,9 +129,11 @@ class Objects:
         """The key is a name of the content: parts that another sending left are those of this one, where their MD5 is the same."""
         step = max(PART, -(-size // MOST_PARTS))
         begun = self._fs.call_s3("list_multipart_uploads", Bucket=place["Bucket"], Prefix=place["Key"]).get("Uploads") or ()
-        ours = [found["UploadId"] for found in begun if found["Key"] == place["Key"]]
-        place["UploadId"] = ours[-1] if ours else self._fs.call_s3("create_multipart_upload", **place)["UploadId"]
-        there = {number: part["ETag"] for number, part in self._there(place).items()}
+        begin = partial(self._fs.call_s3, "create_multipart_upload", **place, **self._checksum)
+        upload = next((found for found in reversed(begun) if found["Key"] == place["Key"]), None) or begin() | self._checksum
+        place["UploadId"] = upload["UploadId"]
+        told = ("ETag", "ChecksumCRC32") if upload.get("ChecksumAlgorithm") == "CRC32" else ("ETag",)
+        there = self._there(place)
 
         def sent(number: int) -> dict[str, Any]:
             first = (number - 1) * step
@@ -111,14 +141,20 @@ class Objects:
             with source.open("rb") as file:
                 file.seek(first)
                 body = file.read(length)
-            tag = there.get(number)
-            if tag is None or tag != f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"':  # which is what S3 calls a part
-                tag = self._fs.call_s3("upload_part", **place, PartNumber=number, Body=body)["ETag"]
-            return {"PartNumber": number, "ETag": tag}
+            part = there.get(number)
+            if part is None or part["ETag"] != f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"':  # which is what S3 calls a part
+                part = self._send("upload_part", **place, PartNumber=number, Body=body)
+            return {"PartNumber": number} | {name: part[name] for name in told if name in part}
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             parts = list(pool.map(sent, range(1, -(-size // step) + 1)))
         self._fs.call_s3("complete_multipart_upload", **place, MultipartUpload={"Parts": parts})
+
+    @property
+    def _checksum(self) -> dict[str, str]:
+        """Said beforehand, as S3's own clients do: else the store makes one more of the whole. Old stores know none, and have a variable."""
+        wanted = self._client.meta.config.request_checksum_calculation == "when_supported"
+        return {"ChecksumAlgorithm": "CRC32"} if wanted else {}
 
     def _there(self, place: dict[str, Any]) -> dict[int, dict[str, Any]]:
         found: dict[int, dict[str, Any]] = {}

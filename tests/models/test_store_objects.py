@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -51,15 +53,18 @@ def uploads(blobs: Blobs) -> list[str]:
 def counted(blobs: Blobs, monkeypatch: pytest.MonkeyPatch, stop_after: int | None = None) -> list[str]:
     """Every call to the store from now on; the connection is lost at the part of that number."""
     calls: list[str] = []
-    ask = blobs.fs._fs.call_s3
 
-    def call(name: str, **given: object) -> object:
-        if stop_after is not None and calls.count("upload_part") == stop_after:
-            raise ConnectionResetError("the cable was pulled")
-        calls.append(name)
-        return ask(name, **given)
+    def counting(ask: Callable[..., object]) -> Callable[..., object]:
+        def call(name: str, **given: object) -> object:
+            if stop_after is not None and calls.count("upload_part") == stop_after:
+                raise ConnectionResetError("the cable was pulled")
+            calls.append(name)
+            return ask(name, **given)
 
-    monkeypatch.setattr(blobs.fs._fs, "call_s3", call)
+        return call
+
+    for where, what in ((blobs.fs._fs, "call_s3"), (blobs.fs, "_send")):
+        monkeypatch.setattr(where, what, counting(getattr(where, what)))
     return calls
 
 
@@ -74,6 +79,26 @@ def test_a_large_file_goes_in_parts_and_comes_back(blobs: Blobs, large: Path, tm
     calls.clear()
     assert blobs.put(large) == (sha256, size)
     assert "upload_part" not in calls, "what is there is not sent again"
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_store_is_told_beforehand_what_parts_are_checked_by(
+    blobs: Blobs, large: Path, monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    """Unless the variable for stores that know no checksums says not to."""
+    if not wanted:
+        monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+    said: dict[str, dict[str, Any]] = {}
+    ask = blobs.fs._fs.call_s3
+
+    def call(name: str, **given: Any) -> object:
+        said[name] = given
+        return ask(name, **given)
+
+    monkeypatch.setattr(blobs.fs._fs, "call_s3", call)
+    blobs.put(large)
+    assert said["create_multipart_upload"].get("ChecksumAlgorithm") == ("CRC32" if wanted else None)
+    assert all(("ChecksumCRC32" in part) is wanted for part in said["complete_multipart_upload"]["MultipartUpload"]["Parts"])
 
 
 def test_a_sending_that_was_cut_off_goes_on_with_the_parts_that_are_there(
@@ -143,17 +168,17 @@ def test_sendings_of_others_are_not_ours_to_forget(blobs: Blobs, monkeypatch: py
 def test_two_that_send_the_same_bytes_both_come_to_their_end(blobs: Blobs, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one's end takes the upload away from under the second."""
     other, once = Blobs("s3://potstill/artifacts"), []
-    ask = blobs.fs._fs.call_s3
+    ask = blobs.fs._send
 
     def call(name: str, **given: object) -> object:
         if name == "upload_part" and not once:
-            once.append(monkeypatch.setattr(blobs.fs._fs, "call_s3", ask))
+            once.append(monkeypatch.setattr(blobs.fs, "_send", ask))
             assert other.put(large)[1] == large.stat().st_size
             raise FileNotFoundError("The specified multipart upload does not exist.")  # as S3 says it; moto fails with 500
         return ask(name, **given)
 
     monkeypatch.setattr(objects, "AT_ONCE", 1)
-    monkeypatch.setattr(blobs.fs._fs, "call_s3", call)
+    monkeypatch.setattr(blobs.fs, "_send", call)
     sha256, size = blobs.put(large)
     assert once and blobs.exists(sha256, size) and uploads(blobs) == []
 
