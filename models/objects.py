@@ -100,11 +100,10 @@ class Objects:
             from botocore.session import Session
 
             fs = self._fs
-            named = {
-                "aws_access_key_id": fs.key, "aws_secret_access_key": fs.secret, "aws_session_token": fs.token, "endpoint_url": fs.endpoint_url,
-            }  # fmt: skip
+            keys = {"aws_access_key_id": fs.key, "aws_secret_access_key": fs.secret, "aws_session_token": fs.token}
+            named = {name: value for name, value in {**keys, "endpoint_url": fs.endpoint_url}.items() if value is not None}
             config = Config(max_pool_connections=AT_ONCE, connect_timeout=fs.connect_timeout, read_timeout=fs.read_timeout)
-            found = Session().create_client("s3", config=config, **{name: value for name, value in named.items() if value is not None})
+            found = Session().create_client("s3", config=config, **named)
             self._clients = {os.getpid(): found}
         return found
 
@@ -152,7 +151,7 @@ class Objects:
 
     @property
     def _checksum(self) -> dict[str, str]:
-        """Said beforehand, as S3's own clients do: else the store makes one more of the whole. Old stores know none, and have a variable."""
+        """Said beforehand, as S3's own clients do: else the store makes one more of the whole. Old stores know none; a variable says so."""
         wanted = self._client.meta.config.request_checksum_calculation == "when_supported"
         return {"ChecksumAlgorithm": "CRC32"} if wanted else {}
 
