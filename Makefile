@@ -57,6 +57,9 @@ bench: $(VENV)/.dev  ## Measure the service: submission to first step, the API's
 bench-compare: $(VENV)/.dev  ## Hold the ratios measured last against those of a revision: SINCE=HEAD.
 	@$(BIN)/python -m benchmarks.compare $(or $(SINCE),HEAD)
 
+bench-gpu: $(VENV)/.dev  ## Distil language models on a GPU beside the Trainer and TRL: PEERS=their Python. Without a GPU it says so.
+	@$(BIN)/python -m benchmarks.gpu $(if $(PEERS),--peers $(PEERS))
+
 $(VENV)/.bench: pyproject.toml tools/install.sh
 	@PYTHON="$(PYTHON)" tools/install.sh $(VENV) bench
 	@touch $@ $(VENV)/.dev $(VENV)/.worker
@@ -71,4 +74,4 @@ chaos: $(VENV)/.dev  ## Break it on purpose for as long as you like; resumable. 
 clean:  ## Remove .venv and caches.
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help install demo demo-text serve test lint format docs fuzz bench bench-compare results chaos clean
+.PHONY: help install demo demo-text serve test lint format docs fuzz bench bench-compare bench-gpu results chaos clean

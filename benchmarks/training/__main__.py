@@ -43,7 +43,7 @@ def main() -> None:
 
 def measure(name: str, asked: Any) -> None:
     task, work = TASKS[name], asked.work.absolute()
-    order = {**task.make(asked.data.absolute(), work), "threads": asked.threads}
+    order = {**task.make(asked.data.absolute(), work), "threads": asked.threads, "device": "cpu"}
     rounds = [] if asked.fresh or asked.only else store.rounds(name)
     contenders = [one for one in task.contenders if one in asked.only or not asked.only]
     for _ in range(asked.rounds):
@@ -51,7 +51,7 @@ def measure(name: str, asked: Any) -> None:
         found: dict[str, Any] = {}
         for contender in contenders[begin:] + contenders[:begin]:
             warm = contender.endswith("warm")
-            found[contender] = _one(task.contenders[contender], order, work / "runs", asked, warm)
+            found[contender] = contend(task.contenders[contender], order, work / "runs", asked, warm)
             print(name, contender, {key: round(value, 4) for key, value in found[contender].items()}, flush=True)
         rounds.append({contender: found[contender] for contender in contenders})
         if not asked.only:
@@ -59,7 +59,7 @@ def measure(name: str, asked: Any) -> None:
             store.write(name, {"title": task.title, "threads": asked.threads, "versions": versions, "rounds": rounds})
 
 
-def _one(script: str, order: Order, runs: Path, asked: Any, warm: bool) -> dict[str, float]:
+def contend(script: str, order: Order, runs: Path, asked: Any, warm: bool) -> dict[str, float]:
     """cold: its cache is emptied before; warm: it has done the same work once, which is not told."""
     folder = runs / f"{script}-{time.time_ns()}"
     folder.mkdir(parents=True)
@@ -67,7 +67,7 @@ def _one(script: str, order: Order, runs: Path, asked: Any, warm: bool) -> dict[
     if not warm:
         shutil.rmtree(cache, ignore_errors=True)
     elif not cache.exists():
-        _one(script, order, runs, asked, warm=False)
+        contend(script, order, runs, asked, warm=False)
     path = folder / "order.json"
     path.write_text(json.dumps({**order, "cache": str(cache), "result": str(folder / "result.json")}))
     count = str(asked.threads)

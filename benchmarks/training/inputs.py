@@ -37,31 +37,42 @@ def sentences(data: Path, folder: Path, rows: int) -> None:
 
 def words(data: Path, folder: Path, task: str) -> dict[str, Any]:
     """A text cut into blocks of 128 tokens, a teacher that has read them once, and a student with new weights; what was made, by name."""
-    folder.mkdir(parents=True, exist_ok=True)
-    train, held_out = folder / "train.txt", folder / "held-out.txt"
     text = (data / SOURCES[task]).read_text()
-    train.write_text(text[:LETTERS])
-    held_out.write_text(text[-LETTERS // 4 :])
-    places = {"train": {"path": str(train)}, "test": {"path": str(held_out)}, "max_length": BLOCK}
-    arch = "bert" if task == "masked" else "gpt2"
-    common = {"task": f"{task}-lm", "data": places, "tokenizer": {"vocabulary": VOCABULARY, "lowercase": False}}
-    teacher = {"arch": arch, "layers": 6, "hidden": 256, "heads": 4, "positions": BLOCK, "dropout": 0.0}
-    training = {"epochs": 1, "batch_size": 16, "optimizer": {"name": "adamw", "lr": 5e-4}, "clip_norm": 1.0, "seed": 1}
-    if not (folder / "teacher").exists():
-        _trained({**common, "student": teacher, "training": training}, folder)
+    spec = texts(folder, task, text[:LETTERS], text[-LETTERS // 4 :], BLOCK, {"layers": 6, "hidden": 256, "heads": 4})
     if not (folder / "student").exists():
         _small(folder / "teacher", folder / "student", AutoModelForMaskedLM if task == "masked" else AutoModelForCausalLM)
-    spec = parse_spec({"kind": "train", **common, "student": teacher, "training": training})
+    return blocks(spec, folder, BLOCK)
+
+
+def texts(folder: Path, task: str, train: str, held_out: str, block: int, sizes: dict[str, int]) -> dict[str, Any]:
+    """Both texts as files, and a teacher of such sizes that has read the first one once, with a tokenizer made of it. Its spec."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {"train": folder / "train.txt", "test": folder / "held-out.txt"}
+    paths["train"].write_text(train)
+    paths["test"].write_text(held_out)
+    places = {**{name: {"path": str(path)} for name, path in paths.items()}, "max_length": block}
+    teacher = {"arch": "bert" if task == "masked" else "gpt2", **sizes, "positions": block, "dropout": 0.0}
+    training = {"epochs": 1, "batch_size": 16, "optimizer": {"name": "adamw", "lr": 5e-4}, "clip_norm": 1.0, "seed": 1}
+    tokenizer = {"vocabulary": VOCABULARY, "lowercase": False}
+    spec = {"task": f"{task}-lm", "data": places, "tokenizer": tokenizer, "student": teacher, "training": training}
+    if not (folder / "teacher").exists():
+        _trained(spec, folder)
+    return spec
+
+
+def blocks(spec: dict[str, Any], folder: Path, block: int) -> dict[str, Any]:
+    """What peers are given of it: the same blocks of tokens, as lists."""
+    parsed = parse_spec({"kind": "train", **spec})
     network, config = load(folder / "teacher")
-    found = data_of(spec, Inputs.local(spec, folder / "cache"))
+    found = data_of(parsed, Inputs.local(parsed, folder / "cache"))
     for name, part in (("blocks", found.train), ("held_out", found.test)):
         rows = rows_for(network, config, part)
-        whole = rows.padded(rows.flat, (rows.lengths == BLOCK).nonzero()[:, 0], 0)[0]
+        whole = rows.padded(rows.flat, (rows.lengths == block).nonzero()[:, 0], 0)[0]
         (folder / f"{name}.json").write_text(json.dumps(whole.tolist()))
     tokenizer = AutoTokenizer.from_pretrained(folder / "teacher")
     paths = {name: str(folder / f"{name}.json") for name in ("blocks", "held_out")}
     marks = {"mask": tokenizer.mask_token_id, "special": tokenizer.all_special_ids, "vocabulary": len(tokenizer)}
-    return {"places": places, "tokens": len(json.loads((folder / "blocks.json").read_text())) * BLOCK, **paths, **marks}
+    return {"places": spec["data"], "tokens": len(json.loads((folder / "blocks.json").read_text())) * block, **paths, **marks}
 
 
 def digits(data: Path, folder: Path) -> None:
@@ -85,13 +96,16 @@ def _trained(document: dict[str, Any], folder: Path) -> None:
 
 
 def _small(teacher: Path, folder: Path, kind: Any) -> None:
-    """A third of the teacher's layers and half of its width, new weights, and the teacher's tokenizer beside them."""
+    """A third of the teacher's layers and half of its width."""
+    bert = {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 2, "intermediate_size": 512}
+    like(teacher, folder, kind, bert if kind is not AutoModelForCausalLM else {"n_layer": 2, "n_embd": 128, "n_head": 2})
+
+
+def like(teacher: Path, folder: Path, kind: Any, sizes: dict[str, int]) -> None:
+    """One of the teacher's kind with new weights and other sizes, and the teacher's tokenizer beside it."""
     torch.manual_seed(7)
     config = AutoConfig.from_pretrained(teacher)
-    small = {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 2, "intermediate_size": 512}
-    if config.model_type == "gpt2":
-        small = {"n_layer": 2, "n_embd": 128, "n_head": 2}
-    for name, value in small.items():
+    for name, value in sizes.items():
         setattr(config, name, value)
     del config.potstill  # what is known of the teacher alone
     kind.from_config(config).save_pretrained(folder)

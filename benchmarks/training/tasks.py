@@ -83,26 +83,29 @@ def words(task: str) -> Callable[[Path, Path], Order]:
 
     def make(data: Path, work: Path) -> Order:
         folder = work / task
-        made = inputs.words(data, folder, task)
-        places = {name: str(folder / name) for name in ("teacher", "student", "cache")}
-        alpha, temperature = (0.5, 2.0) if task == "masked" else (1.0, 1.0)
-        terms = [{"loss": "kl", "temperature": temperature, "weight": alpha}, {"loss": "mlm", "weight": 1 - alpha}]
-        common = {"epochs": 2, "batch": 16, "lr": 1e-3, "temperature": temperature, "alpha": alpha, "seed": 42, "bf16": in_bf16_here()}
-        spec = {
-            "kind": "distill",
-            "task": f"{task}-lm",
-            "data": made.pop("places"),
-            "teacher": {"path": places["teacher"]},
-            "student": {"path": places["student"]},
-            "objective": terms if task == "masked" else terms[:1],
-            "training": {
-                "epochs": 2, "batch_size": 16, "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.0},
-                "schedule": {"name": "linear"}, "clip_norm": 1.0, "precision": "auto", "seed": 42,
-            },
-        }  # fmt: skip
-        return {"task": task, "spec": spec, **common, **places, **made, "tokens": made["tokens"] * 2}
+        return of_words(task, folder, inputs.words(data, folder, task), epochs=2, batch=16, bf16=in_bf16_here())
 
     return make
+
+
+def of_words(task: str, folder: Path, made: dict[str, Any], epochs: int, batch: int, bf16: bool) -> Order:
+    places = {name: str(folder / name) for name in ("teacher", "student", "cache")}
+    alpha, temperature = (0.5, 2.0) if task == "masked" else (1.0, 1.0)
+    terms = [{"loss": "kl", "temperature": temperature, "weight": alpha}, {"loss": "mlm", "weight": 1 - alpha}]
+    common = {"epochs": epochs, "batch": batch, "lr": 1e-3, "temperature": temperature, "alpha": alpha, "seed": 42, "bf16": bf16}
+    spec = {
+        "kind": "distill",
+        "task": f"{task}-lm",
+        "data": made["places"],
+        "teacher": {"path": places["teacher"]},
+        "student": {"path": places["student"]},
+        "objective": terms if task == "masked" else terms[:1],
+        "training": {
+            "epochs": epochs, "batch_size": batch, "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.0},
+            "schedule": {"name": "linear"}, "clip_norm": 1.0, "precision": "auto", "seed": 42,
+        },
+    }  # fmt: skip
+    return {"task": task, "spec": spec, **common, **places, **made, "tokens": made["tokens"] * epochs}
 
 
 PRIMER = {"plain loop": "mnist_plain", "potstill": "ours"}

@@ -60,7 +60,7 @@ def main() -> None:
 
 def _quality(work: Any, out: Path) -> dict[str, float]:
     if work.task in ("masked", "causal"):
-        student = language_models(SimpleNamespace(task=work.task, teacher=out / "student", student=out / "student"))[1]
+        student = language_models(SimpleNamespace(task=work.task, device=work.device, teacher=out / "student", student=out / "student"))[1]
         return judged_words(student, work)
     if work.task == "text":
         from transformers import AutoModelForSequenceClassification, AutoTokenizer

@@ -28,6 +28,8 @@ def order() -> Any:
 
 def clock(name: str) -> None:
     """Ends a part of the work, which began where the one before it ended: on the wall, and in seconds of all cores."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     STEPS[name] = time.perf_counter(), time.process_time()
     if name == "trained":
         STEPS["peak"] = peak(), 0.0
@@ -48,7 +50,9 @@ def done(work: Any, tokens: int = 0, **quality: float) -> None:
 
 
 def peak() -> float:
-    """MiB, of this program alone: what getrusage tells counts the process that started it."""
+    """MiB, of this program alone: what getrusage tells counts the process that started it. On a GPU what torch held of it."""
+    if torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**20
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
@@ -82,7 +86,7 @@ def language_models(work: Any) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
     kind = AutoModelForMaskedLM if work.task == "masked" else AutoModelForCausalLM
-    return kind.from_pretrained(work.teacher).eval(), kind.from_pretrained(work.student).train()
+    return kind.from_pretrained(work.teacher).eval().to(work.device), kind.from_pretrained(work.student).train().to(work.device)
 
 
 def blocks(work: Any) -> torch.Tensor:
@@ -113,7 +117,8 @@ def settings(work: Any, folder: str) -> dict[str, Any]:
     return {
         "output_dir": folder, "num_train_epochs": work.epochs, "per_device_train_batch_size": work.batch, "learning_rate": work.lr,
         "lr_scheduler_type": "linear", "max_grad_norm": 1.0, "optim": "adamw_torch_fused", "logging_strategy": "no", "save_strategy": "no",
-        "report_to": "none", "use_cpu": True, "bf16": work.bf16, "dataloader_pin_memory": False, "disable_tqdm": True, "seed": work.seed,
+        "report_to": "none", "use_cpu": work.device == "cpu", "bf16": work.bf16, "dataloader_pin_memory": work.device != "cpu",
+        "disable_tqdm": True, "seed": work.seed,
     }  # fmt: skip
 
 
@@ -150,6 +155,7 @@ def judged_words(model: Any, work: Any) -> dict[str, float]:
     with torch.inference_mode():
         for ids in rows.split(8):
             shown, labels = masked(ids, work) if work.task == "masked" else (ids, torch.nn.functional.pad(ids[:, 1:], (0, 1), value=-100))
+            shown, labels = shown.to(model.device), labels.to(model.device)
             z, counts = model(input_ids=shown).logits, labels != -100
             losses.append(F.cross_entropy(z[counts], labels[counts], reduction="none"))
             right.append(z[counts].argmax(-1) == labels[counts])

@@ -17,6 +17,7 @@ def main() -> None:
     for _ in range(work.epochs):
         for ids in loader:
             shown, labels = masked(ids, work) if work.task == "masked" else (ids, pad(ids[:, 1:], (0, 1), value=-100))
+            shown, labels = shown.to(work.device), labels.to(work.device)
             with torch.no_grad():
                 z_t = teacher(input_ids=shown).logits
             z_s = student(input_ids=shown).logits
