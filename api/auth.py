@@ -13,7 +13,7 @@ from api import rates
 from api.last_use import LastUse
 from api.rates import Rates
 from api.scopes import refuse_beyond
-from contract.errors import ErrorCode, Refused, Unauthorized
+from contract.errors import ErrorCode, NotFound, Refused, Unauthorized
 from contract.scope import Scope as KeyScope
 from models import browser
 from models.audit import Actor
@@ -49,6 +49,7 @@ class Authentication:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         guarded = scope["type"] == "http" and self._guarded(scope["path"])
         if scope["type"] == "http":
+            _refuse_unseen(scope["path"])
             refuse_key_in_address(scope, guarded)
         if guarded:
             caller = await to_thread.run_sync(self._admit, scope)
@@ -74,6 +75,13 @@ class Authentication:
 
     def _guarded(self, path: str) -> bool:
         return path == "/v1" or path.startswith("/v1/") or (path == "/metrics" and not self.metrics_open)
+
+
+def _refuse_unseen(path: str) -> None:
+    """Of `/v1/keys%0A` a router says that it is `/v1/keys`: `$` in its patterns also stands before a last line feed. Whoever decides by a
+    path who may go there must see the same one."""
+    if not path.isprintable():
+        raise NotFound(f"There is no {path!r} here.", hint="A path holds no control characters; look for %0A or the like in the address.")
 
 
 def refuse_key_in_address(scope: Scope, guarded: bool) -> None:

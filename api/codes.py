@@ -118,7 +118,7 @@ BESIDES: dict[str, dict[int, tuple[E, ...]]] = {
     "validate_sweep": {422: (E.INVALID_SPEC,)},
     "create_key": {422: (E.INVALID_SPEC,)},
     "rotate_key": {409: (E.INVALID_TRANSITION,), 422: (E.INVALID_SPEC,)},
-    "create_webhook": {422: (E.INVALID_SPEC, E.HOST_NOT_ALLOWED)},
+    "create_webhook": {403: FULL, 422: (E.INVALID_SPEC, E.HOST_NOT_ALLOWED)},
     "update_webhook": {422: (E.INVALID_SPEC, E.HOST_NOT_ALLOWED)},
     "test_webhook": {409: (E.INVALID_TRANSITION,)},
     "update_job": {409: (E.INVALID_TRANSITION,), 422: (E.INVALID_SPEC,)},

@@ -1,7 +1,9 @@
 """An uploaded file → a Dataset row, and back to its first rows."""
 
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +20,7 @@ from api.multipart import Form, Part
 from api.paging import refused
 from api.quotas import Quotas
 from contract.columns import TAGS
-from contract.errors import InvalidData, InvalidSpec
+from contract.errors import InvalidData, InvalidSpec, Unavailable
 from contract.wire import PreviewView
 from models.blobs import Blobs
 from models.dataset import Dataset
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 MAX_CLASSES = 1000  # of a column that is not called like a label
 MAX_STORED = 20_000  # names of classes kept for one dataset, all columns together
 MAX_PREVIEW = 200_000  # values in one preview
+CHECKED, SHOWN = threading.BoundedSemaphore(4), threading.BoundedSemaphore(2)  # files read at once: each may unpack to gigabytes
+PATIENCE = 10.0  # seconds that a preview waits for others
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ def prepare(received: Form, keep: Callable[[Part], None]) -> Content:
 
     fields, part = form_fields.fields(received), form_fields.one_file(received)
     name = shown(part.filename or "")
-    data = datafiles.read(part.path, name)
+    with CHECKED:
+        data = datafiles.read(part.path, name)
     content = Content(
         part=part,
         fields=fields,
@@ -104,12 +109,23 @@ def preview(blobs: Blobs, uploads: Path, row: Dataset, split: str | None, count:
     uploads.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(prefix="upload-", dir=uploads) as folder:
         path = Path(folder) / "data"
-        blobs.fetch(row.sha256, path)
-        table = datafiles.read(path, f"data.{row.format}").splits[split]
+        with _one_of_few():
+            blobs.fetch(row.sha256, path)
+            table = datafiles.read(path, f"data.{row.format}").splits[split]
     in_row = sum(int(values[:1].size) for values in table.columns.values())
     count = max(1, min(count, MAX_PREVIEW // max(1, in_row)))
     columns = [values[:count].tolist() for values in table.columns.values()]
     return PreviewView(split=split, columns=list(table.columns), rows=[list(cells) for cells in zip(*columns, strict=True)])
+
+
+@contextmanager
+def _one_of_few() -> Iterator[None]:
+    if not SHOWN.acquire(timeout=PATIENCE):
+        raise Unavailable("Other previews are being read.", hint="Ask again in a moment.", headers={"Retry-After": "5"})
+    try:
+        yield
+    finally:
+        SHOWN.release()
 
 
 def _classes(data: "DataFile") -> dict[str, list[str]]:

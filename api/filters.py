@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 from sqlalchemy import ColumnElement, String, cast, exists, false, func, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
@@ -25,7 +25,16 @@ def _no_number(value: str) -> str:
     return value
 
 
-Moment = Annotated[datetime, BeforeValidator(_no_number)]
+def _utc(moment: datetime) -> datetime:
+    """A day from the ends of all time has no moment in UTC."""
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("that is beyond the years 1 to 9999 in UTC") from None
+
+
+Moment = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(_utc)]
+MOST_METADATA = 16  # fields asked for at once
 EXTRA: dict[str, Any] = {
     "parameters": [
         {
@@ -100,14 +109,12 @@ async def _filters(
         if "\0" in key or "\0" in value:
             raise refused(key.replace("\0", "?"), "no text here holds a zero character")
     metadata = {key[9:-1]: given[key] for key in given if key.startswith("metadata[") and key.endswith("]")}
-    return _Filters(status, kind, name, _utc(created_after), _utc(created_before), parent, sweep, metadata)
+    if len(metadata) > MOST_METADATA:
+        raise refused("metadata", f"at most {MOST_METADATA} fields are looked for at once, and these are {len(metadata):,}")
+    return _Filters(status, kind, name, created_after, created_before, parent, sweep, metadata)
 
 
 Filters = Annotated[_Filters, Depends(_filters)]
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 def _has(dialect: str, key: str, value: str) -> ColumnElement[bool]:

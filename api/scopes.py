@@ -16,7 +16,7 @@ class _Rule(NamedTuple):
 _READS, _WRITES = "GET HEAD OPTIONS", "POST PUT PATCH DELETE"
 # The first that fits; what fits none needs `submit`.
 TABLE = (
-    _Rule(f"{_READS} {_WRITES}", re.compile(r"(/v1)?/(keys|audit)(/.*)?"), Scope.ADMIN),
+    _Rule(f"{_READS} {_WRITES}", re.compile(r"(/v1)?/(keys|audit)(\W.*)?", re.DOTALL), Scope.ADMIN),
     _Rule(_READS, re.compile(r".*"), Scope.READ),
     _Rule("POST", re.compile(r"/v1/(jobs|sweeps)/validate|/new/check|/logout"), Scope.READ),
 )

@@ -40,10 +40,10 @@ def t_quantile(freedom: int) -> float:
 
 
 def statistic(values: Sequence[float], over_rows: Sequence[float] | None = None) -> Statistic:
-    """Mean, standard deviation over seeds and 95 % interval of the mean; of a single value the interval over rows, if known, and also
-    where all seeds happen to agree to the digit: they then say nothing of their spread."""
+    """Mean, standard deviation over seeds and 95 % interval of the mean; of a single value the interval over rows, None where that is not
+    known, and so where all seeds happen to agree to the digit: they then say nothing of their spread."""
     mean = fmean(values)
-    if len(values) < 2 or (over_rows is not None and max(values) == min(values)):
+    if len(values) < 2 or max(values) == min(values):
         return {"mean": mean, "std": 0.0, "ci95": list(over_rows) if over_rows is not None else None, "values": list(values)}
     std = stdev(values)
     half = t_quantile(len(values) - 1) * std / sqrt(len(values))
@@ -113,12 +113,20 @@ def _validated(reports: dict[int, Report]) -> dict[str, float] | None:
 
 
 def best_seed(runs: Sequence[RunResult]) -> int | None:
-    """The seed whose student is handed out: best validation metric, the first where there were no validation rows."""
+    """The seed whose student is handed out: best validation metric, or loss where there is no such metric; the first where there were no
+    validation rows."""
     judged = [run for run in runs if run.arm in ("student", "model") and run.report]
     if not judged:
         return None
-    metric, sign = judged[0].report["metric"], 1 if judged[0].report["higher_is_better"] else -1  # type: ignore[index]
-    return max(judged, key=lambda run: (sign * ((run.report or {}).get("validation") or {}).get(metric, 0.0), -run.seed)).seed
+    return max(judged, key=lambda run: (_on_validation(run.report or {}), -run.seed)).seed
+
+
+def _on_validation(report: Report) -> float:
+    """More is better. Texts and answers are not written out for it: of those the loss."""
+    found, metric = report.get("validation") or {}, report["metric"]
+    if metric in found:
+        return float(found[metric]) * (1 if report["higher_is_better"] else -1)
+    return -float(found.get("loss", 0.0))
 
 
 def _trained(reports: dict[int, Report]) -> Report:

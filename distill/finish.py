@@ -9,10 +9,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from contract.events import Finished, LogLine, PhaseChanged, RunEvent
 from contract.model import ModelConfig
+from contract.registry.tasks import LANGUAGE
 from contract.spec import JobSpec
 from contract.status import Phase
 from distill import answers, card, disk, evaluate, export, networks, report, written
@@ -25,7 +27,7 @@ from distill.device import versions
 from distill.diagnosis import diagnose
 from distill.errors import diverged
 from distill.losses import kl
-from distill.networks import lora, said_of
+from distill.networks import TextNetwork, lora, said_of
 from distill.networks.files import CARD
 from distill.objectives import Said
 from distill.remote_heard import RemoteHeard
@@ -184,6 +186,8 @@ class Compared(NamedTuple):
 
 def _compared(network: nn.Module, config: ModelConfig, teacher: Teacher, rows: Rows, data: Data) -> Compared:
     if config.by_token:
+        if _reads_otherwise(teacher, network):
+            return Compared(_of_texts(teacher, data), _measured(network, config, rows), None)
         # Of tags the teacher is asked as it reads the words itself; else of the very tokens that its student is asked of.
         heard = teacher.rows(data.test) if config.made_for.answers == "tags" else rows
         told = evaluate.tell(network, config, rows, partial(_heard_of, teacher, None if heard is rows else heard))
@@ -194,6 +198,22 @@ def _compared(network: nn.Module, config: ModelConfig, teacher: Teacher, rows: R
     a, b = (Said.of(each, config.multi_label).logits for each in (mine, logits))
     differ = None if config.multi_label else evaluate.disagreements(logits, mine, data.test, config.classes)
     return Compared(evaluate.measure(logits, rows, config), evaluate.measure(mine, rows, config), kl(a, b, 1.0).item(), differ)
+
+
+def _reads_otherwise(teacher: Teacher, network: nn.Module) -> bool:
+    """Whether it can only be heard by its texts: token by token both would have to know the same ones."""
+    theirs = teacher.network
+    if teacher.config.task not in LANGUAGE or not isinstance(theirs, TextNetwork) or not isinstance(network, TextNetwork):
+        return False
+    return theirs.reader.differs(network.reader) is not None
+
+
+def _of_texts(teacher: Teacher, data: Data) -> evaluate.Measured:
+    """Of a teacher with tokens of its own what its texts tell, where there are texts to hold them against."""
+    rows = teacher.rows(data.test)
+    said = written.kept(teacher, rows, written.MEASURED)[0] if isinstance(rows, TargetTokens) else []
+    figures = written.nearness(said, list(rows.written[: len(said)])) if isinstance(rows, TargetTokens) else {}
+    return evaluate.Measured(torch.empty(0, dtype=torch.int64), figures, None)
 
 
 def _heard_of(teacher: Teacher, rows: Rows | None, index: Tensor, given: Given) -> Said:

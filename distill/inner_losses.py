@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from distill.inside import Heads
+from distill.inside import Heads, product
 
 GROUP = 128  # rows whose relations are looked at together: angles are as many as its cube
 
@@ -51,7 +51,7 @@ def _alike(value: Tensor, heads: int | None) -> Tensor:
     if heads is not None:
         value = value.transpose(1, 2).reshape(len(value), value.shape[2], heads, -1).transpose(1, 2)
     value = value.float() * value.shape[-1] ** -0.25
-    return value @ value.transpose(2, 3)
+    return product(value, value.transpose(2, 3))
 
 
 def _relation_kl(z_s: Tensor, z_t: Tensor, open_: Tensor, mask: Tensor) -> Tensor:
@@ -88,8 +88,10 @@ def _distances(h: Tensor) -> Tensor:
 
 def _angles(h: Tensor) -> Tensor:
     """[B, B, B]: of each row the cosine between the ways to two others."""
-    ways = F.normalize(h[None] - h[:, None], dim=2)
-    return ways @ ways.transpose(1, 2)
+    ways = h[None] - h[:, None]
+    nowhere = (ways == 0).all(2, keepdim=True)  # between equal rows, whose direction would have an endless gradient
+    ways = F.normalize(ways.masked_fill(nowhere, 1.0), dim=2).masked_fill(nowhere, 0.0)
+    return product(ways, ways.transpose(1, 2))
 
 
 def attention_transfer(h_s: Tensor, h_t: Tensor) -> Tensor:

@@ -11,6 +11,12 @@ Looks = frozenset[Literal["states", "heads"]]  # what is looked at beside the ou
 NOTHING: Looks = frozenset()
 
 
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """In the precision of its factors, also where products around it are computed in bf16: of its result, differences count."""
+    with torch.autocast(a.device.type, enabled=False):
+        return a @ b
+
+
 @dataclass(frozen=True)
 class Heads:
     """One layer's attention: query, key and value [B, heads, L, D], and the factor of their products; open [B, 1, L, L]: which token
@@ -25,7 +31,7 @@ class Heads:
     @property
     def scores(self) -> Tensor:
         """[B, heads, L, L] before the softmax; nothing is said of tokens that may not be looked at."""
-        return self.query.float() @ self.key.float().transpose(2, 3) * self.scale
+        return product(self.query.float(), self.key.float().transpose(2, 3)) * self.scale
 
 
 @dataclass(frozen=True)

@@ -60,12 +60,15 @@ def soft_cross_entropy(z_s: Tensor, z_t: Tensor, temperature: float, t_squared: 
     return temperature**2 * loss if t_squared else loss
 
 
-def logit_mse(z_s: Tensor, z_t: Tensor) -> Tensor:
-    """Mean over rows and classes of (z_s − z_t)².
+def logit_mse(z_s: Tensor, z_t: Tensor, possible: Tensor | None = None) -> Tensor:
+    """Mean over rows and classes of (z_s − z_t)²; possible [N, C]: of each row only these classes, where rows have unlike numbers of them.
 
     Ba, Caruana 2014, https://arxiv.org/abs/1312.6184; Tang et al. 2019, https://arxiv.org/abs/1903.12136
     """
-    return F.mse_loss(z_s.float(), z_t.float())
+    if possible is None:
+        return F.mse_loss(z_s.float(), z_t.float())
+    squared = (z_s.float() - z_t.float()).square().masked_fill(~possible, 0.0)
+    return (squared.sum(1) / possible.sum(1).clamp(min=1)).mean()
 
 
 def cross_entropy(z_s: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from contract import registry
 from contract.registry import Term
 from distill import losses
-from distill.data.batch import IGNORED, Drawn, TokenBatch
+from distill.data.batch import IGNORED, IMPOSSIBLE, Drawn, TokenBatch
 from distill.data.batch import Batch as Asked
 from distill.inner import INNER, Comparison
 from distill.inner_losses import adversarial
@@ -37,6 +37,7 @@ class Said:
     inside: Inside | None = None
     beside: Callable[[Tensor, Tensor, float], Tensor] | None = None
     several: bool = False  # whether rows are `pairs`
+    pointing: bool = False  # whether classes are places of a text, IMPOSSIBLE outside of it
 
     @classmethod
     def of(cls, logits: Tensor, several: bool = False) -> "Said":
@@ -58,17 +59,19 @@ def pairs(logits: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class Batch:
     """What terms look at: student logits [N, C], labels [N], the teacher's logits [N, C] for a temperature; what was drawn; and whether
-    rows are `pairs`."""
+    rows are `pairs`, or point to places."""
 
     z_s: Tensor
     y: Tensor
     teacher: Callable[[float], Tensor]
     drawn: Drawn | None = None
     several: bool = False
+    pointing: bool = False
 
     def at(self, places: Tensor) -> "Batch":
         drawn = self.drawn.at(places) if self.drawn is not None else None
-        return Batch(self.z_s[places], self.y[places], lambda temperature: self.teacher(temperature)[places], drawn, self.several)
+        known: Callable[[float], Tensor] = lambda temperature: self.teacher(temperature)[places]  # noqa: E731
+        return Batch(self.z_s[places], self.y[places], known, drawn, self.several, self.pointing)
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,10 @@ def _policy_gradient(term: registry.PolicyGradient, b: Batch) -> Tensor:
 
 
 def _logit_mse(_term: registry.LogitMse, b: Batch) -> Tensor:
-    """Of a class that holds or not there is one logit; the other of its pair is 0 for both, and counts for nothing."""
-    return losses.logit_mse(b.z_s, b.teacher(1.0)) * (2 if b.several else 1)
+    """Of a class that holds or not there is one logit; the other of its pair is 0 for both, and counts for nothing. Nor do places outside
+    of a text, of which there are as many as the longest text beside it has."""
+    z_t = b.teacher(1.0)
+    return losses.logit_mse(b.z_s, z_t, z_t > IMPOSSIBLE if b.pointing else None) * (2 if b.several else 1)
 
 
 def _labelled(term: registry.CrossEntropy, b: Batch) -> Tensor:
@@ -204,7 +209,7 @@ class Objective(nn.Module):
             def work(features: Tensor, labels: Tensor, of_teacher: Tensor | None, own: Drawn | None) -> list[Tensor | None]:
                 z_s = student.head(features)
                 known = _nobody if teacher is None or of_teacher is None else known_of(teacher, of_teacher, z_s.detach())
-                return self._logits(terms, Batch(z_s, labels, known, own, student.several), counts)
+                return self._logits(terms, Batch(z_s, labels, known, own, student.several, student.pointing), counts)
 
             # The logits of a piece are computed again for its gradient rather than kept.
             parts = work(*given) if len(y) <= rows else checkpoint(work, *given, use_reentrant=False)

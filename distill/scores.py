@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache
+from math import inf
 
 import numpy as np
 import torch
@@ -144,9 +145,11 @@ def _with_intervals(rows: Floats, *figures: Callable[[Floats], Floats]) -> list[
     sample = rows if chosen is None else rows[chosen]
     sums, found = weights @ sample, []
     for figure in figures:
-        value, middle = (float(figure(some.sum(0)[None])[0]) for some in (rows, sample))
-        low, high = np.quantile(figure(sums) - middle, [0.025, 0.975]) * (len(sample) / len(rows)) ** 0.5
-        found.append(statistic([value], (value + float(low), value + float(high))))
+        value, drawn = float(figure(rows.sum(0)[None])[0]), figure(sums)
+        # Around their own mean: chance adds to a calibration error, and once more to one of rows drawn by chance.
+        low, high = np.quantile(drawn - drawn.mean(), [0.025, 0.975]) * (len(sample) / len(rows)) ** 0.5
+        floor = 0.0 if figure is calibration_error else -inf
+        found.append(statistic([value], (max(floor, value + float(low)), value + float(high))))
     return found
 
 

@@ -62,7 +62,7 @@ def soft_targets(spec: JobSpec, teacher: Teacher, train: Split | TextSplit, netw
     else:
         heard = teacher.rows(train)
     if isinstance(heard, TaggedTokens):
-        _refuse_other_words(heard, rows_for(network, config, train))
+        refuse_other_words(heard, rows_for(network, config, train))
     if seen or spec.teacher_outputs == "live":
         return Live(teacher, len(train), heard, seen)
     if isinstance(heard, (SpanTokens, TaggedTokens)):
@@ -96,7 +96,7 @@ def _refuse_other_vocabulary(teacher: nn.Module, student: nn.Module) -> None:
         )
 
 
-def _refuse_other_words(heard: Rows, read: Rows) -> None:
+def refuse_other_words(heard: Rows, read: Rows) -> None:
     """Both may split words as they like, but they must get equally far in each text."""
     assert isinstance(heard, TaggedTokens) and isinstance(read, TaggedTokens)
     differ = heard.words().cpu() != read.words().cpu()

@@ -97,7 +97,7 @@ class Teacher:
                     return {"logits": infer(self.network, self.config, rows, chunks)}
 
             count = sum(map(len, chunks))
-            key = self.key("logits/2", f"{content}/{begin}+{count}", bf16)
+            key = self.key("logits/3", f"{content}/{begin}+{count}", bf16)
             return cache.Part(key, {"logits": (count, len(self.config.classes))}, build)
 
         begins = accumulate((sum(map(len, chunks)) for chunks in parts), initial=0)

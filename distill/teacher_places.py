@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from distill import cache
-from distill.data.batch import Given, TokenBatch
+from distill.data.batch import IMPOSSIBLE, Given, TokenBatch
 from distill.data.spans import SpanTokens
 from distill.data.tokens import TaggedTokens, ranges
 from distill.device import autocast
 from distill.networks import said_of
-from distill.networks.reading import IMPOSSIBLE
 from distill.objectives import Said
 from distill.teacher import Teacher
 

@@ -92,7 +92,7 @@ def outputs(teacher: Teacher, rows: Asked, k: int, temperatures: tuple[float, ..
 
     def part(shard: Tensor, content: str) -> cache.Part:
         tokens = int(rows.answers[shard].sum())
-        key = teacher.key("tokens/2", f"{content}/{k}/{temperatures}", teacher.bf16)
+        key = teacher.key("tokens/3", f"{content}/{k}/{temperatures}", teacher.bf16)
         shapes = {"ids": (tokens, k), "gaps": (tokens, k), "rest": (tokens, len(temperatures))}
         return cache.Part(key, shapes, partial(_ask, teacher, rows, shard, k, temperatures))
 

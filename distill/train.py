@@ -33,7 +33,7 @@ from distill.remote_heard import RemoteHeard
 from distill.remote_heard import heard as of_remote
 from distill.sharding import whole
 from distill.sights import comparisons, looks
-from distill.soft import Heard, Soft, soft_targets
+from distill.soft import Heard, Soft, refuse_other_words, soft_targets
 from distill.state import put_weights, weights
 from distill.teacher import Live, Teacher
 from distill.words import refuse_unknown_mask, with_words
@@ -87,6 +87,8 @@ def run(
         assert isinstance(train, TextSplit)
         train, heard = by_teacher(teacher, train, emit)
     elif teacher is not None:
+        if config.made_for.answers == "tags":  # on which both are measured in the end, word by word
+            refuse_other_words(teacher.rows(data.test), rows_for(network, config, data.test))
         heard = soft = soft_targets(spec, teacher, train, network, config, emit)
     if inputs.helping:
         return Stopped(step=0)

@@ -124,9 +124,13 @@ def kept(teacher: Teacher, rows: Rows, most: int | None = None) -> tuple[list[st
     """What the teacher writes for the rows, once for all jobs and seeds: its letters, under a key of its weights and the rows; `most`: of
     the first rows only."""
     count = len(rows) if most is None else min(most, len(rows))
-    key = sha256(f"written/2/{teacher.sha256}/{rows.digest()}/{count}".encode()).hexdigest()
-    found, how = cache.kept(teacher.cache, key, letters_of(count), lambda: packed(texts(teacher.network, rows, count)), teacher.warn)
-    return unpacked(found), Written(count, sum(tensor.nbytes for tensor in found.values()), how)
+    network = teacher.network
+    assert isinstance(network, LibraryNetwork)
+    how: Any = network.inner.generation_config  # what it may write, and how its tokens are spelled, weights do not say
+    spelled = sha256((how.to_json_string() + network.reader.tokenizer.to_str()).encode()).hexdigest()
+    key = sha256(f"written/3/{teacher.sha256}/{spelled}/{rows.digest()}/{count}".encode()).hexdigest()
+    found, built = cache.kept(teacher.cache, key, letters_of(count), lambda: packed(texts(network, rows, count)), teacher.warn)
+    return unpacked(found), Written(count, sum(tensor.nbytes for tensor in found.values()), built)
 
 
 def letters_of(count: int) -> cache.Shapes:

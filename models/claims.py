@@ -27,6 +27,7 @@ LOSS_BUDGET = 10  # disappearances of its worker: mostly no fault of the job's, 
 DECLINED_SECONDS = 30.0
 LOG_TAIL = 10
 MOST_HELPED = 8  # attempts looked at together
+ASKING = Job.progress["phase"].as_string() == Phase.TEACHER_INFERENCE
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +76,17 @@ def claim(
 
 def to_help(session: Session, worker_id: str, offer: Offer, anywhere: bool) -> list[Claim]:
     """Attempts that ask their teacher for all rows at this moment, the eldest first: of this worker, or of any, whose results it finds.
-    Nothing may be written in their name: the fence knows who holds them."""
-    asking = Job.progress["phase"].as_string() == Phase.TEACHER_INFERENCE
-    where = Job.status == S.RUNNING, Job.worker_id.is_not(None), asking, *(() if anywhere else (Job.worker_id == worker_id,))
+    Nothing may be written in their name: the fence knows who holds them. A remote teacher answers one that counts what it costs."""
+    where = Job.status == S.RUNNING, Job.worker_id.is_not(None), ASKING, *(() if anywhere else (Job.worker_id == worker_id,))
     jobs = session.scalars(select(Job).where(*where).order_by(Job.started_at).limit(MOST_HELPED)).all()
     fitting = [job for job in jobs if offer.meets(turns.wanted(job.want_kind, job.want_memory, job.want_labels, job.want_devices))]
-    return [_of(job, job.worker_id or "") for job in fitting]
+    return [_of(job, job.worker_id or "") for job in fitting if "endpoint" not in (job.resolved_spec.get("teacher") or {})]
+
+
+def asks(session: Session, helped: Claim) -> bool:
+    """Whether that attempt still asks its teacher."""
+    where = Job.id == helped.job_id, Job.attempt == helped.attempt, Job.status == S.RUNNING, ASKING
+    return session.scalar(select(Job.id).where(*where)) is not None
 
 
 def _of(job: Job, worker_id: str) -> Claim:
@@ -285,7 +291,8 @@ def strays(session: Session, worker_id: str, held: Iterable[str]) -> list[str]:
     while its answer was lost. Returns the ids that are due."""
     query = select(Job.id).where(Job.status.in_(ACTIVE), Job.worker_id == worker_id, Job.id.not_in(list(held))).order_by(Job.id)
     lost = session.scalars(query).all()
-    return [id_ for id_ in lost if _release(session, locked(session, id_), "the worker never heard of its claim") is S.QUEUED]
+    jobs = [job for job in (locked(session, id_) for id_ in lost) if job.worker_id == worker_id and JobStatus(job.status).active]
+    return [job.id for job in jobs if _release(session, job, "the worker never heard of its claim") is S.QUEUED]
 
 
 def forgive(session: Session, outage_seconds: float, lease_seconds: float) -> None:

@@ -61,6 +61,7 @@ def collect(
         _files("what was fetched to help with a run", leftovers.helps(settings.work_folder(), now), dry_run),
         _files("uploads cut off", leftovers.uploads(settings.uploads_path(), now), dry_run),
         _files("teacher outputs beyond cache_bytes", leftovers.beyond(settings.cache_folder(), settings.cache_bytes, now), dry_run),
+        _files("lock files of outputs that are gone", leftovers.cache_locks(settings.cache_folder(), now), dry_run),
         _files("copies beyond copies_bytes", leftovers.beyond(settings.copies_folder(), settings.copies_bytes, now), dry_run),
         _workers(database, settings.run_folder(), dry_run),
         _files("lock files of dead workers", leftovers.locks(settings.run_folder(), now), dry_run),

@@ -61,6 +61,16 @@ def locks(run: Path, now: float | None = None) -> Iterator[Path]:
                     yield path
 
 
+def cache_locks(cache: Path, now: float | None = None) -> Iterator[Path]:
+    """Lock files of what was made and is gone, that nobody holds. Whoever opens one at this moment may make a part that another one makes
+    too, each whole or not at all."""
+    for path in (path for folder in _inside(cache, "*") for path in _inside(folder, "*.lock")):
+        if untouched(path, DAY, now) and not any(other != path for other in path.parent.glob(f"{path.stem}.*")):
+            with held(path) as mine:
+                if mine:
+                    yield path
+
+
 def beyond(cache: Path, limit: int, now: float | None = None) -> list[Path]:
     """The files of a cache beyond its limit, least recently used first, and what broken writes left. A job that reads one keeps
     what it reads; the next one makes it again."""

@@ -86,24 +86,28 @@ class Objects:
         """What has bytes in it goes out by the thread that asks: s3fs sends those of all threads from one."""
         from s3fs.errors import translate_boto_error
 
+        method = getattr(self._client, call)
         try:
-            return getattr(self._client, call)(**given)
-        except Exception as error:
-            raise translate_boto_error(error) from error
+            return method(**self._fs._get_s3_method_kwargs(method, **given))
+        except Exception as error:  # noqa: BLE001 - raised again, as s3fs would
+            told = translate_boto_error(error)  # the same one, where the store gave no answer
+            raise told from (error if told is not error else None)
 
     @property
     def _client(self) -> Any:
         """botocore's own, made as s3fs makes its asynchronous one, which is the same library's."""
         found = self._clients.get(os.getpid())
         if found is None:
+            from botocore import UNSIGNED
             from botocore.config import Config
             from botocore.session import Session
 
             fs = self._fs
-            keys = {"aws_access_key_id": fs.key, "aws_secret_access_key": fs.secret, "aws_session_token": fs.token}
+            keys = {"aws_access_key_id": fs.key, "aws_secret_access_key": fs.secret, "aws_session_token": fs.token} if not fs.anon else {}
             named = {name: value for name, value in {**keys, "endpoint_url": fs.endpoint_url}.items() if value is not None}
-            config = Config(max_pool_connections=AT_ONCE, connect_timeout=fs.connect_timeout, read_timeout=fs.read_timeout)
-            found = Session().create_client("s3", config=config, **named)
+            signed = {"signature_version": UNSIGNED} if fs.anon else {}
+            config = Config(**{**fs._prepare_config_kwargs(), "max_pool_connections": AT_ONCE, **signed})
+            found = Session(**fs.kwargs).create_client("s3", config=config, **{"use_ssl": fs.use_ssl, **named, **fs.client_kwargs})
             self._clients = {os.getpid(): found}
         return found
 
@@ -197,7 +201,9 @@ def telling() -> Iterator[None]:
 
 def _code(error: BaseException | None) -> str | None:
     """What S3 called it, by the library's answer behind the exception."""
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         answer = getattr(error, "response", None)
         if isinstance(answer, dict):
             return str(answer.get("Error", {}).get("Code"))

@@ -25,6 +25,7 @@ PATIENCE = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle":
 # giving its job to somebody else. Ours never wait inside one.
 IDLE_SECONDS = 5
 RESTED_SECONDS = 1.0
+READ_ONLY = "25006"  # a standby that has not taken over yet, or a server whose disk is full: it will write again
 SQLITE_SECONDS = 30.0  # how long a connection to SQLite waits for others
 SQLITE = {"timeout": SQLITE_SECONDS, "check_same_thread": False}
 
@@ -82,7 +83,7 @@ class Database:
                 raise
             raise _unavailable(error) from error
         except DBAPIError as error:
-            if error.connection_invalidated:
+            if error.connection_invalidated or getattr(error.orig, "sqlstate", None) == READ_ONLY:
                 raise _unavailable(error) from error
             raise
 

@@ -39,6 +39,8 @@ def next_job(session: Session, most: int | None, bid: Bid | None) -> Job | None:
     """Locked; rows that others are claiming are passed over. Of projects that are equal any: with one worker they take turns too. A job
     that needs more devices than are free now is promised them: this worker takes no other until they are, or another worker has it."""
     promised = session.scalar(_locked(_promised(bid))) if bid is not None and bid.offer.devices > 1 else None
+    if promised is not None and most is not None and not _room(session, promised.project_id, most):
+        promised = None  # others of its project have taken the places since
     job = promised or _in_turn(session, most, bid)
     if job is None or bid is None or bid.enough(job):
         return job

@@ -271,10 +271,12 @@ class Attempt(Hold):
 
 
 def _drain(events: Connection, backlog: Backlog) -> None:
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            event = RUN_EVENT.validate_json(events.recv_bytes())
-            backlog.put(event)
-            if isinstance(event, CheckpointSaved):
-                discard(event)
-    backlog.end()
+    try:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                event = RUN_EVENT.validate_json(events.recv_bytes())
+                backlog.put(event)
+                if isinstance(event, CheckpointSaved):
+                    discard(event)
+    finally:
+        backlog.end()  # whatever happened, or who follows it waits for ever

@@ -6,6 +6,7 @@ when the slot is wanted for a job.
 
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -13,7 +14,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 import structlog
 from pydantic import ValidationError
 
-from contract.errors import JobError
+from contract.errors import JobError, Unavailable
 from contract.resources import Offer
 from models import claims
 from models.blobs import Blobs
@@ -68,8 +69,13 @@ class Helper:
                 self._process = process = self.context.Process(target=child.help_along, args=(order.model_dump_json(),))
                 process.start()
             log.info("helping with a teacher's pass", job=claim.job_id, attempt=claim.attempt)
+            looked = time.monotonic()
             while process.exitcode is None and free():
                 process.join(0.2)
+                if time.monotonic() - looked > LOOK:
+                    if not self._wanted_by(claim):
+                        break
+                    looked = time.monotonic()
             self.leave()
             log.info("helped", job=claim.job_id, attempt=claim.attempt, exit_code=process.exitcode)
         except (JobError, ValidationError) as error:  # that run will hear of it, too
@@ -78,3 +84,11 @@ class Helper:
             with self._lock:
                 self._process = None
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _wanted_by(self, claim: Claim) -> bool:
+        """Its run may have been cancelled, or have gone on without us."""
+        try:
+            with self.database.read() as session:
+                return claims.asks(session, claim)
+        except Unavailable:
+            return False

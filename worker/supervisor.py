@@ -1,6 +1,7 @@
 """The worker's own threads: one claims jobs for free slots, one renews leases, one looks at the clocks, one helps others; what it does for
 all is in worker/upkeep.py."""
 
+import contextlib
 import threading
 import time
 
@@ -243,7 +244,8 @@ class Supervisor:
         """Apart from the renewals, because one of those may hang for as long as a network lets it."""
         while not self._stopped.wait(min(0.5, self.settings.renew_seconds / 2)):
             for attempt, _ in self._running():
-                attempt.tick()
+                with contextlib.suppress(Exception):  # the next one's clock goes on, and this one's with the next look
+                    attempt.tick()
 
     def _renew(self, attempts: list[Attempt]) -> None:
         by_claim: dict[Claim, Attempt] = {attempt.claim: attempt for attempt in attempts}

@@ -131,11 +131,12 @@ def act(action: str) -> Page:
     def done(visit: Visit) -> Response:
         job_id, loose = visit.request.path_params["id"], []
         with visit.services.database.write() as session:
+            if action == "retry":
+                visit.services.quotas.room_for_jobs(session, visit.caller.project_id, 1)  # the project before its jobs
             job = lookup.job_to_change(session, visit.caller.project_id, job_id)
             if action == "delete":
                 loose, due = deletion.delete(session, visit.caller, deletion.family(session, job)), []
             elif action == "retry":
-                visit.services.quotas.room_for_jobs(session, visit.caller.project_id, 1)
                 uses.refuse_if_deleted(session, job)
                 again = lifecycle.retry(session, job, fresh=False)
                 job_id, due = again.id, lookup.due(session, again)

@@ -49,8 +49,8 @@ def retry_job(
     """Do a failed or cancelled job again, as a new job that names the old one."""
 
     def store(session: Session, _: None) -> Created:
+        services.quotas.room_for_jobs(session, caller.project_id, 1)  # the project before its jobs, as whoever submits
         job = lookup.job_to_change(session, caller.project_id, job_id)
-        services.quotas.room_for_jobs(session, caller.project_id, 1)
         uses.refuse_if_deleted(session, job)
         again = lifecycle.retry(session, job, fresh=fresh)
         return Created(202, again.view(), f"/v1/jobs/{again.id}", jobs=lookup.due(session, again))

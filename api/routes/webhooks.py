@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from pydantic import Field
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
@@ -17,14 +18,15 @@ from api.services import By, In
 from contract.base import Metadata
 from contract.base import Sent as SentModel
 from contract.check import checked
-from contract.errors import Conflict
+from contract.errors import Conflict, QuotaExceeded
 from contract.webhooks import ENDINGS, EventType
 from contract.wire import DeliveryView, Page, WebhookView
-from models import outbox
+from models import outbox, quotas
 from models.base import now
 from models.ids import new_id
 from models.webhook import OLD_SECRET_SECONDS, Message, Webhook, new_secret
 
+MOST = 32  # of a project: what becomes of a job is written for each of them in one transaction
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], dependencies=[Depends(known_query)])
 Url = Annotated[str, Field(min_length=1, max_length=2048, description="Where messages go; https, unless the operator allows this host.")]
 Events = Annotated[list[EventType], Field(min_length=1, max_length=100, description="What it is told of.")]
@@ -62,6 +64,11 @@ def create_webhook(services: In, caller: By, sending: Sent, body: Document) -> R
 
     def store(session: Session, prepared: tuple[WebhookRequest, str]) -> Created:
         wanted, url = prepared
+        quotas.hold(session, caller.project_id)
+        if (there := session.scalar(select(func.count()).where(Webhook.project_id == caller.project_id)) or 0) >= MOST:
+            raise QuotaExceeded(
+                f"A project may have {MOST} webhooks, and this one has {there}.", hint="Delete one that nobody listens to any more."
+            )
         webhook = Webhook(
             id=new_id("whk"),
             project_id=caller.project_id,

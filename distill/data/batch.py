@@ -41,6 +41,7 @@ class Drawn(NamedTuple):
 
 
 IGNORED = -100  # the label of a token that is not to be predicted
+IMPOSSIBLE = -1e4  # the logit of a place outside of a text: finite, so that nothing times its log is nothing
 Given = Tensor | TokenBatch  # features [B, *shape], or tokens
 
 

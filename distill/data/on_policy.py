@@ -29,20 +29,24 @@ def written(network: nn.Module, batch: Batch, draw: Draw | None = None) -> Batch
     network.eval()  # no dropout while it writes
     from transformers import GenerationConfig
 
-    generate: Any = network.inner.generate
+    inner: Any = network.inner
     # Nothing but its own distribution, to the last token. An end is a token like any other: not said, it would be the folder's, behind
     # which the library pads; so it is an id that no token has.
     end = network.inner.get_output_embeddings().weight.shape[0]  # type: ignore[operator]
     how = GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=True, top_k=0, top_p=1.0, max_new_tokens=length - prompt, eos_token_id=end, pad_token_id=network.reader.pad
     )
-    with torch.no_grad():
-        ids = generate(
-            input_ids=given.ids[:, :prompt],
-            attention_mask=given.mask[:, :prompt].long(),
-            generation_config=how,
-            logits_processor=[draw] if draw is not None else None,
-        )
+    its_own, inner.generation_config = inner.generation_config, GenerationConfig()  # type: ignore[no-untyped-call]
+    try:  # what `how` does not say the library takes from there: temperatures, penalties
+        with torch.no_grad():
+            ids = inner.generate(
+                input_ids=given.ids[:, :prompt],
+                attention_mask=given.mask[:, :prompt].long(),
+                generation_config=how,
+                logits_processor=[draw] if draw is not None else None,
+            )
+    finally:
+        inner.generation_config = its_own
     network.train(training)
     ids = ids.clamp_(max=network.reader.vocabulary - 1)  # ids with which vocabularies are padded mean nothing
     drawn = torch.zeros_like(ids, dtype=torch.bool)

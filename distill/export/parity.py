@@ -9,8 +9,8 @@ from torch import nn
 from contract.errors import ErrorCode, JobError
 from contract.model import ModelConfig
 from distill.data import Rows
+from distill.data.batch import IMPOSSIBLE
 from distill.networks import said_of
-from distill.networks.reading import IMPOSSIBLE
 
 ROWS, AT_ONCE = 256, 8
 Asked = tuple[nn.Module, ModelConfig]

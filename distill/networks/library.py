@@ -157,8 +157,11 @@ def _with_reader(inner: Any, reader: Reader, config: ModelConfig, task: str, mad
     bent = next((name for name in BENDS if getattr(inner.config, name, None) not in (None, 1.0)), None)
     if bent is not None and task in LANGUAGE:
         raise JobError(f"Networks with {bent} are not known as language models yet.", code=ErrorCode.INVALID_MODEL)
-    if inner.config.pad_token_id is None:
+    padding = inner.config.pad_token_id
+    if padding is None:
         inner.config.pad_token_id = reader.pad
+    elif 0 <= padding < inner.config.vocab_size:
+        reader.padding = padding
     weights = sum(parameter.numel() for parameter in inner.parameters())
     told = {"classes": made_for.classes, "multi_label": made_for.answers == "classes", "tasks": list(made_for.tasks)}
     config = config.model_copy(update={**told, "weights": weights, "task": task})

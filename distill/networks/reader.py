@@ -33,6 +33,7 @@ class Reader:
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self.tokenizer, self.settings = tokenizer, settings
+        self.padding: int | None = None  # what its network's config says, where it says so: some find the end of a text by it
 
     @property
     def vocabulary(self) -> int:
@@ -41,7 +42,9 @@ class Reader:
 
     @property
     def pad(self) -> int:
-        return self._id("pad_token") or self._id("eos_token") or 0
+        if self.padding is not None:
+            return self.padding
+        return next((id_ for id_ in map(self._id, ("pad_token", "eos_token")) if id_ is not None), 0)
 
     @property
     def end(self) -> int:

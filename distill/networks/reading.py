@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from contract.errors import ErrorCode, InvalidSpec
 from contract.model import ModelConfig, Reading, longest
-from distill.data.batch import Given, TokenBatch
+from distill.data.batch import IMPOSSIBLE, Given, TokenBatch
 from distill.data.blocks import MaskedBlocks
 from distill.data.rows import Rows, Split, TextSplit
 from distill.inside import NOTHING, Inside, Looks
@@ -21,8 +21,6 @@ from distill.networks.residual import Residual
 from distill.networks.texts import Recurrent, RecurrentLm, RecurrentTagger, TextCnn
 from distill.objectives import Said
 from distill.tasks import within
-
-IMPOSSIBLE = -1e4  # as a logit: finite, so that nothing times its log is nothing
 
 
 class TextNetwork(nn.Module):
@@ -77,7 +75,9 @@ class LibraryNetwork(TextNetwork):
         if self.takes_segments:
             more["token_type_ids"] = given.segments
         if given.decoder is not None:
-            more["decoder_input_ids"] = given.decoder
+            begun = given.decoder.clone()  # by another network's beginning, where that one has read the rows
+            begun[:, 0] = self.begins
+            more["decoder_input_ids"] = begun
         with heads.watched() as seen:
             answer = self.inner(input_ids=given.ids, attention_mask=given.mask.long(), **more)
         if not looks:
@@ -101,7 +101,8 @@ class LibraryNetwork(TextNetwork):
         return self.reader.pad if found is None else int(found)
 
     def written(self, given: TokenBatch) -> list[str]:
-        """What it makes of texts: at each place the likeliest token, until it ends or is as long as what it reads may be."""
+        """What it makes of texts: at each place the likeliest token that its own `generation_config.json` allows, until it ends or is as
+        long as what it reads may be."""
         longest = self.reading.max_length
         generate: Any = self.inner.generate
         if not self._config.is_encoder_decoder:
@@ -140,7 +141,8 @@ class LibraryNetwork(TextNetwork):
         assert given.where is not None
         answer, seen = self._call(given, looks)
         z = torch.stack([answer.start_logits, answer.end_logits], dim=1)
-        return replace(Said.of(z.float().masked_fill(~given.where[:, None], IMPOSSIBLE).flatten(0, 1)), inside=seen)
+        said = Said.of(z.float().masked_fill(~given.where[:, None], IMPOSSIBLE).flatten(0, 1))
+        return replace(said, inside=seen, pointing=True)
 
     @property
     def positions(self) -> int | None:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from real_service import Api, Running, problem, until
 from servers import CLI
 
+from api import scopes
 from contract.scope import Scope
 from models.base import now
 from models.browser import BrowserSession
@@ -140,6 +141,19 @@ def test_a_key_does_what_its_scope_says_and_no_more(api: Api, scope: Scope) -> N
                 assert answer.status_code == 403 and f"`{needed}`" in said["detail"], (method, path)
                 assert answer.headers["www-authenticate"] == f'Bearer error="insufficient_scope", scope="{needed}"'
     assert len(api.get("/v1/jobs").json()["data"]) == 0
+
+
+@pytest.mark.parametrize("unseen", ["%0A", "%0D", "%00", "%E2%80%A8"])
+def test_a_path_with_what_cannot_be_seen_leads_nowhere(api: Api, unseen: str) -> None:
+    """A router takes `/v1/keys` with a line feed behind it for `/v1/keys`, and a table of paths may not."""
+    submits = made(api, scopes=["submit"])["secret"]
+    before = api.rows()
+    for method, path in (("POST", "/v1/keys"), ("GET", "/v1/keys"), ("GET", "/v1/audit"), ("GET", "/v1/jobs"), ("GET", "/metrics")):
+        answer = call(api.running, method, path + unseen, submits, json={"name": "mine", "scopes": ["admin"]} if method == "POST" else None)
+        assert answer.status_code == 404, (method, path, answer.text)
+        problem(answer, "not_found")
+    assert api.rows() == before
+    assert scopes.needed("POST", "/v1/keys\n") is scopes.needed("GET", "/v1/audit\n") is Scope.ADMIN
 
 
 def test_the_api_says_of_each_route_which_scope_it_takes(api: Api) -> None:

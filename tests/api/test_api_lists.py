@@ -77,6 +77,14 @@ def test_metadata_of_any_name_is_found(api: Api, train: dict[str, Any], key: str
     assert ids(api.http.get("/v1/jobs", params={f"metadata[{key}]": "other"}).json()) == []
 
 
+def test_a_time_without_a_place_in_utc_and_too_many_fields_are_refused(api: Api) -> None:
+    for moment in ("9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00%2B01:00"):
+        api.refused(api.get(f"/v1/jobs?created_after={moment}"), 422, "invalid_parameter", "created_after")
+    many = "&".join(f"metadata[k{i}]=x" for i in range(1200))
+    api.refused(api.get(f"/v1/jobs?{many}"), 422, "invalid_parameter", "metadata")
+    assert api.get("/v1/jobs?" + "&".join(f"metadata[k{i}]=x" for i in range(16))).status_code == 200
+
+
 def test_children_are_listed_with_their_parent_alone(api: Api, train: dict[str, Any]) -> None:
     from models.job import Job
 

@@ -219,3 +219,10 @@ def test_what_may_not_be_created_may_not_be_changed_to(api: Api, receiver: Recei
     api.refused(api.http.patch(path, json={"url": None}), 422, "invalid_spec", "url")
     api.refused(api.http.patch(path, json={"events": ["x"]}), 422, "invalid_spec", "events.0")
     assert api.get(path).json()["url"] == receiver.url()
+
+
+def test_a_project_has_no_more_webhooks_than_one_transaction_can_tell(api: Api, receiver: Receiver) -> None:
+    for number in range(32):
+        create(api, receiver.url(f"/{number}"), enabled=False)
+    api.refused(api.post("/v1/webhooks", {"url": receiver.url()}), 403, "quota_exceeded")
+    assert len(api.get("/v1/webhooks?limit=100").json()["data"]) == 32

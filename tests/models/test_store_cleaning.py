@@ -215,6 +215,18 @@ def test_teacher_outputs_go_oldest_use_first_down_to_the_limit(world, blobs, set
     assert collected(world, blobs, settings, now=time.time() + HOUR + 1) == {"teacher outputs beyond cache_bytes": (1, 0)}
 
 
+def test_lock_files_go_a_day_after_what_was_made_under_them(world, blobs, settings):
+    folder = settings.cache_folder() / "ab"
+    folder.mkdir(parents=True)
+    for name in ("here.safetensors", "here.lock", "gone.lock", "held.lock"):
+        (folder / name).write_bytes(b"")
+    assert collected(world, blobs, settings) == {}
+    with (folder / "held.lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert collected(world, blobs, settings, now=time.time() + DAY + 1) == {"lock files of outputs that are gone": (1, 0)}
+    assert sorted(path.name for path in folder.iterdir()) == ["held.lock", "here.lock", "here.safetensors"]
+
+
 def test_workers_that_were_silent_for_a_day_go_unless_they_hold_their_lock(world, blobs, settings):
     run = settings.run_folder()
     run.mkdir(parents=True)

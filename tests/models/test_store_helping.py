@@ -60,3 +60,18 @@ def test_what_has_ended_needs_no_help(world, asking):
         (claim,) = claims.to_help(session, "wrk_1", CPU, False)
         assert claims.give_back(session, claim, "enough") == "queued"
     assert helped(world) == []
+
+
+def test_nobody_helps_to_ask_a_remote_teacher(world, asking):
+    asking(resolved_spec={"teacher": {"endpoint": "http://127.0.0.1:8000/v1", "model": "m"}})
+    assert helped(world) == []
+
+
+def test_help_is_wanted_as_long_as_that_attempt_asks(world, asking):
+    job_id = asking()
+    with world.database.read() as session:
+        (claim,) = claims.to_help(session, "wrk_1", CPU, False)
+        assert claims.asks(session, claim)
+    world.cancel(job_id)
+    with world.database.read() as session:
+        assert not claims.asks(session, claim)

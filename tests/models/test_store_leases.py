@@ -205,3 +205,19 @@ def test_a_run_paused_by_a_full_disk_goes_on_when_its_parent_is_resumed(world):
     assert "the disk is full" in world.events(parent)[-1].message
     world.resume(parent)
     assert world.status(claim.job_id) is S.QUEUED
+
+
+@pytest.mark.parametrize("store", ["postgres"], indirect=True)  # SQLite has one writer at a time
+def test_a_claim_nobody_heard_of_that_others_hold_by_now_is_theirs(world, monkeypatch):
+    """Its lease ran out, and another worker took it, while we were looking."""
+    lost = world.run()
+    plainly = claims.locked
+
+    def late(session, job_id):
+        world.set(job_id, worker_id="wrk_2", attempt=2)
+        return plainly(session, job_id)
+
+    monkeypatch.setattr(claims, "locked", late)
+    with world.database.write() as session:
+        assert claims.strays(session, "wrk_1", []) == []
+    assert world.status(lost.job_id) is S.RUNNING and world.job(lost.job_id).worker_id == "wrk_2"

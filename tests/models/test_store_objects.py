@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from s3fs import S3File, S3FileSystem
 from servers import ObjectStore, until
 from store_hammer import dataset
@@ -354,3 +354,33 @@ def test_copies_and_shelf_are_bounded_and_what_was_used_last_stays(server: Objec
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PotstillError, match=r"POTSTILL_ARTIFACTS_URL: gs cannot be read here"):
         Blobs("gs://bucket/artifacts")
+
+
+def test_a_store_that_goes_away_between_parts_is_told_of_and_not_waited_for(
+    blobs: Blobs, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the library raises it, from the client that sends: without an answer there is nothing to translate."""
+    gone = EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
+
+    def upload_part(**_given: object) -> object:
+        raise gone
+
+    blobs.put(large.with_name("small") if large.with_name("small").write_bytes(b"x") else large)  # the client is there
+    monkeypatch.setattr(blobs.fs._client, "upload_part", upload_part)
+    with pytest.raises(Unavailable, match="does not answer: Could not connect"):
+        blobs.put(large)
+
+
+def test_the_client_that_sends_is_told_what_s3fs_is_told(server: ObjectStore, tmp_path: Path) -> None:
+    fs = S3FileSystem(
+        client_kwargs={"region_name": "eu-north-1"},
+        config_kwargs={"s3": {"addressing_style": "path"}},
+        s3_additional_kwargs={"ServerSideEncryption": "AES256"},
+        skip_instance_cache=True,
+    )
+    found = objects.Objects(fs)
+    (tmp_path / "small").write_bytes(b"some")
+    found.put_file(str(tmp_path / "small"), "potstill/some")
+    config = found._client.meta.config
+    assert config.region_name == "eu-north-1" and config.s3["addressing_style"] == "path"
+    assert found.call_s3("head_object", Bucket="potstill", Key="some")["ServerSideEncryption"] == "AES256"

@@ -7,6 +7,7 @@ from store_world import S
 
 from contract.resources import GB, Offer, Resources
 from contract.spec import JobSpec
+from models import claims
 from models.base import now
 from models.job import Job
 from models.making import make
@@ -126,6 +127,21 @@ def test_a_promise_of_a_worker_that_is_gone_runs_out(world):
     small = world.submit()
     assert world.claim("wrk_2", offer=FOUR, free=2) is None
     assert world.claim("wrk_1", offer=FOUR, free=2).job_id == small
+
+
+def test_a_promise_is_no_place_beyond_the_quota(world):
+    def claim(worker, free):
+        with world.database.write() as session:
+            return claims.claim(session, worker, 30, 2, FOUR, free)
+
+    world.submit()
+    assert claim("wrk_1", 4) is not None
+    big = world.submit(priority=1, want_devices=3)
+    assert claim("wrk_1", 2) is None
+    world.submit()
+    assert claim("wrk_2", 1) is not None
+    assert claim("wrk_1", 3) is None
+    assert world.status(big) is S.QUEUED
 
 
 def test_a_promised_job_that_is_cancelled_frees_the_slots(world):

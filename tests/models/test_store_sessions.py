@@ -282,3 +282,13 @@ def test_json_of_columns_is_read_also_where_the_quick_reader_refuses_it():
     assert loads('"half a character: \\ud800"') == "half a character: \ud800"
     with pytest.raises(ValueError):
         loads("{")
+
+
+@on_postgres
+def test_a_server_that_will_not_write_for_now_is_away(world):
+    """As a standby that has not taken over yet, or one whose disk is full."""
+    job_id = world.submit()
+    with pytest.raises(Unavailable, match="read-only"), world.database.write() as session:
+        session.execute(sa.text("SET TRANSACTION READ ONLY"))
+        session.get(Job, job_id).name = "lost"
+        session.flush()
