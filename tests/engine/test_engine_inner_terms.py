@@ -12,14 +12,16 @@ import torch
 from engine_references import log_softmax, softmax
 from engine_runs import Engine, Ran, small
 from engine_texts import STUDENTS, TRANSFORMER, language, texts, write_texts
+from torch import Tensor
 
 from contract import registry
 from contract.check import parse_spec
 from contract.errors import InvalidSpec
 from distill.data.load import load as load_data
 from distill.inner import comparison
+from distill.inner_losses import rkd, value_relation
 from distill.inputs import Inputs
-from distill.inside import Looks
+from distill.inside import Heads, Looks
 from distill.networks import heads, load, rows_for, said_of
 from distill.objectives import Counts, Objective
 
@@ -362,3 +364,26 @@ def test_looking_changes_nothing_that_is_said(pair: Pair) -> None:
         torch.testing.assert_close(said_of(network, config, pair.batch.given).logits, plain)
         heads.show(network.inner)
     assert replace(pair.said[0], inside=None).inside is None
+
+
+def test_relations_of_rows_that_are_alike_have_a_gradient_that_ends() -> None:
+    """Two rows that the student cannot tell apart, and its teacher can: between them there is no direction."""
+    h_s = torch.tensor([[1.0, 2.0], [1.0, 2.0], [3.0, -1.0], [0.0, 1.0]], requires_grad=True)
+    rkd(h_s, torch.randn(4, 5, generator=torch.Generator().manual_seed(0)), 25.0, 50.0).backward()
+    assert h_s.grad is not None and h_s.grad.abs().max() < 1e3
+
+
+def test_what_is_compared_inside_is_not_computed_in_bf16() -> None:
+    """Of attention scores and angles, differences count; the networks around them may be."""
+    draw = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 2, 6, 8, generator=draw) for _ in range(3))
+    heads, mask = Heads(query, key, value, 8**-0.5, torch.ones(2, 1, 6, 6, dtype=torch.bool)), torch.ones(2, 6, dtype=torch.bool)
+    other = Heads(key, query, value + 0.01, 8**-0.5, heads.open)
+    h = torch.randn(6, 4, generator=draw)
+
+    def all_of_them() -> list[Tensor]:
+        return [heads.scores, value_relation(heads, other, mask), rkd(h, h + 0.01, 25.0, 50.0)]
+
+    plain = all_of_them()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert all(a.equal(b) for a, b in zip(plain, all_of_them(), strict=True))

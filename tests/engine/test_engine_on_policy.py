@@ -155,3 +155,16 @@ def test_other_tasks_and_networks_that_cannot_write_are_refused(engine: Engine, 
         language(file, "masked-lm", {"arch": "bert"}, teacher, recipe="gkd")
     with pytest.raises(InvalidSpec, match=r"data\.on_policy: this network cannot write texts"):
         engine.run(language(file, "causal-lm", {"arch": "lstm", "embedding": 8, "hidden": 8}, teacher, recipe="gkd"))
+
+
+def test_what_a_folder_says_of_writing_does_not_change_what_is_drawn(teacher: Path) -> None:
+    """Published models come with temperatures and penalties for chats; drawn is from the student's own distribution."""
+    network, _ = load(teacher)
+    ids = torch.randint(5, network.reader.vocabulary, (8, 16), generator=torch.Generator().manual_seed(1))
+    given = TokenBatch(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros_like(ids), torch.arange(3))
+    drawn = []
+    for said in ({}, {"temperature": 0.1, "repetition_penalty": 5.0, "no_repeat_ngram_size": 1, "min_p": 0.9}):
+        network.inner.generation_config.update(**said)
+        torch.manual_seed(0)
+        drawn.append(written(network, Batch(given, ids.flatten())).given.ids)
+    assert drawn[0].equal(drawn[1]) and network.inner.generation_config.temperature == 0.1

@@ -1,6 +1,7 @@
 """Answers that stand in a text: which tokens they are, what is lost there, and what is found."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -12,12 +13,14 @@ from engine_texts import STEPS, TRANSFORMER, texts
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from contract.errors import InvalidData, InvalidSpec
+from contract.registry import Jsd, Kl, LogitMse
 from contract.spec import Columns
 from distill.answers import LONGEST, likeliest, overlap, plain
-from distill.data.batch import IGNORED
+from distill.data.batch import IGNORED, IMPOSSIBLE
 from distill.data.rows import TextSplit
 from distill.device import threads
 from distill.networks import load, rows_for, said_of
+from distill.objectives import Objective, Said
 from distill.predict import probabilities, read_row
 
 KINDS = ("bert", "roberta", "distilbert")
@@ -109,9 +112,6 @@ def test_soft_targets_are_compared_place_by_place(engine, ran, file):
     teacher, of_teacher = load(ran["bert"].student)
     rows = rows_for(student, config, split())
     given = rows.batch(torch.arange(3)).given
-    from contract.registry import Jsd, Kl
-    from distill.objectives import Objective
-
     with torch.inference_mode():
         mine, theirs = said_of(student, config, given), said_of(teacher, of_teacher, given)
         _, (kl, jsd) = Objective([Kl(temperature=2), Jsd()])(mine, torch.zeros(6, dtype=torch.int64), theirs)
@@ -122,6 +122,23 @@ def test_soft_targets_are_compared_place_by_place(engine, ran, file):
         by_hand.append(float(4 * (p * (p / q).log()).sum()))
     assert kl.item() == pytest.approx(sum(by_hand) / 6, rel=1e-4, abs=1e-6)
     assert 0 <= jsd.item() < 0.7
+
+
+def test_regression_on_logits_counts_the_places_of_each_text_alone(ran):
+    """However long the texts beside it are."""
+    network, config = load(ran["bert"].student)
+    rows = rows_for(network, config, split())
+    noise = torch.randn(3, 2, 64, generator=torch.Generator().manual_seed(0))
+
+    def loss(index):
+        batch = rows.batch(torch.tensor(index))
+        mine = said_of(network, config, batch.given)
+        other = mine.logits + noise[index].flatten(0, 1)[:, : mine.classes]
+        beside = replace(Said.of(torch.where(mine.logits > IMPOSSIBLE, other, mine.logits)), pointing=True)
+        return Objective([LogitMse()])(mine, batch.labels, beside)[0].item()
+
+    with torch.inference_mode():
+        assert loss([0, 1, 2]) == pytest.approx(sum(loss([row]) for row in range(3)) / 3, rel=1e-5)
 
 
 def test_parts_of_a_step_add_up(engine, ran, file):

@@ -9,7 +9,7 @@ import torch
 from engine_runs import Engine, small
 from sklearn.metrics import precision_recall_fscore_support
 
-from contract.evidence import RunResult, combine, pack_bits, statistic, unpack_bits
+from contract.evidence import RunResult, best_seed, combine, pack_bits, statistic, unpack_bits
 from distill.data.builtin import digits
 from distill.data.load import load as load_data
 from distill.device import threads
@@ -238,9 +238,14 @@ def test_the_verdict_counts_in_the_units_of_its_metric(metric, values, said):
     reports = []
     for arm, middle in (("student", values[1]), ("control", values[2])):
         for seed, shift in enumerate((-spread, 0.0, spread)):
-            value = middle + (shift if arm == "student" else 0.0)
+            value = middle + (shift if arm == "student" else 1e-9 * seed)  # were they equal to the digit, they would say nothing
             measured = {"metrics": {metric: statistic([value])}, "parameters": 1, "latency_ms": {"p50": 1.0}, "rows_right": None}
-            teacher = {"metrics": {metric: statistic([values[0]])}, "parameters": 2, "latency_ms": {"p50": 2.0}, "rows_right": None}
+            teacher = {
+                "metrics": {metric: statistic([values[0]])},
+                "parameters": 2,
+                "latency_ms": {"p50": 2.0},
+                "rows_right": None,
+            }
             arms = {"teacher": teacher, "student": measured} if arm == "student" else {"model": measured}
             head = {"metric": metric, "higher_is_better": higher, "split": "test", "rows": 10, "rows_sha256": "x", "validation": None}
             more = {"agreement": {"mean": 0.5}, "compression": 2.0, "teacher_outputs": {"mode": "live"}, "mean_kl": 0.1}
@@ -264,3 +269,25 @@ def test_a_gain_that_the_rows_at_hand_alone_show_says_so():
     assert report["gain"]["ci95"][0] > 0 > report["gain"]["ci95_rows"][0]
     assert "Distillation helped: +12.5 points (95 % +7.9 to +17.1)" in report["verdict"]
     assert report["verdict"].endswith("These are few test rows: counting their draw, too, it is +12.5 points (95 % -2.2 to +27.2).")
+
+
+def test_seeds_that_agree_to_the_digit_say_nothing_of_their_spread():
+    assert statistic([0.02, 0.02])["ci95"] is None
+    assert statistic([0.02, 0.02], (0.01, 0.03))["ci95"] == [0.01, 0.03]
+
+
+@pytest.mark.parametrize(
+    ("metric", "validation", "handed_out"),
+    [
+        ("chrf", [{"loss": 0.9}, {"loss": 0.1}], 43),
+        ("f1", [{"loss": 0.9, "accuracy": 0.9}, {"loss": 0.1, "accuracy": 0.1}], 43),
+        ("accuracy", [{"loss": 0.9, "accuracy": 0.9}, {"loss": 0.1, "accuracy": 0.1}], 42),
+        ("accuracy", [None, None], 42),
+    ],
+)
+def test_what_is_not_measured_during_training_is_judged_by_the_loss(metric, validation, handed_out):
+    runs = [
+        RunResult("student", seed, {"metric": metric, "higher_is_better": True, "validation": found})
+        for seed, found in zip((42, 43), validation, strict=True)
+    ]
+    assert best_seed(runs) == handed_out

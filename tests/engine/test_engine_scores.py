@@ -59,3 +59,18 @@ def test_the_interval_covers_as_often_as_it_says():
 
 def test_many_classes_have_no_table_of_confusions():
     assert set(scores(*answers(80))) == {"calibration_error"}
+
+
+def test_the_interval_of_a_calibration_error_does_not_count_chance_twice():
+    """Of a perfectly calibrated network the error that is measured is chance alone, and that of resamples chance twice over."""
+    beside = []
+    for seed in range(12):
+        draw = torch.Generator().manual_seed(seed)
+        p = 0.5 + 0.5 * torch.rand(360, generator=draw, dtype=torch.float64)
+        logits = torch.stack([p.log(), (1 - p).log()], dim=1)
+        labels = (torch.rand(360, generator=draw) > p).long()
+        found = scores(logits, labels)["calibration_error"]
+        low, high = found["ci95"]
+        assert 0 <= low <= found["mean"] <= high
+        beside.append((low + high) / 2 - found["mean"])
+    assert abs(np.mean(beside)) < 0.005

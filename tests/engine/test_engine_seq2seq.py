@@ -183,6 +183,42 @@ def test_a_teacher_writes_the_targets(engine, ran, file, tmp_path):
     assert alone.weights == student.weights
 
 
+def test_a_teacher_with_tokens_of_its_own_is_measured_by_its_texts(engine, ran, file, tmp_path):
+    """Its student's tokens mean nothing to it; ids of another text would be answered all the same."""
+    rows = [{"source": "uno dos rojo casa", "target": "un deux rouge maison"}, {"source": "tres azul", "target": "trois bleu"}] * 30
+    (tmp_path / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    other = engine.run(writing(tmp_path / "other.jsonl", training={"epochs": 1})).student
+    found = engine.run(writing(file, ran.student, recipe="seq_kd", student=T5, tokenizer={"path": str(other)}))
+    assert load(found.student)[0].reader.differs(load(ran.student)[0].reader) is not None
+    report = found.report
+    assert report["mean_kl"] is None and report["agreement"] is None
+    assert report["arms"]["teacher"]["metrics"].keys() == {"chrf", "bleu"}
+    assert report["arms"]["teacher"]["metrics"]["chrf"]["mean"] == pytest.approx(ran.report["arms"]["model"]["metrics"]["chrf"]["mean"])
+    assert {"chrf", "perplexity"} <= report["arms"]["student"]["metrics"].keys()
+
+
+def test_a_teacher_begins_as_it_has_learned_to_whoever_has_read_the_rows(ran):
+    """FLAN-T5 begins with its padding, a student may begin with an end."""
+    network, config = load(ran.student)
+    given = rows_for(network, config, split()).batch(torch.arange(3)).given
+    others = given._replace(decoder=torch.cat([torch.full((3, 1), network.begins + 1), given.decoder[:, 1:]], dim=1))
+    with torch.inference_mode():
+        assert said_of(network, config, others).logits.equal(said_of(network, config, given).logits)
+    assert others.decoder[0, 0] == network.begins + 1, "what is given stays as it is"
+
+
+def test_texts_are_kept_for_how_they_are_written_too(ran, tmp_path):
+    """What `generation_config.json` allows changes the texts, and no weight."""
+    rows = TextSplit((list(SOURCES),), torch.zeros(3, dtype=torch.int64), targets=list(TARGETS))
+    found = []
+    for allowed in (None, {"suppress_tokens": [5, 6]}, None):
+        teacher = Teacher(ran.student, Cache(tmp_path / "cache"), torch.device("cpu"), pytest.fail)
+        if allowed:
+            teacher.network.inner.generation_config.update(**allowed)
+        found.append(by_teacher(teacher, rows, lambda _: None)[1].cache)
+    assert found == ["built", "built", "hit"]
+
+
 def test_the_test_texts_are_written_by_the_teacher_once_for_all_seeds(engine, ran, file, monkeypatch):
     asked = []
     plainly = written.texts

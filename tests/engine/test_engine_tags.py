@@ -144,6 +144,15 @@ def test_a_teacher_that_cuts_earlier_is_refused(engine, ran, file, tmp_path):
         engine.run(tagging(file, short, tokenizer={"vocabulary": 400}))
 
 
+def test_so_is_one_that_cuts_only_texts_to_be_measured_on(engine, ran, file, tmp_path):
+    """Before the training, not after it."""
+    long = tmp_path / "long.jsonl"
+    long.write_text(json.dumps({"words": ["well"] * 40, "tags": ["O"] * 40}) + "\n")
+    short = engine.run(tagging(file, student=STUDENTS["bert"], data={"max_length": 24})).student
+    with pytest.raises(InvalidSpec, match="of 1 texts teacher and student do not read equally many words"):
+        engine.run(tagging(file, short, tokenizer={"vocabulary": 400}, data={"test": {"path": str(long)}, "max_length": 64}))
+
+
 @pytest.mark.parametrize("name", [name for name in STUDENTS if name != "bilstm"])
 def test_what_we_save_transformers_opens_and_says_the_same(ran, name):
     network, config = load(ran[name].student)

@@ -17,6 +17,7 @@ from distill.data.tokens import TOKENS, WINDOW, Tokens, bucketed
 from distill.device import threads
 from distill.inputs import Inputs
 from distill.networks import load, logits_of, rows_for
+from distill.networks.reader import Reader
 
 ROWS = ["saw", "the old apple is on the table", "a small hammer near the new house today and again a pear", "", "pliers pliers"]
 LIBRARY = ("bert", "roberta", "distilbert")
@@ -268,3 +269,13 @@ def test_dropout_of_the_teacher_sleeps_and_the_students_works(ran):
     network, _ = load(ran["bert"].student)
     assert not any(module.training for module in network.modules())
     assert any(isinstance(module, nn.Dropout) and module.p > 0 for module in network.modules())
+
+
+def test_padding_whose_id_is_zero_is_padding(ran):
+    """Some networks find the end of a text by it; an end of text in its place would be read as one more token."""
+    reader = load(ran["bert"].student)[0].reader
+    said = Reader(reader.tokenizer, {"pad_token": "[PAD]", "eos_token": "[SEP]"})
+    assert reader.tokenizer.token_to_id("[PAD]") == 0 and said.pad == 0
+    assert Reader(reader.tokenizer, {"eos_token": "[SEP]"}).pad == reader.tokenizer.token_to_id("[SEP]")
+    said.padding = 7  # as its network's config has it
+    assert said.pad == 7
