@@ -39,13 +39,14 @@ def section() -> list[str]:
         f"""
 ## Methods side by side
 
-Every method is an arm of the same job (`evaluation.compare`): same teacher, student, initial weights, row order and budget. What is no
-arm is a job of its own with the same student and seeds, beside its own control, and agrees with its own teacher:
+Every method is an arm of the same job (`evaluation.compare`): same teacher, student, initial weights, row order and budget. Methods that
+cannot be an arm run as jobs of their own, with the same student and seeds beside their own control, and agree with their own teacher:
 {listed([f"`{name}`" for name in _beside_names(jobs)])}.
-`logit_mse`, `tinybert`, `minilm` and `gkd` hear no labels; the others hear both. A gain is for the better, also where less is better.
+`logit_mse`, `tang_bilstm`, `tinybert`, `minilm` and `gkd` do not use the labels, nor does `seq_kd`, which learns the texts that its
+teacher writes; the others use both. A gain is for the better, also where less is better.
 Parameters are the recipes' defaults, or a guess made once; none was tuned, so a method
-that looks weak here may only be badly set. Of twenty comparisons one seems to differ by chance. Seconds were taken two runs at a time
-on two cores that had other work as well: read them as orders of magnitude.
+that looks weak here may only be badly set. About one in twenty comparisons will look different by chance. Seconds were taken two runs at
+a time on two cores that had other work as well: read them as orders of magnitude.
 
 {parts}
 """
@@ -55,7 +56,7 @@ on two cores that had other work as well: read them as orders of magnitude.
 def _part(job: Row) -> str:
     spec = job.record["spec"]
     teacher = job.report["arms"]["teacher"]
-    arms = {spec["recipe"]["name"]: ("student", job.report)} | {name: (name, told) for name, told in job.report["compared"].items()}
+    arms = {_recipe(spec): ("student", job.report)} | {name: (name, told) for name, told in job.report["compared"].items()}
     costs = _costs({name: job.report["arms"][arm] for name, (arm, _) in arms.items()} | {"alone": job.report["arms"]["control"]})
     lines = [[*_line(job, name, job.report["arms"][arm], told), *costs.get(name, [])] for name, (arm, told) in arms.items()]
     lines += [_of_its_own(job, other, bool(costs)) for other in _others(job)]
@@ -77,7 +78,12 @@ Teacher: {_figure(job, teacher)} {called}. Student of {job.report["arms"]["stude
 def _others(job: Row) -> list[Row]:
     """The jobs beside it that have been run, named by their recipes."""
     records = {name: store.read(name) for name in BESIDE.get(job.name, ())}
-    return [Row(name, record["spec"]["recipe"]["name"], record) for name, record in records.items() if record is not None]
+    return [Row(name, _recipe(record["spec"]), record) for name, record in records.items() if record is not None]
+
+
+def _recipe(spec: Mapping[str, object]) -> str:
+    recipe = spec["recipe"]
+    return recipe if isinstance(recipe, str) else str(dict(recipe)["name"])  # type: ignore[call-overload]
 
 
 def _beside_names(jobs: Sequence[Row]) -> list[str]:
@@ -124,14 +130,14 @@ def _figure(job: Row, arm: Mapping[str, object]) -> str:
 
 
 def _said(job: Row) -> str:
-    gains = {job.record["spec"]["recipe"]["name"]: job.gain} | {name: told["gain"] for name, told in job.report["compared"].items()}
+    gains = {_recipe(job.record["spec"]): job.gain} | {name: told["gain"] for name, told in job.report["compared"].items()}
     gains |= {other.label: other.gain for other in _others(job)}
     best = max(gains, key=lambda name: gains[name]["mean"])
     helped = [f"`{name}`" for name, gain in gains.items() if verdict(gain) == "helped"]
     said = f"{listed(helped)} helped. " if helped else "None is shown to have helped. "
     chance = 1 / len(job.record["dataset"]["classes"]) if job.metric == "accuracy" else -math.inf
-    names = {job.record["spec"]["recipe"]["name"]: "student"} | {name: name for name in job.report["compared"]}
+    names = {_recipe(job.record["spec"]): "student"} | {name: name for name in job.report["compared"]}
     lost = [f"`{name}`" for name, arm in names.items() if job.measured(arm)["mean"] < chance + NEAR]
     if lost:
-        said += f"{listed(lost)} did not get beyond guessing: with these weights and this budget the labels were never learned. "
+        said += f"{listed(lost)} stayed at chance with these defaults and this budget. "
     return f"{said}The largest gain is `{best}`'s, {points(gains[best]['mean'], factor=job.factor)} points."
