@@ -224,8 +224,8 @@ measured](benchmarks.md#taking-jobs) with claimers and server on two cores.
 
 **Jobs that no free worker may take are passed over one by one.** A claim behind {unfit} of them takes Postgres {behind} ms
 instead of {alone}, {slope} ms for each thousand. It costs that for each look of each idle worker as well, {looks} a second here:
-ten thousand jobs that wait for a card nobody has would keep {busy} cores busy. Give such jobs a project with a quota on what it
-queues, or the workers that they wait for.
+ten thousand jobs that wait for a card nobody has would keep {busy} cores busy. Start a worker that can take them, or cancel them;
+`POTSTILL_QUOTA_QUEUED_JOBS` bounds how many of a project wait.
 
 **Every hour the whole store is listed**, and its names are compared with those of the database in memory. One worker does it for
 all, the one that has been there longest. That is good for some ten million files. Thirty days of a million jobs a day are {files}

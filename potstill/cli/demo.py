@@ -80,7 +80,7 @@ def demo(
         folder = student.pull(out)
         line("✓", "pulled", f"{folder}: {', '.join(sorted(p.name for p in folder.iterdir()))}; every sha256 is right", stderr=False)
         _use(folder, student)
-    line("✓", "done", f"in {time.monotonic() - started:.1f} s. Yours to keep running: potstill up", stderr=False)
+    line("✓", "done", f"in {time.monotonic() - started:.1f} s. Yours to keep running: make serve", stderr=False)
     note(f"              how to load the student: {out / 'README.md'}")
 
 

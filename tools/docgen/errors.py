@@ -72,7 +72,11 @@ CURES = {
     "dependency_failed": ("422, job", "Look at the job that this one waited for."),
     "run_failed": ("job", "`potstill jobs --parent ID` lists the runs."),
     "crash_loop": ("job", "`potstill logs` and the worker's log say how the trainer died."),
-    "out_of_memory": ("job", "Use a smaller `training.batch_size` or network, or fewer `POTSTILL_SLOTS`."),
+    "out_of_memory": (
+        "job",
+        "Set `training.micro_batch_size`, then `training.gradient_checkpointing: true`: neither changes the loss. Else a smaller network, "
+        "or fewer `POTSTILL_SLOTS`.",
+    ),
     "disk_full": ("503, pause", "Free some space, then send it again, or resume the job: it was paused and kept everything."),
     "checkpoint_invalid": ("–", "A damaged checkpoint is passed over with a warning, and the one before it is used."),
     "package_missing": ("job", "Install what the hint names where the worker runs, then `potstill retry`."),

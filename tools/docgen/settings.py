@@ -13,8 +13,9 @@ from worker.settings import Settings as WorkerSettings
 
 INTRO = """# Settings
 
-Read from the environment when a process starts; there is no settings file. `potstill up` passes its environment on to the API and
-the worker it starts, and sets `POTSTILL_HOME` from `--home`.
+Read from the environment when a process starts; there is no settings file. `potstill up` passes its environment on to the API and the
+worker it starts, except host, port, slots and home: those are its options `--host`, `--port`, `--slots` (as many as there are cores, at
+most 2) and `--home`, and `POTSTILL_HOST`, `POTSTILL_PORT` and `POTSTILL_SLOTS` do nothing there.
 """
 
 # Read by the client with os.environ: it must not wait for a settings library.
