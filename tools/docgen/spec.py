@@ -8,10 +8,11 @@ from contract.check import parse_spec
 from contract.errors import InvalidSpec
 from contract.export import Export
 from contract.lora import Lora
-from contract.networks import TaskTeachers, TrainedStudent
+from contract.networks import Ensemble, FromLayers, NewTokenizer, TaskTeachers, TrainedStudent
 from contract.refs import ModelRef
 from contract.registry import ARCHITECTURES, LOSSES, RECIPES
 from contract.remote import RemoteTeacher
+from contract.resources import Resources
 from contract.sources import Augment, Columns, Data, Source, TaskSources
 from contract.spec import JobSpec
 from contract.sweep import Grid, Halving, RandomSearch, Range, SweepSpec, Tpe
@@ -32,10 +33,14 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
      "Rows made by changing `words` are made once, and the teacher's answers to them are kept."),
     ("Words by Tang's rules", TangWords, "Under `data.augment.words`: [rows made of others](../methods.md#rows-made-of-others)."),
     ("Words by TinyBERT's rules", TinyBertWords, "Under `data.augment.words`: [rows made of others](../methods.md#rows-made-of-others)."),
-    ("A trained network", ModelRef, "Under `teacher`, and under `student` to start from one. Exactly one of the three."),
+    ("A trained network", ModelRef, "Under `teacher`, and under `student` to start from one. Exactly one of `job`, `model`, "
+     "`hub` and `path`."),
     ("A trained student", TrainedStudent, "The same under `student`, to start from."),
     ("student.lora", Lora, "Under `student`, of a trained transformer; see "
      "[bring a teacher](../how-to/bring-a-teacher.md#train-a-part-of-it)."),
+    ("Layers of a network", FromLayers, "Under `student`: some of the layers of a trained transformer, of the teacher say."),
+    ("A new tokenizer", NewTokenizer, "Under `tokenizer`: made of the training texts."),
+    ("Several teachers", Ensemble, "Under `teacher`; see [methods](../methods.md#several-teachers)."),
     ("Teachers of several tasks", TaskTeachers, "Under `teacher`, where `data.train` has several tasks: {job: …} or "
      "{ensemble: […]} for each."),
     ("A remote teacher", RemoteTeacher, "Under `teacher`: see [use a remote teacher](../how-to/use-a-remote-teacher.md)."),
@@ -45,6 +50,7 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
     ("training.keep", Keep, "Which checkpoints stay."),
     ("training.early_stopping", EarlyStopping, "When to stop before the last epoch."),
     ("evaluation", Evaluation, "What the report is made from; see [how the evidence is made](../explanation/evidence.md)."),
+    ("resources", Resources, "See [run on GPUs](../how-to/run-on-gpus.md) and [several devices](../how-to/several-devices.md)."),
     ("export", Export, "Of an `export` job; see [export a student](../how-to/export-a-student.md)."),
     ("A sweep", SweepSpec, "Many jobs that differ in a few fields, for `POST /v1/sweeps` and `potstill sweeps add`; see "
      "[find good values](../how-to/find-good-values.md)."),
