@@ -140,7 +140,8 @@ def codes(path: str, operation: dict[str, Any], status: int) -> list[E]:
     """Every code that this operation may answer with at this status, in the order of OF_STATUS, then its own."""
     found = [*OF_STATUS.get(status, ()), *BESIDES.get(operation["operationId"], {}).get(status, ())]
     if status == 404:
-        found = [OF_PATH.get(name, E.NOT_FOUND) for name in re.findall(r"{(\w+)}", path)] + found
+        named = [OF_PATH.get(name, E.NOT_FOUND) for name in re.findall(r"{(\w+)}", path)]
+        found = list(dict.fromkeys([*named, *found, E.NOT_FOUND]))  # the last of a path that cannot be one
     if "Idempotency-Key" in {parameter["name"] for parameter in operation.get("parameters", ())}:
         found += {409: [E.IDEMPOTENCY_IN_FLIGHT], 422: [E.IDEMPOTENCY_KEY_REUSED]}.get(status, [])
     return found

@@ -103,6 +103,7 @@ class Objects:
             from botocore.session import Session
 
             fs = self._fs
+            fs.connect()  # or it does not know yet what its calls take
             keys = {"aws_access_key_id": fs.key, "aws_secret_access_key": fs.secret, "aws_session_token": fs.token} if not fs.anon else {}
             named = {name: value for name, value in {**keys, "endpoint_url": fs.endpoint_url}.items() if value is not None}
             signed = {"signature_version": UNSIGNED} if fs.anon else {}
