@@ -75,7 +75,7 @@ def test_every_code_that_http_can_answer_is_there_with_a_problem_of_its_own(docu
     of_jobs = {"diverged", "run_failed", "crash_loop", "out_of_memory", "checkpoint_invalid"}
     of_jobs |= {"package_missing", "export_failed", "export_differs"}
     of_jobs |= {"teacher_refused", "teacher_unavailable", "teacher_answer_invalid", "teacher_tokens_spent"}
-    outside = {"not_found", "method_not_allowed", "wrong_host"}  # of no operation: path, method or service are others
+    outside = {"method_not_allowed", "wrong_host"}  # of no operation: method or service are others
     outside |= {"guessable_key", "name_taken"}  # of commands of the operator's
     assert shown == {str(code) for code in ErrorCode} - of_jobs - outside
     for code, (status, *_) in codes.PROBLEMS.items():
