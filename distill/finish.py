@@ -210,9 +210,10 @@ def _reads_otherwise(teacher: Teacher, network: nn.Module) -> bool:
 
 def _of_texts(teacher: Teacher, data: Data) -> evaluate.Measured:
     """Of a teacher with tokens of its own what its texts tell, where there are texts to hold them against."""
-    rows = teacher.rows(data.test)
-    said = written.kept(teacher, rows, written.MEASURED)[0] if isinstance(rows, TargetTokens) else []
-    figures = written.nearness(said, list(rows.written[: len(said)])) if isinstance(rows, TargetTokens) else {}
+    rows, figures = teacher.rows(data.test), {}
+    if isinstance(rows, TargetTokens):
+        said, _ = written.kept(teacher, rows, written.MEASURED)
+        figures = written.nearness(said, list(rows.written[: len(said)]))
     return evaluate.Measured(torch.empty(0, dtype=torch.int64), figures, None)
 
 

@@ -202,9 +202,7 @@ def telling() -> Iterator[None]:
 
 def _code(error: BaseException | None) -> str | None:
     """What S3 called it, by the library's answer behind the exception."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
+    while error is not None:
         answer = getattr(error, "response", None)
         if isinstance(answer, dict):
             return str(answer.get("Error", {}).get("Code"))

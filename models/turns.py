@@ -154,7 +154,7 @@ def _room(session: Session, project_id: str, most: int) -> bool:
     return quotas.hold(session, project_id, wait=False) and quotas.running_jobs(session, project_id) < most
 
 
-# A worker asks the same every time: what it asks with is made once, which is a third of the work of a claim.
+# A worker asks the same every time: what it asks with is made once, which was two fifths of the work of a claim.
 @lru_cache(maxsize=64)
 def _due(bid: Bid | None) -> Where:
     due = Job.status == JobStatus.QUEUED, Job.due_at.is_(None) | (Job.due_at <= now())
