@@ -2,12 +2,13 @@
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, bindparam, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, lazyload
+from sqlalchemy.orm.attributes import set_committed_value
 
 from contract.resources import GB, Offer, Resources
 from contract.status import ACTIVE, JobStatus
@@ -38,7 +39,7 @@ class Bid(NamedTuple):
 def next_job(session: Session, most: int | None, bid: Bid | None) -> Job | None:
     """Locked; rows that others are claiming are passed over. Of projects that are equal any: with one worker they take turns too. A job
     that needs more devices than are free now is promised them: this worker takes no other until they are, or another worker has it."""
-    promised = session.scalar(_locked(_promised(bid))) if bid is not None and bid.offer.devices > 1 else None
+    promised = _taken(session, _locked(_promised(bid))) if bid is not None and bid.offer.devices > 1 else None
     if promised is not None and most is not None and not _room(session, promised.project_id, most):
         promised = None  # others of its project have taken the places since
     job = promised or _in_turn(session, most, bid)
@@ -56,7 +57,7 @@ def _promised(bid: Bid) -> Where:
 def _in_turn(session: Session, most: int | None, bid: Bid | None) -> Job | None:
     projects = session.execute(_projects(bid)).all()
     if any(over for *_, over in projects):  # it needs a slot for a moment, and no quota
-        found = session.scalar(_locked(_over()))
+        found = _taken(session, _locked(_over()))
         if found is not None:
             return found
     rows = [(-priority, held or 0, random.random(), id_) for id_, priority, held, _ in projects if priority is not None]  # noqa: S311
@@ -132,8 +133,21 @@ def wanted(kind: Any, memory: int | None, labels: str | None, devices: int | Non
     return Resources.model_construct(kind=kind, memory_gb=gb, devices=devices or 1, labels=words)
 
 
-def _locked(where: Where) -> Select[Job]:
-    return select(Job).where(*where).order_by(Job.id).limit(1).with_for_update(skip_locked=True).execution_options(populate_existing=True)
+def _locked(where: Where) -> Select[Job, bool]:
+    """The oldest, and whether it needed others: for most there is nothing to be read about that."""
+    needs = select(JobDependency.job_id).where(JobDependency.job_id == Job.id).exists()
+    found = select(Job, needs).where(*where).order_by(Job.id).limit(1).options(lazyload(Job.needs))
+    return found.with_for_update(skip_locked=True).execution_options(populate_existing=True)
+
+
+def _taken(session: Session, query: Select[Job, bool], of: Mapping[str, Any] | None = None) -> Job | None:
+    row = session.execute(query, of).first()
+    if row is None:
+        return None
+    job, needs = row
+    if not needs:
+        set_committed_value(job, "needs", [])
+    return job
 
 
 def _best(session: Session, bid: Bid | None, project_id: str, priority: int | None) -> Job | None:
@@ -141,7 +155,7 @@ def _best(session: Session, bid: Bid | None, project_id: str, priority: int | No
     read in one direction finds that at once, and a sort would read the whole queue."""
     while priority is not None:
         of = {"project": project_id, "priority": priority}
-        found = session.scalar(_oldest(bid), of)
+        found = _taken(session, _oldest(bid), of)
         if found is not None:
             return found
         priority = session.scalar(_lower(bid), of)
@@ -187,7 +201,7 @@ def _projects(bid: Bid | None) -> Select[Any]:
 
 
 @lru_cache(maxsize=64)
-def _oldest(bid: Bid | None) -> Select[Job]:
+def _oldest(bid: Bid | None) -> Select[Job, bool]:
     return _locked((*_due(bid), Job.project_id == bindparam("project"), Job.priority == bindparam("priority")))
 
 
