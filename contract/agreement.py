@@ -108,6 +108,20 @@ def _validation_for_early_stopping(spec: "JobSpec") -> None:
         raise wrong("early stopping watches validation rows: set data.validation, for example 0.1", at=("data", "validation"))
 
 
+def _teacher_to_divide(spec: "JobSpec") -> None:
+    at = ("resources", "teacher_sharded")
+    if spec.kind is not JobKind.DISTILL:
+        raise wrong(f"{spec.kind.a} job has no teacher to divide; leave this out", at=at)
+    if not isinstance(spec.teacher, ModelRef):
+        raise wrong("one teacher that is a trained model can be divided; leave this out", at=at)
+    if spec.resources.devices == 1:
+        raise wrong("one device has nobody to divide the teacher with; set resources.devices", at=at)
+    if spec.teacher_outputs != "live":
+        raise wrong("outputs that are kept are made by a whole teacher, before the student learns; set teacher_outputs: live", at=at)
+    if spec.shown.on_policy:
+        raise wrong("a teacher that reads what the student writes must be whole on each device; leave this out", at=at)
+
+
 def _runs_that_make_sense(spec: "JobSpec") -> None:
     if spec.evaluation.control and spec.kind is not JobKind.DISTILL:
         raise wrong(f"{spec.kind.a} job has no teacher to leave out; control belongs to distill", at=("evaluation", "control"))
@@ -117,6 +131,8 @@ def _runs_that_make_sense(spec: "JobSpec") -> None:
         raise wrong("one device has nobody to divide the student with; set resources.devices", at=("resources", "sharded"))
     if spec.resources.sharded and spec.shown.on_policy:
         raise wrong("a student that writes texts of its own must be whole on each device; leave this out", at=("resources", "sharded"))
+    if spec.resources.teacher_sharded:
+        _teacher_to_divide(spec)
     if spec.evaluation.seeds > 1 and not spec.kind.trains:
         raise wrong("measuring the same model again gives the same figures; leave seeds at 1", at=("evaluation", "seeds"))
     if spec.training.seed + spec.evaluation.seeds > 2**31:

@@ -105,6 +105,7 @@ def _reading(spec: JobSpec, recipe: WellRead) -> list[JobSpec]:
         tokenizer=spec.tokenizer or spec.first_teacher,
         objective=[Mlm()],
         training=spec.training.model_copy(update={"epochs": recipe.epochs, "early_stopping": None}),
+        resources=spec.resources.untaught,
     )
     return [reader, _last(spec, student=TrainedStudent(job=f"@{reader.name}"), tokenizer=None)]
 

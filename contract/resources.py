@@ -38,6 +38,11 @@ class Resources(Sent):
         description="The student's weights, gradients and moments are divided among the devices instead of repeated on each: for a "
         "transformer that does not fit on one.",
     )
+    teacher_sharded: bool = Field(
+        default=False,
+        description="The teacher's weights are divided among the devices, too, while the student learns: for a transformer that is asked "
+        "live (`teacher_outputs: live`) and does not fit beside the student.",
+    )
     labels: Annotated[list[Label], Field(max_length=MOST_LABELS)] = Field(
         default=[], description="All of these are among the worker's (`POTSTILL_LABELS`)."
     )
@@ -48,6 +53,11 @@ class Resources(Sent):
         if len(set(value)) < len(value):
             raise wrong("a label is there twice", at=())
         return sorted(value)
+
+    @property
+    def untaught(self) -> "Resources":
+        """For the same student without its teacher."""
+        return self.model_copy(update={"teacher_sharded": False})
 
     @property
     def memory_bytes(self) -> int | None:

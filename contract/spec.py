@@ -158,7 +158,8 @@ class JobSpec(Sent):
 
     def by(self, recipe: Recipe) -> "JobSpec":
         """The same student, teacher, rows and budget by another recipe."""
-        changes: dict[str, Any] = {"recipe": recipe, "objective": None, "teacher_outputs": "auto", "teacher_top_k": None}
+        how = "live" if self.resources.teacher_sharded else "auto"
+        changes: dict[str, Any] = {"recipe": recipe, "objective": None, "teacher_outputs": how, "teacher_top_k": None}
         if self.words is not None:
             augment = (self.data.augment or Augment()).model_copy(update={"words": self.words})
             changes["data"] = self.data.model_copy(update={"augment": augment})
@@ -175,6 +176,7 @@ class JobSpec(Sent):
             "objective": [hard.model_copy(update={"weight": 1.0, "anneal": None})],
             "teacher_outputs": "auto",
             "teacher_top_k": None,
+            "resources": self.resources.untaught,
         }
         return self.model_copy(update={**update, **self._of_the_teacher()})
 

@@ -182,7 +182,7 @@ class Loop:
         if not network.training:
             network.train()
         optimizer.zero_grad(set_to_none=True)
-        loss, *parts = self.ranks.summed(self._gradients_in_memory(self.ranks.mine(index), index[:1]))
+        loss, *parts = self.ranks.summed(self._gradients_in_memory(index))
         norm = optim.clip(self.learned, training.clip_norm) if training.clip_norm is not None or speaks else None
         optimizer.step()
         named = zip(self.objective.names, parts, strict=True) if len(parts) > 1 else ()
@@ -192,11 +192,11 @@ class Loop:
             self.curves.speak(norm, rate, self.shares)
             self.shares = {}
 
-    def _gradients_in_memory(self, index: Tensor, any_row: Tensor) -> list[Tensor]:
+    def _gradients_in_memory(self, index: Tensor) -> list[Tensor]:
         """Where they do not fit, once more with a quarter of the rows at a time, and so from then on; several ranks cannot, because the
         others wait for this one's part of the first try."""
         try:
-            return self._gradients(index, any_row)
+            return self._gradients(index)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
@@ -212,26 +212,23 @@ class Loop:
             )
         )
         self.state.optimizer.zero_grad(set_to_none=True)
-        return self._gradients_in_memory(index, any_row)
+        return self._gradients_in_memory(index)
 
-    def _gradients(self, index: Tensor, any_row: Tensor) -> list[Tensor]:
+    def _gradients(self, index: Tensor) -> list[Tensor]:
         """Of the loss over the rows `index`, part by part where `micro_batch_size` says so; every part counts for its share of the rows
-        or tokens of all, other ranks' included. The loss, and each term before its weight. any_row: what to look at where there are more
-        ranks than rows; it counts for nothing."""
+        or tokens of all, other ranks' included. The loss, and each term before its weight."""
         own = self.own_texts > 0 and torch.rand(()).item() < self.own_texts
-        idle = len(index) == 0
-        index = any_row if idle else index
-        whole = len(index) <= self.micro
-        shown = [self._shown(part, own) for part in ((index,) if whole else torch.split(index, self.micro))]
-        counts = Counts.of([] if idle else [batch for _, batch, _ in shown])
+        parts = self.ranks.parts(index, self.micro)
+        shown = [self._shown(part if len(part) else index[:1], own) for part in parts]  # any row, which counts for nothing
+        counts = Counts.of([batch for part, (_, batch, _) in zip(parts, shown, strict=True) if len(part)])
         if self.ranks.world > 1:
             counts = Counts(*self.ranks.added(astuple(counts)))
         share = self.state.progress.step / max(1, self.total_steps - 1)
         sums: list[Tensor] = []
-        for part, batch, mix in shown:
-            work = partial(self._loss, part, batch, mix, counts, share, 0.0 if idle else 1.0)
+        for number, (part, one) in enumerate(zip(parts, shown, strict=True), 1):
+            work = partial(self._loss, *one, counts, share, 1.0 if len(part) else 0.0)
             look = partial(self._feel, share) if not sums else _nothing
-            found = self.together.part(work, last=part is shown[-1][0], between=look)
+            found = self.together.part(work, last=number == len(parts), between=look)
             sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
         return sums
 

@@ -29,9 +29,13 @@ class Ranks(NamedTuple):
     rank: int = 0
     world: int = 1
 
-    def mine(self, index: Tensor) -> Tensor:
-        """This rank's rows of a step's [N]; rows of like length are neighbours, so each gets some of all lengths. May be empty."""
-        return index[self.rank :: self.world]
+    def parts(self, index: Tensor, size: int) -> list[Tensor]:
+        """This rank's rows of a step's [N], so many at a time; rows of like length are neighbours, so each rank gets some of all lengths.
+        As many parts for every rank, because they do some of each together; the last of them may be empty."""
+        mine = index[self.rank :: self.world]
+        found = list(torch.split(mine, size))
+        of_first = -(-len(index) // self.world)  # no rank has more rows
+        return found + [mine[:0]] * (-(-of_first // size) - len(found))
 
     def added(self, numbers: Sequence[int]) -> list[int]:
         """Each number, added up over the ranks. No device is waited for."""

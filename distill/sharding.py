@@ -1,28 +1,41 @@
-"""A student whose weights, gradients and moments are divided among the ranks (FSDP2: Zhao et al. 2023, https://arxiv.org/abs/2304.11277),
-for one that does not fit on a device; each layer is put together where it is computed."""
+"""Networks whose weights are divided among the ranks (FSDP2: Zhao et al. 2023, https://arxiv.org/abs/2304.11277), for what does not fit on
+a device; each layer is put together where it is computed. A student's gradients and moments are divided with them."""
 
 from typing import Any
 
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from contract.errors import ErrorCode, InvalidSpec
+from contract.units import size
 from distill.networks.reading import LibraryNetwork
 
 
 def divided(both: nn.Module, network: nn.Module) -> Any:
     """`both`, the network and what stands beside it, with all parameters divided where they stand. Raises InvalidSpec where the network is
     no transformer, or one that does not say its layers."""
+    return fully_shard(both, mesh=_layer_by_layer(network, "student", "sharded"), reshard_after_forward=False)
+
+
+def divided_teacher(network: nn.Module) -> str:
+    """Divides it where it stands, and says what that spares. Raises InvalidSpec as `divided` does."""
+    of_whole = sum(tensor.nbytes for tensor in network.parameters())
+    mesh = _layer_by_layer(network, "teacher", "teacher_sharded")
+    of_part = sum(here(tensor).nbytes for tensor in network.parameters())
+    return f"the teacher is divided among {mesh.size()} devices: {size(of_part)} here instead of {size(of_whole)}"
+
+
+def _layer_by_layer(network: nn.Module, whose: str, field: str) -> DeviceMesh:
     layers = set(getattr(network.inner, "_no_split_modules", None) or ()) if isinstance(network, LibraryNetwork) else set()
     if not layers:
         raise InvalidSpec(
-            "resources.sharded: only transformers can be divided among devices, layer by layer.",
+            f"resources.{field}: only transformers can be divided among devices, layer by layer.",
             code=ErrorCode.DOES_NOT_FIT,
-            param="resources.sharded",
-            hint="Leave it out: every device then holds the whole student, and takes its share of the rows all the same.",
+            param=f"resources.{field}",
+            hint=f"Leave it out: every device then holds the whole {whose}, and takes its share of the rows all the same.",
         )
     assert isinstance(network, LibraryNetwork)
     mesh = init_device_mesh(next(network.parameters()).device.type, (dist.get_world_size(),))
@@ -30,7 +43,7 @@ def divided(both: nn.Module, network: nn.Module) -> Any:
         if type(module).__name__ in layers:
             fully_shard(module, mesh=mesh)
     fully_shard(network.inner, mesh=mesh, reshard_after_forward=False)  # the output layer is used once more after its forward
-    return fully_shard(both, mesh=mesh, reshard_after_forward=False)
+    return mesh
 
 
 def here(tensor: Tensor) -> Tensor:

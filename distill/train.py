@@ -31,7 +31,7 @@ from distill.ranks import ALONE, Ranks
 from distill.remote import LeavingError, Remote
 from distill.remote_heard import RemoteHeard
 from distill.remote_heard import heard as of_remote
-from distill.sharding import whole
+from distill.sharding import divided_teacher, whole
 from distill.sights import comparisons, looks
 from distill.soft import Heard, Soft, refuse_other_words, soft_targets
 from distill.state import put_weights, weights
@@ -101,6 +101,9 @@ def run(
     _tell_of_cut_texts(rows, config, emit)
     validation = rows_for(network, config, data.validation, masked, measured=True).to(device) if data.validation else None
     compared = comparisons(spec, network, config, rows, soft) if looks(spec) and isinstance(soft, Live) else {}
+    if spec.resources.teacher_sharded and ranks.world > 1:
+        assert isinstance(soft, Live)
+        emit(LogLine(message=divided_teacher(soft.teacher.network)))
     objective = Objective(spec.terms, compared, 2 if config.multi_label else len(config.classes)).to(device)
     loop = Loop(spec, workdir, emit, network, objective, config, rows, validation, soft, device, _inputs_digest(found, inputs), ranks)
     if data is not found:  # words that a network expects are rounded as its sums are: of other rows a resume is not exact
@@ -117,6 +120,10 @@ def run(
     if ranks.rank:
         return Stopped(step=loop.state.progress.step)
     spent, progress = loop.spent.told(loop.state.progress.step), loop.state.progress
+    if spec.resources.teacher_sharded and ranks.world > 1:  # the others are gone, and it is measured whole
+        whole_teacher = _teacher(spec, found, inputs, device, emit, should_stop)
+        assert not isinstance(whole_teacher, Remote)
+        teacher = whole_teacher
     return finish.trained(spec, workdir, emit, chosen, config, data, teacher, heard, loop.last_validation(), progress.felt, spent)
 
 

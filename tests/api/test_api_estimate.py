@@ -158,7 +158,8 @@ def test_a_job_that_no_live_worker_may_take_is_warned_of_and_waits(api: Api, tra
     assert told in api.post("/v1/jobs/validate", wanted).json()["warnings"]
     job = api.submit(wanted)
     assert (job["status"], told in job["warnings"]) == ("queued", True)
-    assert job["resolved_spec"]["resources"] == wanted["resources"] | {"labels": ["a100", "eu"], "devices": 1, "sharded": False}
+    kept = wanted["resources"] | {"labels": ["a100", "eu"], "devices": 1, "sharded": False, "teacher_sharded": False}
+    assert job["resolved_spec"]["resources"] == kept
     with api.running.database.write() as session:
         session.execute(
             update(Worker).where(Worker.id == worker).values(devices=["cuda:0"], memory_bytes=80 * 10**9, labels=["a100", "eu"])

@@ -101,6 +101,8 @@ def test_a_choice_that_is_not_named_is_asked_for(spec, path):
     refused(spec, path, "invalid_spec", f"Add `{path.rsplit('.', 1)[1]}`.")
 
 
+LIVE = {**DISTILL, "teacher_outputs": "live"}
+BOTH = {"devices": 2, "teacher_sharded": True}
 TANG = {"augment": {"words": {"rules": "tang"}}}
 TEXTS = {**DISTILL, "task": "text-classification", "data": {"train": "messages"}, "student": {"arch": "bilstm"}}
 MADE = {**TEXTS, "recipe": {"name": "tinybert", "words": {"model": TEACHER}}}
@@ -165,6 +167,23 @@ RULES = [
     ("a teacher from nowhere", put(DISTILL, "teacher", {}), "teacher", "invalid_spec"),
     ("a control without a teacher", {**TRAIN, "evaluation": {"control": True}}, "evaluation.control", "invalid_spec"),
     ("the same measurement twice", {**EVALUATE, "evaluation": {"seeds": 2}}, "evaluation.seeds", "invalid_spec"),
+    ("devices that measure", put(EVALUATE, "resources.devices", 2), "resources.devices", "invalid_spec"),
+    ("a student divided by one", put(DISTILL, "resources.sharded", True), "resources.sharded", "invalid_spec"),
+    ("a teacher divided by one", put(LIVE, "resources", {"teacher_sharded": True}), "resources.teacher_sharded", "invalid_spec"),
+    ("a divided teacher of a train job", put(TRAIN, "resources", BOTH), "resources.teacher_sharded", "invalid_spec"),
+    ("a divided teacher, asked beforehand", put(DISTILL, "resources", BOTH), "resources.teacher_sharded", "invalid_spec"),
+    (
+        "several divided teachers",
+        {**LIVE, "teacher": {"ensemble": [TEACHER, TEACHER]}, "resources": BOTH},
+        "resources.teacher_sharded",
+        "invalid_spec",
+    ),
+    (
+        "a divided teacher of a student that writes",
+        {**LIVE, "task": "causal-lm", "student": {"arch": "gpt2"}, "recipe": "gkd", "resources": BOTH},
+        "resources.teacher_sharded",
+        "invalid_spec",
+    ),
     ("seeds past the last", {**put(TRAIN, "training.seed", 2**31 - 1), "evaluation": {"seeds": 2}}, "training.seed", "invalid_spec"),
 ]
 

@@ -1,6 +1,7 @@
 """One training in several processes: the step of one process, exact resumes, ranks that die."""
 
 import json
+import re
 from pathlib import Path
 
 import engine_ranks
@@ -17,15 +18,17 @@ BERT = {"arch": "bert", **TRANSFORMER, "dropout": 0.0}
 GPT = {"arch": "gpt2", **TRANSFORMER, "dropout": 0.0}
 KL = {"loss": "kl", "temperature": 2.0}
 STATES = [{"loss": "hidden_mse", "layers": [[2, 3]]}, {"loss": "attention_mse", "layers": [[2, 3]]}, {"loss": "embedding_mse"}]
-COMPARED = {"cached": (2, 4), "few": (4,), "live": (2,), "parts": (2,), "inside": (2,), "tokens": (2, 4)}
+COMPARED = {"cached": (2, 4), "few": (4,), "live": (2,), "parts": (2,), "inside": (2,), "tokens": (2, 4), "odd": (2,)}
 
 
 def same(spec):
     return {"spec": json.loads(spec.model_dump_json(exclude_unset=True))}
 
 
-def divided(spec):
-    return {"spec": same(spec)["spec"] | {"resources": {"devices": 2, "sharded": True}}}
+def divided(spec, *what):
+    resources = {"devices": 2} | dict.fromkeys(what or ("sharded",), True)
+    live = {"teacher_outputs": "live"} if "teacher_sharded" in what else {}
+    return {"spec": same(spec)["spec"] | {"resources": resources} | live}
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,9 @@ def jobs(tmp_path_factory, teacher):
             rows, student=BERT | {"layers": 2, "hidden": 24}, teacher=reads, objective=STATES, training={"epochs": 1, "batch_size": 8}
         ),
         "tokens": language(lines, "causal-lm", GPT | {"layers": 1}, speaks, **few),
+        "odd": language(
+            lines, "causal-lm", GPT | {"layers": 1}, speaks, objective=[KL], training={"epochs": 1, "batch_size": 5, "micro_batch_size": 2}
+        ),
     }
     found = {f"{name} {world}": {**same(known[name]), "world": world} for name, worlds in COMPARED.items() for world in (1, *worlds)}
     changed = {"layers": 1, "dropout": 0.3}
@@ -65,6 +71,10 @@ def jobs(tmp_path_factory, teacher):
         "killed": {**dropped, "world": 2, "kill": 5},
         "tokens divided": {**divided(known["tokens"]), "world": 2},
         "inside divided": {**divided(known["inside"]), "world": 2},
+        "odd divided": {**divided(known["odd"]), "world": 2},
+        "tokens teacher": {**divided(known["tokens"], "teacher_sharded"), "world": 2},
+        "inside teacher": {**divided(known["inside"], "teacher_sharded"), "world": 2},
+        "odd both": {**divided(known["odd"], "sharded", "teacher_sharded"), "world": 2},
         "divided": {**divided(dropout), "world": 2},
         "divided, stopped": {**divided(dropout), "world": 2, "stop_after": 2},
         "divided, resumed": {**divided(dropout), "world": 2, "resume": "divided, stopped"},
@@ -117,11 +127,12 @@ def test_a_resume_on_another_number_goes_on_and_says_so(ran, name, world):
     assert isinstance(ran[name]["outcome"][0], Finished)
 
 
-@pytest.mark.parametrize("name", ["tokens", "inside"])
-def test_a_divided_student_makes_the_same_steps(ran, folder, name):
-    for mine, theirs in zip(curve(ran, f"{name} 1"), curve(ran, f"{name} divided"), strict=True):
+@pytest.mark.parametrize(("name", "how"), [*((name, "divided") for name in ("tokens", "inside", "odd")), ("odd", "both")])
+def test_a_divided_student_makes_the_same_steps(ran, folder, name, how):
+    """Of an odd number of rows one rank has more, and then more parts."""
+    for mine, theirs in zip(curve(ran, f"{name} 1"), curve(ran, f"{name} {how}"), strict=True):
         assert theirs == pytest.approx(mine, rel=2e-4, abs=1e-6)
-    whole, put_together = (load_file(folder / f"{name}{how}" / "result" / "student" / "model.safetensors") for how in (" 1", " divided"))
+    whole, put_together = (load_file(folder / f"{name} {of}" / "result" / "student" / "model.safetensors") for of in ("1", how))
     assert whole.keys() == put_together.keys()
     assert all(torch.allclose(whole[key], put_together[key], atol=1e-4) for key in whole)
 
@@ -129,6 +140,17 @@ def test_a_divided_student_makes_the_same_steps(ran, folder, name):
 def test_a_divided_student_resumes_exactly(ran, folder):
     assert [event for event in ran["divided, resumed"]["events"] if isinstance(event, Resumed)] == [Resumed(step=2, inexact=None)]
     assert weights(folder, "divided, resumed") == weights(folder, "divided")
+
+
+@pytest.mark.parametrize("name", ["tokens", "inside"])
+def test_a_divided_teacher_says_what_a_whole_one_says(ran, name):
+    assert curve(ran, f"{name} teacher") == curve(ran, f"{name} 2")
+    (said,) = [e.message for e in ran[f"{name} teacher"]["events"] if isinstance(e, LogLine) and "is divided among 2" in e.message]
+    part, all_of_it = map(float, re.findall(r"([\d.]+) kB", said))
+    assert part == pytest.approx(all_of_it / 2, rel=0.05)
+    (apart,), (whole,) = ran[f"{name} teacher"]["outcome"], ran[f"{name} 2"]["outcome"]
+    assert apart.report["teacher_outputs"]["mode"] == "live"
+    assert apart.report["arms"]["teacher"]["metrics"] == whole.report["arms"]["teacher"]["metrics"]
 
 
 def test_only_one_rank_speaks_and_writes(ran):
