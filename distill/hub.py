@@ -49,7 +49,8 @@ def _data(field: str, source: Source, wanted: set[str], tell: Callable[[str], No
     assert source.hub is not None
     with _refusals(field, source.hub, source.revision, ErrorCode.INVALID_DATA, "upload a file of it: potstill datasets add FILE"):
         if source.revision is not None:
-            folder = _snapshot(source.hub, source.revision, "dataset", [f"*{ending}" for ending in TABLES])
+            places = [f"{source.subset}/", f"*/{source.subset}/"] if source.subset else [""]
+            folder = _snapshot(source.hub, source.revision, "dataset", [f"{place}*{ending}" for place in places for ending in TABLES])
         else:
             subset = source.subset or DEFAULT
             folder = _snapshot(source.hub, CONVERTED, "dataset", [f"{subset}/*"])
@@ -59,11 +60,14 @@ def _data(field: str, source: Source, wanted: set[str], tell: Callable[[str], No
             folder = folder / subset
     parts: dict[str, list[Path]] = {}
     for path in _tables(folder):
+        if source.revision is not None and source.subset is not None and source.subset not in path.relative_to(folder).parts[:-1]:
+            continue  # of another run
         found = SPLIT.search(path.relative_to(folder).as_posix())
         split = path.parent.name if source.revision is None else found[1] if found else "train"
         parts.setdefault(SAME.get(split, split), []).append(path)
     if not parts:
-        why = f"{source.hub} has no files in {', '.join(TABLES)}"
+        of = f" of the subset {source.subset}" if source.subset else ""
+        why = f"{source.hub} has no files{of} in {', '.join(TABLES)}"
         raise _refused(field, why, "Upload them: potstill datasets add FILE.", ErrorCode.INVALID_DATA)
     tell(f"{field}: {source.hub} at {_commit(folder)}, splits {', '.join(parts)}")
     return DatasetFile(folder, source.hub, {split: files for split, files in parts.items() if split in wanted} or parts)

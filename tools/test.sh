@@ -3,6 +3,7 @@
 # priority. Then the rest, which computes or waits, shares both. What failed is asked once more, alone, and fails if it fails again.
 set -uo pipefail
 tests=("$1/python" -m pytest -q)
+unset PYTHONDONTWRITEBYTECODE  # hundreds of processes import the same: compiled once, and not by each
 
 alone=(tests/api/test_api_process.py tests/e2e/test_exits.py tests/e2e/test_killed_workers.py tests/e2e/test_deaf_workers.py
   tests/e2e/test_up.py tests/e2e/test_damaged_store.py tests/e2e/test_preflight.py)

@@ -5,12 +5,14 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from engine_hub import COMMIT, OLD, Hub, run, serving
+from engine_hub import COMMIT, OLD, Hub, run, run_all, serving
 from engine_runs import Engine
 from engine_texts import STUDENTS, texts, write_texts
 
 from contract.spec import JobSpec
 from distill.device import threads
+
+OFFLINE, NOBODY = {"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}
 
 
 @pytest.fixture(scope="module")
@@ -51,25 +53,22 @@ def test_it_is_fetched_pinned_and_found_again_without_the_hub(tmp_path: Path, hu
     assert weights[0] == weights[1] == weights[2]
 
 
-@pytest.mark.parametrize(
-    ("ref", "environment", "said", "hint"),
-    [
-        ({"hub": "org/raeder"}, {}, "there is no org/raeder at http://127.0.0.1", "Check the name"),
-        ({"hub": "org/gated"}, {}, "org/gated is gated", "HF_TOKEN"),
-        ({"hub": "org/reader", "revision": "v9"}, {}, "org/reader has no revision v9", "commit, tag or branch"),
-        (
-            {"hub": "org/reader"},
-            {"HF_HUB_OFFLINE": "1"},
-            "not in the cache of this machine, and HF_HUB_OFFLINE is set",
-            "potstill models push",
-        ),
-        ({"hub": "org/reader"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}, "http://127.0.0.1:9 did not answer", "potstill models push"),
-    ],
-)
+REFUSED = [
+    ({"hub": "org/raeder"}, {}, "there is no org/raeder at http://127.0.0.1", "Check the name"),
+    ({"hub": "org/gated"}, {}, "org/gated is gated", "HF_TOKEN"),
+    ({"hub": "org/reader", "revision": "v9"}, {}, "org/reader has no revision v9", "commit, tag or branch"),
+    ({"hub": "org/reader"}, OFFLINE, "not in the cache of this machine, and HF_HUB_OFFLINE is set", "potstill models push"),
+    ({"hub": "org/reader"}, NOBODY, "http://127.0.0.1:9 did not answer", "potstill models push"),
+]
+
+
+@pytest.mark.parametrize("environment", [{}, OFFLINE, NOBODY])
 def test_what_is_not_there_is_said_with_what_to_set(
-    tmp_path: Path, hub: ThreadingHTTPServer, file: Path, ref: dict[str, str], environment: dict[str, str], said: str, hint: str
+    tmp_path: Path, hub: ThreadingHTTPServer, file: Path, environment: dict[str, str]
 ) -> None:
-    done = run(tmp_path, hub, reading(file, ref), **environment)
-    words = " ".join(done.stderr.split())
-    assert done.returncode != 0 and "Traceback" not in done.stderr
-    assert said in words and hint in words
+    cases = [case for case in REFUSED if case[1] == environment]
+    done = run_all(tmp_path, hub, [reading(file, ref) for ref, *_ in cases], **environment)
+    for one, (*_, said, hint) in zip(done, cases, strict=True):
+        words = " ".join(one.stderr.split())
+        assert one.returncode != 0 and "Traceback" not in one.stderr
+        assert said in words and hint in words

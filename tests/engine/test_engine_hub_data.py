@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from engine_hub import COMMIT, OLD, Hub, run, serving
+from engine_hub import COMMIT, OLD, Hub, run, run_all, serving
 from engine_texts import write_texts
 
 from contract.check import parse_spec
@@ -45,8 +45,11 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ThreadingHTTPServe
     (home / "own" / "data").mkdir(parents=True)
     for name, part in (("train-00000-of-00001", rows[:90]), ("dev", rows[90:])):
         (home / "own" / "data" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    for subset, part in (("de", [{"other": 1}]), ("en", rows)):
+        (home / "many" / subset).mkdir(parents=True)
+        (home / "many" / subset / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
     (home / "own" / "load.py").write_text("raise SystemExit('never run')")
-    folders = {f"datasets/org/{name}": home / name for name in ("plain", "single", "two", "own")}
+    folders = {f"datasets/org/{name}": home / name for name in ("plain", "single", "two", "own", "many")}
     with serving(folders, {"main": OLD, CONVERTED: COMMIT, OLD: OLD}) as server:
         yield server
 
@@ -56,15 +59,17 @@ def report(folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("source", [{"hub": "org/plain"}, {"hub": "org/single"}, {"hub": "org/two", "subset": "en"}])
-def test_the_hubs_own_files_are_read_in_all_their_parts(tmp_path: Path, hub: ThreadingHTTPServer, source: dict[str, str]) -> None:
+def test_the_hubs_own_files_are_read_in_all_their_parts(tmp_path: Path, hub: ThreadingHTTPServer) -> None:
     Hub.fetched.clear()
-    done = run(tmp_path, hub, reading(source))
-    assert done.returncode == 0, done.stderr
-    assert (report(tmp_path)["split"], report(tmp_path)["rows"]) == ("test", 40)
-    assert "allow_patterns" not in done.stderr, "what is only looked for needs no warning"
-    assert (tmp_path / "hf" / "hub" / f"datasets--{source['hub'].replace('/', '--')}" / "snapshots" / COMMIT).is_dir()
-    assert not any("/de/" in f"/{name}" for name in Hub.fetched)
+    sources = [{"hub": "org/plain"}, {"hub": "org/single"}, {"hub": "org/two", "subset": "en"}]
+    done = run_all(tmp_path, hub, [reading(source) for source in sources])
+    for number, (one, source) in enumerate(zip(done, sources, strict=True)):
+        assert one.returncode == 0, one.stderr
+        told = report(tmp_path / str(number))
+        assert (told["split"], told["rows"]) == ("test", 40)
+        assert "allow_patterns" not in one.stderr, "what is only looked for needs no warning"
+        assert (tmp_path / "hf" / "hub" / f"datasets--{source['hub'].replace('/', '--')}" / "snapshots" / COMMIT).is_dir()
+    assert Hub.fetched and not any("/de/" in f"/{name}" for name in Hub.fetched)
 
 
 def test_it_is_found_again_without_the_hub(tmp_path: Path, hub: ThreadingHTTPServer) -> None:
@@ -87,21 +92,31 @@ def test_files_of_a_revision_of_its_own(tmp_path: Path, hub: ThreadingHTTPServer
     assert not any(name.endswith(".py") for name in Hub.fetched)
 
 
-@pytest.mark.parametrize(
-    ("source", "said", "hint"),
-    [
-        ({"hub": "org/nothing"}, "there is no org/nothing at http://127.0.0.1", "Check the name"),
-        ({"hub": "org/two"}, "org/two has several subsets; there are de, en", "Name one"),
-        ({"hub": "org/two", "subset": "fr"}, "org/two has no subset fr; there are de, en", "Name one"),
-        ({"hub": "org/plain", "revision": "v9"}, "org/plain has no revision v9", "commit, tag or branch"),
-        ({"hub": "org/plain", "split": "dev"}, "there is no split 'dev'; there are", ""),
-    ],
-)
-def test_what_is_not_there_is_said(tmp_path: Path, hub: ThreadingHTTPServer, source: dict[str, str], said: str, hint: str) -> None:
-    done = run(tmp_path, hub, reading(source))
-    words = " ".join(done.stderr.split())
-    assert done.returncode != 0 and "Traceback" not in done.stderr
-    assert said in words and hint in words
+def test_of_a_revision_of_its_own_one_subset(tmp_path: Path, hub: ThreadingHTTPServer) -> None:
+    Hub.fetched.clear()
+    sources = [{"hub": "org/many", "subset": subset, "revision": "main"} for subset in ("en", "fr")]
+    done, refused = run_all(tmp_path, hub, [reading(source, validation=0.3) for source in sources])
+    assert done.returncode == 0, done.stderr
+    assert report(tmp_path / "0")["rows"] == 39
+    assert not any("de/" in name for name in Hub.fetched)
+    assert refused.returncode != 0 and "org/many has no files of the subset fr" in " ".join(refused.stderr.split())
+
+
+REFUSED = [
+    ({"hub": "org/nothing"}, "there is no org/nothing at http://127.0.0.1", "Check the name"),
+    ({"hub": "org/two"}, "org/two has several subsets; there are de, en", "Name one"),
+    ({"hub": "org/two", "subset": "fr"}, "org/two has no subset fr; there are de, en", "Name one"),
+    ({"hub": "org/plain", "revision": "v9"}, "org/plain has no revision v9", "commit, tag or branch"),
+    ({"hub": "org/plain", "split": "dev"}, "there is no split 'dev'; there are", ""),
+]
+
+
+def test_what_is_not_there_is_said(tmp_path: Path, hub: ThreadingHTTPServer) -> None:
+    done = run_all(tmp_path, hub, [reading(source) for source, *_ in REFUSED])
+    for one, (_, said, hint) in zip(done, REFUSED, strict=True):
+        words = " ".join(one.stderr.split())
+        assert one.returncode != 0 and "Traceback" not in one.stderr
+        assert said in words and hint in words
 
 
 @pytest.mark.parametrize(
