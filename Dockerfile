@@ -24,7 +24,8 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 # As pyproject.toml has it; a test compares the two.
 ARG TORCH="torch>=2.9,<3"
 RUN --mount=type=cache,target=/root/.cache/pip pip --python /opt/venv/bin/python install --index-url "${TORCH_INDEX}" "${TORCH}"
-RUN --mount=type=cache,target=/root/.cache/pip pip --python /opt/venv/bin/python install ".[worker,s3,onnx,lora]"
+ARG EXTRAS=worker,s3,onnx,lora,messages
+RUN --mount=type=cache,target=/root/.cache/pip pip --python /opt/venv/bin/python install ".[${EXTRAS}]"
 COPY . .
 RUN --mount=type=cache,target=/root/.cache/pip pip --python /opt/venv/bin/python install --no-deps --force-reinstall .
 

@@ -3,6 +3,7 @@ cost of each thing it does (benchmarks.costs) times how often it does it; which 
 """
 
 import json
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ NAME = 160  # bytes of a name in memory
 PAGE_OF_LISTING = 1_000  # names in one answer of a store
 # What one machine gives; a share of it is left for what comes unasked.
 CORES, SHARE, CONNECTIONS, API_CORES = 32, 0.6, 100, 1.0
+OF_API = 50  # connections of an API process at most: `api/services.py` and `models/session.py`
 WRITES = 3_500  # a second that S3 promises below one prefix
 Record = dict[str, Any]
 
@@ -52,12 +54,13 @@ def needs(cards: int, costs: Record) -> dict[str, float]:
     poll = next(row for row in _read("at-scale")["rows"] if row["what"] == "GET /v1/jobs/{id}")["million"]["cpu"] / 1000
     post = next(row for row in _read("at-scale")["rows"] if row["what"] == "POST /v1/jobs")["million"]["cpu"] / 1000
     objects = cards * JOBS_PER_CARD * KEPT * FILES
+    asked = cards * BUSY / WATCHED * poll + often["submit"] * post
     return {
-        "connections": float(cards * costs["connections"]["worker"]),
+        "connections": float(cards * costs["connections"]["worker"] + max(1, ceil(asked)) * OF_API),
         "cores": sum(rate * cost[what]["server_ms"] for what, rate in often.items()) / 1000,
         "log": sum(rate * cost[what]["log_bytes"] for what, rate in often.items()) / 1e6,
         "commits": sum(rate for what, rate in often.items() if not what.startswith("look")),
-        "api": cards * BUSY / WATCHED * poll + often["submit"] * post,
+        "api": asked,
         "store": often["submit"] * FILES * 2,
         "listing": objects / PAGE_OF_LISTING / CLEAN,
         "listing by all": objects / PAGE_OF_LISTING / CLEAN * cards,
@@ -135,6 +138,7 @@ def text() -> str:
                 sizes=table(["", *(f"{cards:,} cards" for cards in SIZES), "one gives"], lines),
                 first=table(["from so many cards on", "is short", "what comes next"], first),
                 worker=costs["connections"]["worker"],
+                api=OF_API,
                 waiting=_short(rush["most waiting"]),
                 wait=f"{rush['longest wait']:.0f}",
                 height=f"{rush['height']:.0f}",
@@ -186,9 +190,10 @@ benchmarks.scale` writes this page from `benchmarks/data`; its assumptions are t
 
 ## A size for you
 
-Up to 20 cards: everything on one machine as it comes. Each worker holds up to {worker} connections, and Postgres takes 100. Up to
-some hundreds of cards: Postgres on a machine of its own with `max_connections` at five times the workers and four cores or more,
-a bucket, two API processes behind a proxy. Beyond that, the table below says what is short.
+Up to 15 cards: everything on one machine as it comes. Each worker holds up to {worker} connections, an API process up to {api} while many
+ask at once, and Postgres takes 100. Up to some hundreds of cards: Postgres on a machine of its own with `max_connections` at five times the
+workers and 100 besides, and four cores or more, a bucket, two API processes behind a proxy. Beyond that, the table below says what is
+short.
 
 ## What each thing costs
 

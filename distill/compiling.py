@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ WORTH = 1000  # steps: to compile takes about as long as some hundred of them
 
 
 def compiles(device: torch.device, asked: str, network: nn.Module, steps: int) -> bool:
-    """Whether the network is compiled. auto: a transformer on CUDA that is trained for long; on CPUs compiled networks were slower
-    (`python -m benchmarks.compiling`). InvalidSpec where it is asked for and cannot be done."""
+    """Whether the network is compiled. auto: a transformer on CUDA that is trained for long, where there is what that takes; on CPUs
+    compiled networks were slower (`python -m benchmarks.compiling`). InvalidSpec where it is asked for and cannot be done."""
     if asked == "auto":
-        there = importlib.util.find_spec("triton") is not None
+        compiler = os.environ.get("CC") or next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+        there = compiler is not None and importlib.util.find_spec("triton") is not None
         return device.type == "cuda" and there and isinstance(network, LibraryNetwork) and steps >= WORTH
     return asked == "on"
 
@@ -42,7 +44,7 @@ def compiled(network: nn.Module, device: torch.device, folder: Path) -> None:
             f"training.compile: this machine cannot compile networks: {_first_line(error)}.",
             code=ErrorCode.DOES_NOT_FIT,
             param="training.compile",
-            hint="Set it to auto or off. To compile takes a C++ compiler (g++) on CPUs, and Triton on CUDA.",
+            hint="Set it to auto or off. To compile takes a C++ compiler (g++) on CPUs, and Triton and a C compiler on CUDA.",
         ) from None
     _body(network).compile(dynamic=True)
 

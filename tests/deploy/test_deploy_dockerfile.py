@@ -43,7 +43,7 @@ def test_deploy_dependencies_are_layers_below_the_source() -> None:
     """A change of the source must not install everything again."""
     for name in ("build-api", "build-worker"):
         steps = [step for stage in chain(STAGES, name) for step in stage.steps]
-        places = [i for i, (_, rest) in enumerate(steps) if re.search(r'install "\.\[(server,s3|worker,s3,onnx,lora)\]"', rest)]
+        places = [i for i, (_, rest) in enumerate(steps) if re.search(r'install "\.\[(server,s3|\$\{EXTRAS\})\]"', rest)]
         assert len(places) == 1
         assert places[0] < steps.index(("COPY", ". ."))
         assert "--no-deps" in steps[-1][1]
@@ -52,6 +52,7 @@ def test_deploy_dependencies_are_layers_below_the_source() -> None:
 def test_deploy_arguments_have_defaults_and_are_those_that_compose_gives() -> None:
     assert all(OUTSIDE.values()) and all(default for stage in STAGES.values() for default in stage.arguments.values())
     assert STAGES["build-worker"].arguments["TORCH"] in EXTRAS["worker"]
+    assert set(STAGES["build-worker"].arguments["EXTRAS"].split(",")) <= EXTRAS.keys()
     for name, service in compose()["services"].items():
         if build := service.get("build"):
             assert build["target"] in STAGES, name
