@@ -76,12 +76,14 @@ class Census:
     def _look_at_workers(self, session: Session) -> None:
         alive = session.execute(select(Worker.slots, Worker.deaf_since).where(Worker.last_heartbeat_at > now(-SILENCE))).all()
         deaf = sum(since is not None for _, since in alive)
-        running = session.scalars(select(Job.progress).where(Job.status.in_(ACTIVE), Job.worker_id.is_not(None))).all()
+        held = select(Job.progress, Job.want_devices).where(Job.status.in_(ACTIVE), Job.worker_id.is_not(None))
+        running = session.execute(held).all()
+        busy = sum(devices or 1 for _, devices in running)
         self.workers.labels("hearing").set(len(alive) - deaf)
         self.workers.labels("deaf").set(deaf)
-        self.slots.labels("busy").set(len(running))
-        self.slots.labels("free").set(max(0, sum(slots for slots, _ in alive) - len(running)))
-        for progress in running:
+        self.slots.labels("busy").set(busy)
+        self.slots.labels("free").set(max(0, sum(slots for slots, _ in alive) - busy))
+        for progress, _ in running:
             if speed := progress.get("steps_per_second"):
                 self.steps.observe(1 / speed)
 

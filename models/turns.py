@@ -60,8 +60,12 @@ def _in_turn(session: Session, most: int | None, bid: Bid | None) -> Job | None:
         found = _taken(session, _locked(_over()))
         if found is not None:
             return found
-    rows = [(-priority, held or 0, random.random(), id_) for id_, priority, held, _ in projects if priority is not None]  # noqa: S311
-    for priority, held, _, project_id in sorted(rows):
+    rows = [
+        (-priority, slots or 0, random.random(), id_, held or 0)  # noqa: S311
+        for id_, priority, held, slots, _ in projects
+        if priority is not None
+    ]
+    for priority, _, _, project_id, held in sorted(rows):
         if most is not None and held >= most:
             continue
         job = _best(session, bid, project_id, -priority)
@@ -192,12 +196,13 @@ def _over() -> Where:
 
 @lru_cache(maxsize=64)
 def _projects(bid: Bid | None) -> Select[Any]:
-    """Each with the highest priority of what it has to do, by a look into an index, and how many slots it holds; and whether anywhere a
-    parent is to be ended."""
+    """Each with the highest priority of what it has to do, by a look into an index, how many jobs it has running, and how many slots these
+    hold; and whether anywhere a parent is to be ended."""
     priority = select(func.max(Job.priority)).where(Job.project_id == Project.id, *_due(bid)).correlate(Project).scalar_subquery()
-    held = select(Job.project_id, func.count().label("slots")).where(*HELD).group_by(Job.project_id).subquery()
+    slots = func.sum(func.coalesce(Job.want_devices, 1))
+    held = select(Job.project_id, func.count().label("jobs"), slots.label("slots")).where(*HELD).group_by(Job.project_id).subquery()
     over = select(Job.id).where(*_over()).limit(1).correlate(None).scalar_subquery()
-    return select(Project.id, priority, held.c.slots, over).outerjoin(held, held.c.project_id == Project.id)
+    return select(Project.id, priority, held.c.jobs, held.c.slots, over).outerjoin(held, held.c.project_id == Project.id)
 
 
 @lru_cache(maxsize=64)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 import yaml
 from real_service import Api
 
@@ -45,6 +46,10 @@ def test_rows_are_counted_as_they_are(busy: Api) -> None:
     assert found["potstill_worker_slots", 'state="busy"'] == found["potstill_worker_slots", 'state="free"'] == 1
     assert found["potstill_workers", 'state="hearing"'] == 1 and found["potstill_workers", 'state="deaf"'] == 0
     assert found["potstill_step_seconds_count", ""] >= 1
+    with busy.running.database.write() as session:
+        session.execute(sa.update(Job).where(Job.status == "running").values(want_devices=2))
+    found = scraped(busy)
+    assert (found["potstill_worker_slots", 'state="busy"'], found["potstill_worker_slots", 'state="free"']) == (2, 0)
 
 
 def test_each_ending_is_counted_once_however_often_somebody_looks(busy: Api, train: dict[str, Any]) -> None:

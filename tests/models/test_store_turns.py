@@ -54,6 +54,16 @@ def test_projects_take_turns_however_much_one_of_them_has_waiting(world, other):
     assert taken[4:] == many[2:]
 
 
+def test_a_job_of_several_devices_counts_as_so_many(world, other):
+    wide, narrow = world.submit(), [other() for _ in range(4)]
+    with world.database.write() as session:
+        session.get_one(Job, wide).want_devices = 3
+    for _ in range(2):
+        world.submit()
+    taken = [world.take().job_id for _ in range(5)]
+    assert set(taken[:2]) == {wide, narrow[0]} and taken[2:4] == narrow[1:3]
+
+
 def test_with_one_slot_they_take_turns_too(world, other):
     """Nobody holds anything when it looks, so chance decides: each has its share."""
     for _ in range(40):
