@@ -45,6 +45,11 @@ def parse_yaml(raw: bytes) -> Any:
         raise _malformed("YAML", " ".join(str(error).split())) from None
 
 
+def to_yaml(document: dict[str, Any], *, ascii_only: bool = False) -> str:
+    """A mapping as YAML that `parse_yaml` reads back the same. ascii_only: for terminals, which then obey nothing in it."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=not ascii_only, default_flow_style=None, width=120)
+
+
 def parse_mapping(raw: bytes, content_type: str = "application/json") -> dict[str, Any]:
     """The mapping in `raw`; raises Refused (400) when it is not one."""
     name, parse = ("YAML", parse_yaml) if content_type.split(";")[0].strip().lower() in YAML_TYPES else ("JSON", parse_json)
@@ -133,10 +138,17 @@ class _Loader(yaml.SafeLoader):
         return int(word, {"0o": 8, "0x": 16}.get(word[:2], 10))
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that would be read as something else, here or by those who read YAML 1.1."""
+
+    yaml_implicit_resolvers = {first: list(rules) for first, rules in yaml.SafeDumper.yaml_implicit_resolvers.items()}  # noqa: RUF012
+
+
 _DIGITS = r"(\.[0-9]+|[0-9]+(\.[0-9]*)?)"
 _FLOAT = re.compile(rf"^[-+]?({_DIGITS}[eE][-+]?[0-9]+|[0-9]+\.[0-9]*|\.[0-9]+|\.(inf|Inf|INF))$|^\.(nan|NaN|NAN)$")
 _INT = re.compile(r"^([-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$")
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+for _one in (_Loader, _Dumper):
+    _one.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
+    _one.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)

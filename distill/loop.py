@@ -74,7 +74,7 @@ class Loop:
         optimizer = optim.build(self.learned, self.training.optimizer)
         refuse_too_large(optimizer, capacity(device))
         self.state = State(network, objective, optimizer, Progress(), self.total_steps, keeps_best=self.training.early_stopping is not None)
-        job = sha256((_asked(spec) + inputs_digest).encode()).hexdigest()
+        job = sha256((asked(spec) + inputs_digest).encode()).hexdigest()
         if self.training.gradient_checkpointing:
             compute_again(network)
         self.bf16 = in_bf16(device, self.training.precision, *worth_of(network))
@@ -324,7 +324,7 @@ class Loop:
         self.emit(LogLine(level="warning", message=message, data={"code": ErrorCode.CHECKPOINT_INVALID, "step": step}))
 
 
-def _asked(spec: JobSpec) -> str:
+def asked(spec: JobSpec) -> str:
     """All of a spec that a run's bits may depend on. Without what is None: a version that knows more fields goes on from the checkpoints of
     one that did not."""
     return spec.resolved().model_dump_json(exclude_none=True, exclude={"name", "metadata", "priority", "report_to", "resources"})

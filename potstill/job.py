@@ -146,6 +146,9 @@ class Job:
                 hint=f"potstill {'show' if self.status.final else 'watch'} {self.id}",
             )
         wanted = [a for a in self.artifacts() if (a.kind == kind if kind else a.kind == "student" or a.path == "report.json")]
+        if kind and not wanted:
+            kinds = ", ".join(sorted({artifact.kind for artifact in self.artifacts()})) or "none"
+            raise NotFound(f"{self.id} has no files of the kind {kind}.", hint=f"Kinds there are: {kinds}.")
         return pull(self._jobs.transport, wanted, Path(folder) if folder is not None else self.default_folder(), on_bytes)
 
     def default_folder(self) -> Path:

@@ -55,9 +55,10 @@ class Sweeps(Resource):
             if view.finished_at is not None:
                 return
             last, wait = view, min(wait * 1.2, SLOWEST_SECONDS)
-            if timeout is not None and time.monotonic() - started + wait > timeout:
+            left = wait if timeout is None else timeout - (time.monotonic() - started)
+            if left <= 0 and timeout is not None:
                 raise WaitTimeout(sweep_id, timeout, "potstill sweeps watch")
-            time.sleep(wait)
+            time.sleep(min(wait, left))
 
     def wait(self, sweep_id: str, timeout: float | None = None) -> SweepView:
         """The sweep once it has ended."""

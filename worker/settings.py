@@ -58,7 +58,12 @@ class Settings(StoreSettings):
         description="A job of higher priority that has waited for two seconds takes the place of one of the lowest that runs: that one "
         "leaves at a checkpoint and goes on later.",
     )
-    stop_seconds: float = Field(default=30.0, gt=0, description="Time a trainer has to reach a checkpoint when asked to stop.")
+    stop_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="Time a trainer has to reach a checkpoint when asked to stop. "
+        "Whoever stops the worker must wait longer: the grace periods of containers are 60.",
+    )
 
     teacher_keys: SecretStr = Field(
         default=SecretStr("{}"),

@@ -120,8 +120,9 @@ class Supervisor:
         running = self._running()
         for attempt, _ in running:
             attempt.stop("the worker is shutting down")
+        end = time.monotonic() + self.settings.stop_seconds + 10
         for _, thread in running:
-            thread.join(self.settings.stop_seconds + 10)
+            thread.join(max(0.1, end - time.monotonic()))
         self._stopped.set()
         self.neighbours.leave(self.database)
 

@@ -4,9 +4,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-import yaml
-
-from contract.document import parse_mapping
+from contract.document import parse_mapping, to_yaml
 from contract.errors import PotstillError
 from contract.registry import ARCHITECTURES, BUILTINS, RECIPES
 from contract.schema import job as job_schema
@@ -62,7 +60,7 @@ def written(chosen: Mapping[str, str]) -> str:
             for part in above:
                 place = place.setdefault(part, {})
             place[last] = _value(chosen[path].strip())
-    return yaml.safe_dump(spec, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+    return to_yaml(spec)
 
 
 def _value(text: str) -> Any:

@@ -3,7 +3,6 @@
 from pprint import pformat
 from typing import Any
 
-import yaml
 from sqlalchemy import select
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
@@ -13,7 +12,7 @@ from api.pages import form
 from api.pages.render import HEADERS, html
 from api.pages.visitor import Visit
 from contract.check import parse_spec
-from contract.document import parse_mapping
+from contract.document import parse_mapping, to_yaml
 from contract.errors import PotstillError, QuotaExceeded, TooLarge
 from contract.kind import JobKind
 from contract.machine import Estimate
@@ -52,7 +51,7 @@ def show(visit: Visit, text: str | None = None, problem: PotstillError | None = 
     chosen = {name: value for name, value in query.items() if name not in ("job", "example")}
     if text is None and "job" in query:
         with visit.services.database.read() as session:
-            text = _yaml(lookup.job(session, visit.caller.project_id, query["job"]).spec)
+            text = to_yaml(lookup.job(session, visit.caller.project_id, query["job"]).spec)
     elif text is None:
         example = EXAMPLES.get(query.get("example", ""), EXAMPLES["Train a teacher"])
         text = form.written(chosen) if chosen else example.replace("JOB", (known["teacher.job"] or ["JOB"])[0])
@@ -77,10 +76,6 @@ def _known(visit: Visit) -> dict[str, list[str]]:
         )
         found = {"teacher.job": [str(id_) for id_ in jobs], "data.train": [str(id_) for id_ in datasets]}
     return {**found, "data.test": found["data.train"]}
-
-
-def _yaml(spec: dict[str, Any]) -> str:
-    return yaml.safe_dump(spec, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
 
 
 def elsewhere(visit: Visit, text: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from potstill.client import Client
     from potstill.job import Job
 
+SECONDS = 1800.0  # for each job, on a slow machine
 SEEDS = {"control": True, "seeds": 5}  # the same student alone beside it, five times each: was the teacher worth it?
 TEACHER: dict[str, Any] = {
     "kind": "train",
@@ -87,16 +88,19 @@ def demo(
 @contextlib.contextmanager
 def _service(home: Path) -> Iterator["Client"]:
     """`potstill up` in a process of its own, on a free port, with an empty home."""
-    from potstill.cli.embedded import _free_port
+    from potstill.cli.embedded import free_port, leave_with_parent
     from potstill.client import Client
 
-    port = _free_port("127.0.0.1")
+    port = free_port("127.0.0.1")
     log = (home / "service.log").open("wb")
     environment = {**os.environ, "POTSTILL_HOME": str(home), "PYTHONSAFEPATH": "1"}
     for name in ("POTSTILL_DATABASE_URL", "POTSTILL_BROKER_URL", "POTSTILL_ARTIFACTS_URL", "POTSTILL_KEY"):
         environment.pop(name, None)  # the demo never touches a real deployment
     command = [sys.executable, "-P", "-c", CLI, "up", "--port", str(port), "--home", str(home)]
-    process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)  # noqa: S603 - our own command line
+    parent = os.getpid()
+    process = subprocess.Popen(  # noqa: S603 - our own command line
+        command, env=environment, stdout=log, stderr=log, process_group=0, preexec_fn=lambda: leave_with_parent(parent)
+    )  # in a group of its own: Ctrl-C is for the demo, which then asks its service to leave
     try:
         client = Client(url=f"http://127.0.0.1:{port}", key=_key(home / "key", process, home / "service.log"))
         with client:
@@ -144,10 +148,10 @@ def _network(job: "Job") -> str:
 
 
 def _follow(job: "Job") -> None:
-    from potstill.cli.watch import to_the_end
+    from potstill.cli.watch import show
 
     line("·", "watching", job.view.name, stderr=False)
-    if to_the_end(job, timeout=300, as_json=False) != 0:
+    if show(job, SECONDS) != 0:
         raise PotstillError(f"{job.view.name} did not succeed.")
 
 

@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from contract.errors import PotstillError
 from potstill.cli.home import Home
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 
 CLI = "from potstill.cli import main; main()"
 PATIENCE = 2.0  # seconds until the user is told what is waited for
-STOP_SECONDS = 45.0
+STOP_SECONDS = 15.0  # beyond those of its trainers
 PREDECESSOR_SECONDS = 10.0
 PR_SET_PDEATHSIG = 1
+NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # one for the outside world knows nothing of this machine
 
 
 class Embedded:
     def __init__(self, home: Path, host: str, port: int, slots: int | None) -> None:
         self.home, self.host = Home(home), host
-        self.port = port or _free_port(host)
+        self.port = port or free_port(host)
         cores = len(os.sched_getaffinity(0))
         self.slots = slots or min(2, cores)
         self.children: dict[str, subprocess.Popen[bytes]] = {}
@@ -41,7 +42,8 @@ class Embedded:
 
     @property
     def url(self) -> str:
-        return f"http://{'127.0.0.1' if self.host in ('0.0.0.0', '::') else self.host}:{self.port}"  # noqa: S104 - compared, not bound
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def run(self) -> int:
         """Serves until Ctrl-C, SIGTERM or the end of its terminal; the exit code."""
@@ -90,7 +92,7 @@ class Embedded:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/livez", timeout=1):  # noqa: S310 - our own address
+            with NO_PROXY.open(f"{self.url}/livez", timeout=1):
                 return True
         except (OSError, urllib.error.URLError):
             return False
@@ -103,7 +105,7 @@ class Embedded:
         self.children[name] = subprocess.Popen(  # noqa: S603 - our own command line
             [sys.executable, "-P", "-c", CLI, *command],
             env=environment,
-            preexec_fn=lambda: _leave_with_parent(parent),
+            preexec_fn=lambda: leave_with_parent(parent),
         )
 
     def _keep_running(self) -> None:
@@ -136,7 +138,9 @@ class Embedded:
         for child in self.children.values():
             if child.poll() is None:
                 child.terminate()
-        end = time.monotonic() + STOP_SECONDS
+        from worker.settings import Settings
+
+        end = time.monotonic() + Settings().stop_seconds + STOP_SECONDS
         for child in self.children.values():
             try:
                 child.wait(max(0.1, end - time.monotonic()))
@@ -145,7 +149,7 @@ class Embedded:
                 child.wait()
 
 
-def _leave_with_parent(parent: int) -> None:
+def leave_with_parent(parent: int) -> None:
     """If `up` itself is killed, its children are asked to leave as on Ctrl-C."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it died before we asked to be told
@@ -179,20 +183,30 @@ def _how(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
+def free_port(host: str) -> int:
+    family, address = _address(host, 0)
+    with socket.socket(family) as probe:
+        probe.bind(address)
         return int(probe.getsockname()[1])
+
+
+def _address(host: str, port: int) -> tuple[socket.AddressFamily, Any]:
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise PotstillError(f"--host {host} is no address of this machine: {error.strerror}.", hint="127.0.0.1 is this machine.") from None
+    return family, address
 
 
 def _wait_for_port(host: str, port: int, patience: float) -> None:
     """What a killed `up` left is asked to leave by the kernel; until it has, the port may be its."""
     end = time.monotonic() + patience
+    family, address = _address(host, port)
     while True:
-        with socket.socket() as probe:
+        with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                return probe.bind((host, port))
+                return probe.bind(address)
             except OSError as error:
                 if time.monotonic() >= end:
                     raise PotstillError(

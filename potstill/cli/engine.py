@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,7 @@ from potstill import settings
 from potstill.cli.options import Json
 from potstill.cli.output import emit, line, note
 from potstill.cli.report import well
-from potstill.specs import load
+from potstill.cli.submit import read
 
 if TYPE_CHECKING:
     from contract.events import Outcome, RunEvent
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A YAML or JSON file.")],
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A YAML or JSON file; - reads standard input.")],
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where student, report and checkpoints go.")],
     as_json: Json = False,
 ) -> None:
@@ -42,7 +43,11 @@ def run(
     with as_started() as ranks:
         if ranks.rank:
             sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - the first rank speaks for all, until the end
-        _run(load(spec), out, as_json, ranks)
+        if spec == "-" and ranks.world > 1:
+            from contract.errors import PotstillError
+
+            raise PotstillError("Of several processes only one has standard input.", hint="Give them a file.")
+        _run(read(spec), out, as_json, ranks)
 
 
 def _run(sent: "dict[str, Any]", out: Path, as_json: bool, ranks: "Ranks") -> None:
@@ -62,17 +67,16 @@ def _run(sent: "dict[str, Any]", out: Path, as_json: bool, ranks: "Ranks") -> No
     made: dict[str, Path] = {}
     for link in before:
         made[f"@{link.name}"] = out / "before" / str(link.name) / "student"
-        if ranks.told(not made[f"@{link.name}"].with_name("report.json").exists()):
+        if ranks.told(not _done(made[f"@{link.name}"].parent, link)):
             if not as_json:
                 line("·", "run", f"{link.name} ({len(made)} of {len(before)} before the one asked for)")
             _one(_found(link, made), made[f"@{link.name}"].parent, _inputs(_found(link, made), None), stop, as_json, ranks)
-    job = _found(job, made)
     results: list[RunResult] = []
-    runs = job.runs()
+    asked, runs = job.runs(), _found(job, made).runs()
     files: dict[str, DataFile] | None = {} if len(runs) > 1 else None
-    for run_ in runs:
+    for as_sent, run_ in zip(asked, runs, strict=True):
         folder = out if len(runs) == 1 else out / "runs" / f"{run_.arm}-{run_.seed}"
-        if ranks.told(not (folder / "report.json").exists()):
+        if ranks.told(not _done(folder, as_sent.spec)):
             if len(runs) > 1 and not as_json:
                 line("·", "run", f"{run_.arm}, seed {run_.seed} ({len(results) + 1} of {len(runs)})")
             _one(run_.spec, folder, _inputs(run_.spec, files), stop, as_json, ranks)
@@ -81,6 +85,21 @@ def _run(sent: "dict[str, Any]", out: Path, as_json: bool, ranks: "Ranks") -> No
         results.append(RunResult(run_.arm, run_.seed, json.loads((folder / "report.json").read_text())))
     if not ranks.rank:
         _conclude(out, results, as_json)
+
+
+def _done(folder: Path, job: "JobSpec") -> bool:
+    """Whether that run is there already. Runs of one job are put together in the end, so another spec's must not be among them."""
+    from contract.errors import PotstillError
+    from distill.loop import asked
+
+    kept, digest = folder / ".spec", sha256(asked(job).encode()).hexdigest()
+    if (folder / "report.json").exists():
+        if kept.exists() and kept.read_text() != digest:
+            raise PotstillError(f"{folder} holds a finished run of another spec.", hint="Choose another folder for --out.")
+        return True
+    folder.mkdir(parents=True, exist_ok=True)
+    kept.write_text(digest)
+    return False
 
 
 def _found(job: "JobSpec", made: dict[str, Path]) -> "JobSpec":

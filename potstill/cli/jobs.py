@@ -55,10 +55,9 @@ def show(
         found = client.jobs.get(job_id(client, job))
         view = found.view
         if spec:
-            import yaml
+            from contract.document import to_yaml
 
-            # ASCII, so no terminal obeys it
-            print(yaml.safe_dump(view.spec, sort_keys=False, default_flow_style=None, width=120), end="")
+            print(to_yaml(view.spec, ascii_only=True), end="")
             return
         if as_json:
             emit(view)

@@ -8,7 +8,7 @@ import typer
 
 from contract.scope import Scope
 from potstill.cli.options import Json, connect
-from potstill.cli.output import age, clean, emit, line, note, table
+from potstill.cli.output import age, emit, line, note, secret, table
 
 if TYPE_CHECKING:
     from contract.wire import KeyView
@@ -57,7 +57,7 @@ def _print(key: "KeyView", word: str, as_json: bool) -> None:
         emit(key)
         return
     line("✓", word, f"{key.id} · {key.name} · {_may(key)}")
-    print(clean(key.secret or ""))
+    print(secret(key.secret, f"The key {key.id}", f"Have it another one: potstill keys rotate {key.id}"))
     note("keep it now: it cannot be shown again")
 
 

@@ -71,6 +71,15 @@ def prose(text: str) -> None:
     print(_indented(console(), text, 0), flush=True)
 
 
+def secret(text: str | None, of: str, cure: str) -> str:
+    """A secret as it is shown once. PotstillError where the service had said it before: its answer was lost on the way."""
+    from contract.errors import PotstillError
+
+    if text is None:
+        raise PotstillError(f"{of} is there, but its secret was in an answer that did not arrive, and is not said twice.", hint=cure)
+    return clean(text)
+
+
 def emit(value: Any, *, stream: bool = False) -> None:
     """JSON to stdout: one line each while streaming or piped, indented for a reader. ASCII, so no terminal obeys it."""
     print(json.dumps(plain(value), indent=2 if sys.stdout.isatty() and not stream else None), flush=stream)

@@ -25,6 +25,7 @@ def predict(
 ) -> None:
     """Show what a job's student, and its teacher, make of rows: probabilities at T = 1, 2 and 5. Ranks never change with T."""
     from contract.check import parse_spec
+    from distill.networks import load_config
     from distill.predict import probabilities, read_row
 
     with connect() as client, tempfile.TemporaryDirectory() as folder:
@@ -32,8 +33,9 @@ def predict(
         spec = parse_spec(found.view.resolved_spec)
         _refuse_unknown(task, spec)
         networks = _networks(client, found, Path(folder))
+        order = load_config(networks["student"]).features
         for text in rows:
-            row = read_row(text, spec.task, _columns(spec, task))
+            row = read_row(text, spec.task, _columns(spec, task), order)
             said = {name: probabilities(path, row) for name, path in networks.items()}
             if task is not None:
                 said = {name: {"tasks": {task: one["tasks"][task]}} for name, one in said.items()}

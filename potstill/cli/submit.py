@@ -29,8 +29,15 @@ def submit(
     with connect() as client:
         told: set[str] = set()
         if not batch and not as_json:
-            for mapping in mappings:
-                found = client.jobs.validate(mapping)
+            verdicts = [client.jobs.validate(mapping) for mapping in mappings]
+            if len(mappings) > 1 and not all(found.valid for found in verdicts):
+                for spec, found in zip(specs, verdicts, strict=True):
+                    if not found.valid:
+                        line("✗", "invalid", spec)
+                        complaints(found)
+                note("nothing was queued")
+                raise typer.Exit(1)
+            for found in verdicts:
                 for warning in found.warnings:
                     line("!", "warning", warning)
                 told |= set(found.warnings)

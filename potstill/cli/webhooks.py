@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from potstill.cli.options import Json, connect
-from potstill.cli.output import age, clean, emit, fields, line, note, table
+from potstill.cli.output import age, emit, fields, line, note, secret, table
 
 if TYPE_CHECKING:
     from contract.wire import DeliveryView, WebhookView
@@ -116,7 +116,7 @@ def _show_secret(done: str, webhook: "WebhookView", as_json: bool) -> None:
         emit(webhook)
         return
     line("✓", done, f"{webhook.id} · {webhook.url}")
-    print(clean(webhook.secret or ""))
+    print(secret(webhook.secret, f"The webhook {webhook.id}", f"Have it another one: potstill webhooks rotate {webhook.id}"))
     note("keep it now: it cannot be shown again; the receiver checks signatures with it")
 
 

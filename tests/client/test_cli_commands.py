@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from fake_service import Outcome, Service, broken, ended, event, job, job_id
 
+from contract.errors import PotstillError
+from potstill.cli.output import secret
+
 Run = Callable[..., Outcome]
 
 
@@ -23,6 +26,21 @@ def test_several_specs_are_read_before_one_is_sent(potstill: Run, spec: str, ser
     assert potstill("submit", spec, spec).out.split() == [job_id(1), job_id(2)]
     assert potstill("submit", "--batch", spec, spec).out.split() == [job_id(3), job_id(4)]
     assert len(service.asked("POST", "/v1/jobs/batch")) == 1
+
+
+def test_of_several_specs_none_is_queued_where_one_is_wrong(potstill: Run, spec: str, service: Service) -> None:
+    """Mended and submitted once more, the others would run twice."""
+    Path("bad.yaml").write_text("kind: train\n")
+    done = potstill("submit", spec, "bad.yaml")
+    assert (done.code, done.out, service.jobs) == (1, "", {})
+    assert "invalid     bad.yaml" in done.err and "/task: this field is required" in done.err and "nothing was queued" in done.err
+
+
+def test_a_secret_that_was_lost_on_the_way_is_no_success() -> None:
+    assert secret("psk_a", "The key", "") == "psk_a"
+    with pytest.raises(PotstillError, match="its secret was in an answer that did not arrive") as caught:
+        secret(None, "The key key_1", "Have it another one: potstill keys rotate key_1")
+    assert "rotate key_1" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(

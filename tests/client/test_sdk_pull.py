@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fake_service import Service, ended, job
 
-from contract.errors import Conflict, Refused
+from contract.errors import Conflict, NotFound, Refused
 from potstill.client import Client
 from potstill.errors import ChecksumMismatch, ConnectionFailed
 from potstill.job import Job
@@ -44,6 +44,12 @@ def test_files_of_one_kind_also_of_a_job_that_failed(service: Service, client: C
     service.add_file(id_, "logs/attempt-1.log", b"words", kind="log")
     folder = client.jobs.get(id_).pull(tmp_path / "out", kind="tensorboard")
     assert [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()] == ["tensorboard/events.out.1"]
+
+
+def test_a_kind_of_which_there_is_nothing_is_told_with_those_there_are(finished: Job, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no files of the kind tensorbord") as caught:
+        finished.pull(tmp_path / "out", kind="tensorbord")
+    assert "student" in (caught.value.hint or "") and not (tmp_path / "out").exists()
 
 
 def test_folder_of_its_own_when_none_is_named(finished: Job) -> None:

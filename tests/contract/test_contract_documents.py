@@ -9,7 +9,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from contract.document import MAX_NODES, YAML_TYPES, parse_json, parse_mapping, parse_yaml
+from contract.document import MAX_NODES, YAML_TYPES, parse_json, parse_mapping, parse_yaml, to_yaml
 from contract.errors import InvalidSpec, PotstillError, Refused
 
 
@@ -250,3 +250,17 @@ def test_any_bytes_are_a_mapping_or_one_of_our_own_refusals(language, raw):
     except PotstillError as error:
         assert error.status in (400, 422)
         error.problem("/v1/jobs", "req_1").model_dump_json()
+
+
+LOOKS_LIKE = (
+    *("08", "1e-3", "5e10342", "1.5e3", "0o17", "0x1f", "+1", "yes", "no", "true", "null", "~", "1:30", "2024-01-01", ".inf", "1_000"),
+    *("#", "é", "'", '"', "{", "@job", "<<", "=", "a:b", "a:", "", " a", "a: b", "- x", "line\nline", "tab\t", "\u2028"),
+)
+
+
+@pytest.mark.parametrize("text", LOOKS_LIKE)
+def test_what_is_written_as_yaml_is_read_back_the_same(text):
+    """A spec that is shown is submitted again."""
+    document = {"name": text, "metadata": {"a": text, "b": [text, 1, 1.5, 1e-7, True, None]}}
+    for ascii_only in (True, False):
+        assert parse_yaml(to_yaml(document, ascii_only=ascii_only).encode()) == document

@@ -1,5 +1,6 @@
 """`potstill run`: the engine in a folder that stays, run again after whatever ended it."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 import typer
 from engine_runs import SMALL, digest
 
-from contract.errors import ErrorCode, JobError
+from contract.errors import ErrorCode, JobError, PotstillError
 from distill import checkpoint, finish
 from distill.manifest import verify
 from potstill.cli import engine as command
@@ -133,3 +134,22 @@ def test_the_common_report_of_several_runs_is_whole_or_not_there(local, monkeypa
     out = local(**several)
     assert json.loads((out / "report.json").read_text())["verdict"]
     assert sorted(path.name for path in out.iterdir()) == ["report.json", "runs", "student"]
+
+
+def test_runs_of_another_spec_are_not_put_together(local, tmp_path):
+    """Half of the seeds trained for 3 epochs, half for 4 would still make one verdict."""
+    out = local(evaluation={"seeds": 2}, training=SMALL["training"] | {"epochs": 1})
+    (out / "report.json").unlink()
+    shutil.rmtree(out / "runs" / "model-43")
+    local(evaluation={"seeds": 2}, training=SMALL["training"] | {"epochs": 1}, name="another name")
+    (out / "report.json").unlink()
+    with pytest.raises(PotstillError, match="holds a finished run of another spec"):
+        local(evaluation={"seeds": 2}, training=SMALL["training"] | {"epochs": 2})
+
+
+def test_a_spec_may_come_from_standard_input(tmp_path, monkeypatch):
+    monkeypatch.setenv("POTSTILL_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(command.sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(SMALL).encode())))
+    command.run("-", tmp_path / "out", as_json=True)
+    assert (tmp_path / "out" / "report.json").exists()

@@ -172,6 +172,10 @@ function check(box) {
   ask();
 }
 
+// The second click of a double click: the browser would drop the first answer, and the service has done both.
+const posted = document.querySelectorAll('form[method="post"]');
+posted.forEach((form) => form.addEventListener("submit", (event) => { if (form.sent) event.preventDefault(); form.sent = true; }));
+addEventListener("pageshow", () => posted.forEach((form) => { form.sent = false; }));
 document.querySelectorAll("[data-confirm]").forEach((button) => button.addEventListener("click", (event) => { if (!confirm(button.dataset.confirm)) event.preventDefault(); }));
 document.querySelectorAll("[data-stream]").forEach(follow);
 document.querySelectorAll("[data-live]").forEach(refresh);
