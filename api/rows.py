@@ -67,7 +67,7 @@ def _test(look: Lookup, spec: JobSpec, train: Rows | None) -> Rows | None:
         return look.rows(test, "test", "data.test", spec.task, beside=source)
     if train is None:
         return None
-    if "test" in train.splits:
+    if "test" in train.splits and source.split != "test":
         return look.rows(source.model_copy(update={"split": "test"}), "test", "data.test", spec.task)
     if not spec.data.validation:
         raise InvalidSpec(

@@ -64,6 +64,7 @@ class ModelConfig(BaseModel):
     text: Reading | None = None
     multi_label: bool = False  # a row may have any number of classes
     tasks: list[str] = Field(default=[], exclude_if=lambda value: not value)  # of several; the classes of each are task/class
+    features: list[str] = Field(default=[], exclude_if=lambda value: not value)  # the columns of a table, as they stand in a row
     weights: int | None = None  # of a network that transformers builds: what it counted
 
     @classmethod

@@ -43,6 +43,8 @@ def encode_labels(values: npt.NDArray[Any], classes: Sequence[str], where: str) 
     if coded is None:
         raise refuse(f"{where}: the labels are arrays or fractions, not one class for each row", "Name the column that holds the class.")
     names, codes = coded
+    if "" in names:
+        raise _without(where, int(np.flatnonzero(codes == names.index(""))[0]))
     known = {name: i for i, name in enumerate(classes)}
     encoded = np.array([known.get(name, -1) for name in names], dtype=np.int64)[codes]
     unknown = np.flatnonzero(encoded < 0)
@@ -56,10 +58,16 @@ def encode_lists(values: npt.NDArray[Any], classes: Sequence[str], where: str) -
     """The class indices of each of values [rows], lists of text. Raises InvalidData at the first that is none of `classes`."""
     known = {name: i for i, name in enumerate(classes)}
     for row, names in enumerate(values):
+        if "" in names:
+            raise _without(where, row)
         odd = next((name for name in names if name not in known), None)
         if odd is not None:
             raise _unknown(where, row, odd, classes)
     return [[known[name] for name in names] for names in values]
+
+
+def _without(where: str, row: int) -> InvalidData:
+    return refuse(f"{where}: row {row + 1} has an empty label", "Give every row a label, or remove those without.")
 
 
 def _unknown(where: str, row: int, name: str, classes: Sequence[str]) -> InvalidData:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from contract.by_class import Counts
+from contract.errors import InvalidData
 from contract.evidence import Statistic, pack_bits, statistic
 from contract.model import ModelConfig
 from contract.registry.tasks import LANGUAGE
@@ -123,7 +124,7 @@ def tell(network: nn.Module, config: ModelConfig, rows: Rows, teacher: Callable[
             said = said_of(network, config, batch.given)
             beside = teacher(index, batch.given) if teacher is not None else None
             of_row = index[_rows_asked(batch.given)]
-            for piece in torch.split(counted, max(1, PIECE // said.classes)):
+            for piece in torch.split(counted, max(1, PIECE // said.classes)) if len(counted) else ():
                 y, z = batch.labels[piece], said.head(said.features[piece]).float()
                 confidence, top = F.softmax(z, dim=1).max(1)
                 found.append((F.cross_entropy(z, y, reduction="none").double(), top, confidence, y, of_row[piece]))
@@ -132,6 +133,8 @@ def tell(network: nn.Module, config: ModelConfig, rows: Rows, teacher: Callable[
                         piece
                     )
                     count += len(piece)
+    if not found:
+        raise InvalidData("Of the rows to measure on no token can be told.", hint="Raise data.max_length, or use more rows.")
     losses, tops, confidence, right, row = (torch.cat(part) for part in zip(*found, strict=True))
     order = row.argsort(stable=True)  # rows were taken by length, which another tokenizer counts otherwise
     mean = divergence / max(1, count) if teacher is not None else None

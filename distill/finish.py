@@ -98,7 +98,9 @@ def _cost(teacher: Teacher, split: Split | TextSplit) -> dict[str, Any]:
 def evaluated(spec: JobSpec, workdir: Path, emit: Emit, network: nn.Module, config: ModelConfig, data: Data) -> Finished:
     emit(PhaseChanged(phase=Phase.EVALUATING, message=f"{len(data.test):,} {data.test_name} rows"))
     test = _rows(network, config, data, spec)
-    size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    size = sum(
+        {tensor.data_ptr(): tensor.nbytes for tensor in network.state_dict().values()}.values()
+    )  # what is shared stands once in files
     model = _measured(network, config, test), evaluate.cost(network, config, test, size)
     found = report.single(_on(test, data, spec), model, {})
     with disk.writing("The report", workdir / "result", 0):

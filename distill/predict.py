@@ -30,14 +30,15 @@ TEMPERATURES = (1.0, 2.0, 5.0)
 NO_ANSWER = torch.zeros(1, dtype=torch.int64)
 
 
-def read_row(text: str, task: str, columns: Columns) -> Tensor | TextSplit:
+def read_row(text: str, task: str, columns: Columns, order: Sequence[str] = ()) -> Tensor | TextSplit:
     """One example, [1, *shape], from `SOURCE:ROW`: a built-in set or a file, its test split where it has one, row 0 if not said.
-    For a task that reads text, anything that names no file is the text itself."""
+    For a task that reads text, anything that names no file is the text itself. order: the columns of a table as its network is used to
+    them."""
     name, _, number = text.rpartition(":") if text.rpartition(":")[2].isdigit() and ":" in text else (text, "", "0")
     inputs = Inputs(Path())
     if name in BUILTINS:
         source = Source(dataset=name)
-    elif Path(name).is_file():
+    elif _is_file(name):
         source = Source(path=name, columns=columns)
         inputs.datasets[name] = DatasetFile(Path(name), Path(name).name)
     elif TASKS[task].reads == "text":
@@ -46,7 +47,7 @@ def read_row(text: str, task: str, columns: Columns) -> Tensor | TextSplit:
         raise InvalidSpec(
             f"{name}: neither a file nor a built-in set.", param="INPUT", hint=f"FILE:ROW, or one of {', '.join(BUILTINS)} with :ROW."
         )
-    reader = Reader(task, inputs)
+    reader = Reader(task, inputs, order)
     split = "test" if "test" in reader.splits(source) else "train"
     features, names, asked, _ = reader.table(source, split, "INPUT")
     if int(number) >= len(names):
@@ -55,6 +56,13 @@ def read_row(text: str, task: str, columns: Columns) -> Tensor | TextSplit:
         shown = [column[int(number)] for column in features]
         return TextSplit(tuple([" ".join(text) if asked == "tags" else str(text)] for text in shown), NO_ANSWER)
     return torch.from_numpy(features[int(number) : int(number) + 1].copy())
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # a text may be longer than a name can be
+        return False
 
 
 def probabilities(folder: Path, row: Tensor | TextSplit, temperatures: Sequence[float] = TEMPERATURES) -> dict[str, Any]:

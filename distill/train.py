@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -65,8 +64,9 @@ def run(
         export.need()
     device = torch.device("cpu") if spec.kind is JobKind.EXPORT else pick_device()  # all its files are measured where they will run
     inputs = hub.with_fetched(spec, inputs, lambda message: emit(LogLine(message=message)))
-    found = load(spec, inputs)
-    check_fit(spec, found.shape, found.test_shape, _made_for(inputs))
+    configs = {field: load_config(folder) for field, folder in inputs.models.items()}
+    found = load(spec, inputs, next((config.features for config in configs.values() if config.features), []))
+    check_fit(spec, found.shape, found.test_shape, {field: config.made_for for field, config in configs.items()})
     data = with_words(spec, found, inputs, device, emit)
     teacher = _teacher(spec, found, inputs, device, emit, should_stop) if spec.kind is JobKind.DISTILL else None
 
@@ -163,10 +163,6 @@ def _tell_of_cut_texts(rows: Rows, config: ModelConfig, emit: Emit) -> None:
                 message=f"{rows.cut:,} of {len(rows):,} training texts are longer than {config.text.max_length} tokens and were cut",
             )
         )
-
-
-def _made_for(inputs: Inputs) -> dict[str, Any]:
-    return {field: load_config(folder).made_for for field, folder in inputs.models.items()}
 
 
 def _inputs_digest(data: Data, inputs: Inputs) -> str:

@@ -1,5 +1,6 @@
 """From the spec's `data` to tensors: first N rows, validation held out, test found, classes numbered, scaling decided."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 import datafiles
-from contract.columns import choose_columns, test_split
+from contract.columns import Chosen, choose_columns, test_split
 from contract.errors import InvalidData, InvalidSpec
 from contract.fit import check_fit
 from contract.model import Scaling
@@ -43,6 +44,7 @@ class Data:
     test_name: str  # "test" or, where there is no test split, "validation"; of several tasks there may be both
     shape: DataShape
     scaling: Scaling
+    columns: Sequence[str] = ()  # of a table that has several: their names, as they stand in a row
 
     @property
     def test_shape(self) -> DataShape:
@@ -58,9 +60,10 @@ class Data:
         return sha256("".join(parts).encode()).hexdigest()
 
 
-def load(spec: JobSpec, inputs: Inputs) -> Data:
-    """Raises InvalidData or InvalidSpec naming what is wrong with the rows."""
-    read = Reader(spec.task, inputs)
+def load(spec: JobSpec, inputs: Inputs, order: Sequence[str] = ()) -> Data:
+    """order: the columns of a table as a network is used to them, where one is there already. Raises InvalidData or InvalidSpec naming what
+    is wrong with the rows."""
+    read = Reader(spec.task, inputs, order)
     return _of_tasks(spec, read) if spec.data.tasks else _of_one(spec, read)
 
 
@@ -93,7 +96,7 @@ def _of_one(spec: JobSpec, read: "Reader") -> Data:
         train, validation = _hold_out(train, spec.data.validation)
     test, test_name = _test(spec, read, classes, validation)
     scaling = read.scaling(train, spec.data.train.dataset) if isinstance(train, Split) else Scaling()
-    return Data(train, validation, test, test_name, _shape(train, classes, found.answers), scaling)
+    return Data(train, validation, test, test_name, _shape(train, classes, found.answers), scaling, read.features(spec.data.train))
 
 
 def _shape(rows: Split | TextSplit, classes: list[str], answers: str) -> DataShape:
@@ -108,8 +111,8 @@ def _shape(rows: Split | TextSplit, classes: list[str], answers: str) -> DataSha
 def _test(spec: JobSpec, read: "Reader", classes: list[str], validation: Split | TextSplit | None) -> tuple[Split | TextSplit, str]:
     train, asked = spec.data.train, spec.data.test
     assert isinstance(train, Source) and not isinstance(asked, TaskSources)
-    source = read.named_alike(asked, train) if asked is not None else train
-    if asked is not None or "test" in read.splits(source):
+    source = read.named_alike(asked, train) if asked is not None else train.model_copy(update={"split": "test"})
+    if asked is not None or (train.split != "test" and "test" in read.splits(train)):
         default = test_split(source, train, read.splits(source))
         return _split(read.table(source, default, "data.test"), classes, "data.test"), "test"
     if validation is None:
@@ -149,8 +152,8 @@ def _hold_out(rows: Split | TextSplit, share: float) -> tuple[Split | TextSplit,
 class Reader:
     """Reads each file once and hands out (features, label names) of its splits."""
 
-    def __init__(self, task: str, inputs: Inputs) -> None:
-        self.task, self.inputs = task, inputs
+    def __init__(self, task: str, inputs: Inputs, order: Sequence[str] = ()) -> None:
+        self.task, self.inputs, self.order = task, inputs, list(order)
         self._files = inputs.read if inputs.read is not None else {}
 
     def splits(self, source: Source) -> list[str]:
@@ -169,7 +172,7 @@ class Reader:
                 return Found((features,), labels, builtin_shape(known.name, self.task).answers)
             return Found(_canonical(features, input_shape(self.task, features.shape[1:], where)), labels)
         file = self._file(source)
-        chosen = choose_columns(file.columns(), source.columns, self.task, where)
+        chosen = self._chosen(source, where)
         columns = [file.splits[split].columns[name] for name in chosen.features]
         if chosen.texts:
             names = file.splits[split].columns[chosen.label] if chosen.label else columns[0]
@@ -182,10 +185,21 @@ class Reader:
         """The test source, told to read the columns that train reads: another tool may have written them in another order."""
         if TASKS[self.task].reads == "text" or test.columns.features is not None or test.dataset in BUILTINS or train.dataset in BUILTINS:
             return test
-        features = choose_columns(self._file(train).columns(), train.columns, self.task, "data.train").features
-        if len(features) == 1:  # one column of arrays may be called anything
-            return test
-        return test.model_copy(update={"columns": test.columns.model_copy(update={"features": features})})
+        features = self.features(train)
+        return test.model_copy(update={"columns": test.columns.model_copy(update={"features": features})}) if features else test
+
+    def features(self, source: Source) -> list[str]:
+        """The columns of a table that has several; one column of arrays may be called anything."""
+        if TASKS[self.task].reads == "text" or source.dataset in BUILTINS:
+            return []
+        found = self._chosen(source, "data.train").features
+        return found if len(found) > 1 else []
+
+    def _chosen(self, source: Source, where: str) -> Chosen:
+        found = choose_columns(self._file(source).columns(), source.columns, self.task, where)
+        if source.columns.features is None and sorted(found.features) == sorted(self.order):
+            return found.model_copy(update={"features": self.order})
+        return found
 
     def classes(self, source: Source) -> list[str]:
         if source.dataset in BUILTINS:
@@ -222,9 +236,17 @@ def _joined(parts: dict[str, list[Path]]) -> datafiles.DataFile:
     splits = {}
     for split, files in tables.items():
         found = [next(iter(file.splits.values())) for file in files]
+        odd = next((path for path, table in zip(parts[split], found, strict=True) if _kinds(table) != _kinds(found[0])), None)
+        if odd is not None:
+            raise InvalidData(f"split {split}: the columns of {odd.name} are not those of {parts[split][0].name}.", hint="Name a subset.")
         columns = {name: np.concatenate([table.columns[name] for table in found]) for name in found[0].columns}
         splits[split] = datafiles.Table(columns)
     return datafiles.DataFile("parquet", splits)
+
+
+def _kinds(table: datafiles.Table) -> dict[str, str]:
+    """Of each column what its values are; text is text, however it is held."""
+    return {name: values.dtype.kind.replace("U", "O") for name, values in table.columns.items()}
 
 
 def _number_type(features: Array, task: str, where: str) -> Array:

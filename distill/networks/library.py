@@ -32,6 +32,7 @@ OPENERS = {
 }
 BENDS = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # what some networks do to logits after the last matrix
 BLOCK = re.compile(r"(?P<before>(?:.*?\.)?(?:layers?|h|blocks?)\.)(?P<number>\d+)(?P<after>\..*)")
+OF_DECODERS = "num_decoder_layers", "decoder_layers"  # T5's word, and BART's
 SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -53,6 +54,9 @@ def opened(folder: Path, config: ModelConfig, task: str, made_for: DataShape) ->
     prefix = f"{inner.base_model_prefix}."
     missing = [name for name in found["missing_keys"] if not new_head or name.removeprefix(prefix) in base]
     missing = [name for name in missing if "pooler" not in name]  # many are published without, and only classifiers need one
+    odd = sorted(name for name, *_ in found["mismatched_keys"] if name.removeprefix(prefix) in base)
+    if odd:
+        raise _invalid(folder, f"{len(odd)} of its tensors have other shapes than its config.json describes, {odd[0]} among them")
     if missing:
         raise _invalid(folder, f"its weights lack {len(missing)} tensors that its config.json describes, {missing[0]} among them")
     return _with_reader(inner, Reader.load(folder), config, task, made_for)
@@ -89,7 +93,8 @@ def from_layers(
         )
     whole, config = opened(folder, config, task, made_for)
     source: Any = whole.inner
-    count = source.config.num_hidden_layers
+    deep = [getattr(source.config, name, None) for name in ("num_hidden_layers", *OF_DECODERS)]
+    count = min(depth for depth in deep if depth is not None)
     if layers[-1] >= count:
         raise InvalidSpec(
             f"student.layers: there is no layer {layers[-1]}; that network has {count}, 0 to {count - 1}.",
@@ -105,8 +110,9 @@ def from_layers(
         return _finished(inner, whole.reader, config.text, config.made_for)
     fewer = AutoConfig.from_pretrained(folder, **SAFE)
     fewer.num_hidden_layers = len(layers)
-    if hasattr(fewer, "num_decoder_layers"):
-        fewer.num_decoder_layers = len(layers)
+    for name in OF_DECODERS:
+        if getattr(fewer, name, None) is not None:
+            setattr(fewer, name, len(layers))
     for name, value in _labels(config.made_for).items():
         setattr(fewer, name, value)
     if isinstance(getattr(fewer, "layer_types", None), list):

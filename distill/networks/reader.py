@@ -145,7 +145,8 @@ class Reader:
             told = torch.tensor([kind for begun, goal in rows for kind in (*[False] * len(begun), *[True] * len(goal))])
         starts = torch.arange(0, len(flat), reading.max_length)
         if len(starts) > 1 and len(flat) - int(starts[-1]) < 2:  # nothing could be told of a single token
-            starts = starts[:-1]
+            flat, starts = flat[: int(starts[-1])], starts[:-1]
+            told = told[: len(flat)] if told is not None else None
         nothing = torch.zeros(len(starts), dtype=torch.int64)
         starts = torch.cat([starts, torch.tensor([len(flat)])])
         given: dict[str, Any] = {"flat": flat, "starts": starts, "second": starts.diff(), "labels": nothing, "pad": self.pad}
@@ -179,8 +180,10 @@ class Reader:
         return f"{len(odd):,} of {len(mine.keys() | theirs.keys()):,} tokens differ ({shown})"
 
     def save(self, folder: Path, **more: Any) -> None:
+        """With a token to pad with, also where there is none of that name: other programs pad whole batches."""
         self.tokenizer.save(str(folder / FILE))
-        (folder / SETTINGS).write_text(json.dumps({**self.settings, **more}, indent=2) + "\n")
+        padding = {} if self._id("pad_token") is not None else {"pad_token": self.tokenizer.id_to_token(self.pad)}
+        (folder / SETTINGS).write_text(json.dumps({**self.settings, **padding, **more}, indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> "Reader":
@@ -197,6 +200,8 @@ class Reader:
                 code=ErrorCode.INVALID_MODEL,
                 hint=f"Add {FILE}, as save_pretrained writes it.",
             ) from None
+        if not any(name in settings for name in (*NAMES, "eos_token", "bos_token")):
+            settings = {**_names_of_kind(folder), **settings}
         return cls(tokenizer, settings)
 
     @classmethod
@@ -275,6 +280,17 @@ def _span_of_tokens(row: Encoding, first: int, last: int) -> tuple[int, int]:
 
 def _second(types: list[int]) -> int:
     return types.index(1) if 1 in types else len(types)
+
+
+def _names_of_kind(folder: Path) -> dict[str, str]:
+    """The special tokens that every tokenizer of such a network has: older folders leave them to the library."""
+    from transformers import AutoTokenizer
+
+    try:
+        found = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False).special_tokens_map
+    except Exception:  # noqa: BLE001 - the library raises all kinds; without names it may do all the same
+        return {}
+    return {name: str(token) for name, token in found.items() if not isinstance(token, list)}
 
 
 def _converted(folder: Path) -> Tokenizer:

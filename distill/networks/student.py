@@ -39,7 +39,8 @@ def _student(spec: JobSpec, data: Data, inputs: Inputs) -> tuple[nn.Module, Mode
         return _cut(spec, data, *library.from_layers(inputs.models[field], spec.student.layers, spec.task, made_for, spec.student.arch))
     if not isinstance(data.train, TextSplit):
         network = build(spec.student, made_for.shape, len(made_for.classes))
-        return network, ModelConfig.of(spec.student, spec.task, made_for, data.scaling)
+        config = ModelConfig.of(spec.student, spec.task, made_for, data.scaling)
+        return network, config.model_copy(update={"features": list(data.columns)})
     reader = _reader(spec, data.train, inputs)
     if isinstance(spec.student, library.Transformer):
         return library.built(spec.student, spec.task, reader, made_for, spec.data.max_length)

@@ -158,3 +158,14 @@ def test_a_test_file_of_one_split_needs_no_word_about_it(engine, tmp_path):
     assert (report["split"], report["rows"]) == ("test", 7)
     with pytest.raises(InvalidSpec, match=r"data\.test: there is no split 'test'"):
         engine.run(parse_spec({**spec, "data": {**data, "test": data["train"]}}))
+
+
+def test_what_is_trained_on_is_not_what_is_measured_on():
+    """The split to train on was named: the one to measure on is another all the same."""
+    named = read(small(data={"train": {"dataset": "digits", "split": "train"}}))
+    assert (named.test_name, len(named.test)) == ("test", 360)
+    assert named.test.digest() == read(small()).test.digest()
+    turned = {"train": {"dataset": "digits", "split": "test"}, "max_train_samples": None}
+    with pytest.raises(InvalidSpec, match=r"data\.test: there is nothing to measure on"):
+        read(small(data={**turned, "validation": None}))
+    assert read(small(data={**turned, "validation": 0.1})).test_name == "validation"

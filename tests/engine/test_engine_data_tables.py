@@ -8,9 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.errors import InvalidData, InvalidSpec
+from contract.spec import Columns
 from distill.data import load
 from distill.inputs import Inputs
+from distill.networks import load as load_network
 from distill.networks import scaled
+from distill.predict import read_row
 
 TASK = "tabular-classification"
 
@@ -185,3 +188,28 @@ def test_the_same_rows_in_any_format_give_the_same_student(engine, text, npz, en
     else:
         path = text("a.jsonl", "".join(f'{{"x": {row.tolist()}, "y": {label}}}\n' for row, label in zip(x, y, strict=True)))
     assert engine.run(spec_of(path)).weights == engine.run(spec_of(npz(x_train=x, y_train=y))).weights
+
+
+def test_a_network_gets_its_columns_in_the_order_it_learned_them(engine, text):
+    """Whoever measures it, follows it or asks it about a row may have them in another."""
+    student = {"arch": "logistic"}
+    training = {"epochs": 60, "optimizer": {"lr": 0.05}}
+    ran = engine.run(two_files(text, separable("ab", seed=1), student=student, training=training))
+    _, config = load_network(ran.student)
+    assert config.features == ["a", "b"]
+    ways = {names: text(f"{names}.csv", separable(names, seed=1)) for names in ("ab", "ba")}
+    reports = []
+    for path in ways.values():
+        data = {"train": {"path": path}, "test": {"path": path, "split": "train"}, "max_train_samples": None, "validation": None}
+        reports.append(engine.run(small(kind="evaluate", task=TASK, data=data, student={"path": str(ran.student)}, training={})).report)
+    assert reports[0]["arms"] | {"model": None} == reports[1]["arms"] | {"model": None}
+    right = [report["arms"]["model"]["metrics"]["accuracy"]["mean"] for report in reports]
+    assert right[0] == right[1] > 0.9
+    rows = [read_row(f"{path}:3", TASK, Columns(), config.features) for path in ways.values()]
+    assert rows[0].equal(rows[1])
+
+
+def test_rows_without_a_label_are_no_class(text):
+    path = text("stars.csv", "review,stars\n1,pos\n2,\n3,neg\n4,pos\n")
+    with pytest.raises(InvalidData, match=r"row 2 has an empty label"):
+        read(path, {"columns": {"label": "stars"}})

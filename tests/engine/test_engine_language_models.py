@@ -13,6 +13,7 @@ from engine_texts import TRANSFORMER, write_texts
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from contract.errors import InvalidSpec
+from contract.model import Reading
 from contract.registry import Clm, Cosine, CrossEntropy, HiddenMse, Jsd, Kl, Mlm, ReverseKl, SkewKl
 from distill import inner_losses, objectives
 from distill.data.batch import IGNORED
@@ -380,3 +381,17 @@ def test_memory_that_is_not_there_for_a_quarter_either_is_an_error(engine, file,
     (note,) = raised.value.__notes__
     said = re.fullmatch(r"weights, gradients and moments take [\d.]+ [kM]B, and 4 rows at a time did not fit beside them", note)
     assert said, note
+
+
+def test_no_block_is_longer_than_a_network_can_read(ran):
+    """Of a token too many there is nothing to tell, and it must not make a block of one more."""
+    reader = load(ran["gpt2"].student)[0].reader
+    one = len(reader.tokenizer.encode("pear", add_special_tokens=False).ids) + 1
+    reading = Reading(texts=1, vocabulary=reader.vocabulary, max_length=4 * one)
+    for task in ("causal-lm", "masked-lm"):
+        for extra in ("", reader.tokenizer.id_to_token(reader.end)):
+            split = TextSplit((["pear"] * 8 + [extra] * bool(extra),), torch.zeros(8 + bool(extra), dtype=torch.int64))
+            blocks = reader.blocks(split, reading, task, 0.15)
+            assert blocks.lengths.max() <= reading.max_length and int(blocks.starts[-1]) == len(blocks.flat)
+    odd = reader.blocks(TextSplit((["pear"] * 8 + [""],), torch.zeros(9, dtype=torch.int64)), reading, "causal-lm", 0.15)
+    assert (len(odd), len(odd.flat)) == (2, 8 * one)

@@ -15,6 +15,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 from contract.errors import InvalidData, InvalidSpec
 from contract.registry import Jsd, Kl, LogitMse
 from contract.spec import Columns
+from distill import evaluate
 from distill.answers import LONGEST, likeliest, overlap, plain
 from distill.data.batch import IGNORED, IMPOSSIBLE
 from distill.data.rows import TextSplit
@@ -248,3 +249,20 @@ def test_teachers_of_another_kind_are_refused(engine, ran, file, tmp_path):
     classes = asking(file, ran["bert"].student, task="text-classification", data={"train": {"path": str(file), "columns": columns}})
     with pytest.raises(InvalidSpec, match=r"it tells where an answer stands; data.train has one class for each row"):
         engine.run(classes)
+
+
+def test_rows_whose_answer_was_cut_off_tell_nothing_and_spoil_nothing(ran, monkeypatch):
+    """Asked alone, such a row has nothing to take a mean over."""
+    network, config = load(ran["bert"].student)
+    monkeypatch.setattr(evaluate, "TOKEN_BATCH", 1)
+    rows = rows_for(network, config, split())
+    cut = replace(rows, spans=rows.spans.index_fill(0, torch.tensor([1]), IGNORED))
+    teacher = partial(_said, network, config)
+    whole, found = (evaluate.tell(network, config, each, teacher) for each in (rows, cut))
+    assert len(found.losses) == len(whole.losses) - 2 and found.kl == pytest.approx(0, abs=1e-6)
+    with pytest.raises(InvalidData, match="no token can be told"):
+        evaluate.tell(network, config, replace(rows, spans=torch.full_like(rows.spans, IGNORED)), teacher)
+
+
+def _said(network, config, index, given):
+    return said_of(network, config, given)

@@ -22,6 +22,7 @@ from distill.data.rows import TextSplit
 from distill.device import threads
 from distill.inner import comparison
 from distill.networks import load, rows_for, said_of
+from distill.networks.library import from_layers
 from distill.objectives import Objective
 from distill.predict import probabilities, read_row
 from distill.teacher import Teacher
@@ -325,3 +326,22 @@ def test_columns_that_will_not_do_are_named(engine, tmp_path, row, said):
     path.write_text(2 * (json.dumps(row) + "\n"))
     with pytest.raises(InvalidSpec, match=said):
         engine.run(writing(path))
+
+
+def test_layers_of_an_encoder_decoder_are_taken_in_both_halves(ran, tmp_path):
+    """BART calls its depths otherwise than T5; and there must be such a layer in the shallower half."""
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    vocabulary = load(ran.student)[1].text.vocabulary
+    sizes = {"encoder_layers": 3, "decoder_layers": 2, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    wide = {"d_model": 16, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "max_position_embeddings": 20, "vocab_size": vocabulary}
+    config = BartConfig(**sizes, **wide, pad_token_id=0, eos_token_id=3, decoder_start_token_id=2)
+    BartForConditionalGeneration(config).save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((ran.student / name).read_bytes())
+    made_for = load(tmp_path)[1].made_for
+    network, _ = from_layers(tmp_path, [1], "seq2seq", made_for)
+    inner = network.inner.model
+    assert (len(inner.encoder.layers), len(inner.decoder.layers)) == (1, 1)
+    with pytest.raises(InvalidSpec, match="there is no layer 2; that network has 2"):
+        from_layers(tmp_path, [0, 2], "seq2seq", made_for)

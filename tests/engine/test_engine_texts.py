@@ -1,5 +1,8 @@
 """Networks that read text: what they are built of, that padding says nothing to them, that they learn, and that a stranger can use them."""
 
+import json
+import shutil
+
 import pytest
 import torch
 from engine_runs import Engine
@@ -11,6 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from contract.check import parse_spec
 from contract.errors import InvalidSpec, JobError
 from contract.shapes import DataShape
+from contract.spec import Columns
 from distill.data import load as load_rows
 from distill.data.rows import TextSplit
 from distill.data.tokens import TOKENS, WINDOW, Tokens, bucketed
@@ -18,6 +22,7 @@ from distill.device import threads
 from distill.inputs import Inputs
 from distill.networks import load, logits_of, rows_for
 from distill.networks.reader import Reader
+from distill.predict import read_row
 
 ROWS = ["saw", "the old apple is on the table", "a small hammer near the new house today and again a pear", "", "pliers pliers"]
 LIBRARY = ("bert", "roberta", "distilbert")
@@ -251,8 +256,6 @@ def test_an_encoder_without_classes_is_taught_some(engine, ran, file, tmp_path):
 
 
 def test_weights_that_lack_what_the_config_describes_are_refused(ran, tmp_path):
-    import shutil
-
     folder = tmp_path / "model"
     shutil.copytree(ran["bert"].student, folder)
     tensors = load_file(folder / "model.safetensors")
@@ -279,3 +282,32 @@ def test_padding_whose_id_is_zero_is_padding(ran):
     assert Reader(reader.tokenizer, {"eos_token": "[SEP]"}).pad == reader.tokenizer.token_to_id("[SEP]")
     said.padding = 7  # as its network's config has it
     assert said.pad == 7
+
+
+def test_weights_of_another_shape_than_the_config_describes_are_refused_where_a_head_is_new(ran, tmp_path):
+    """A new head is drawn; embeddings that do not fit must not be."""
+    shutil.copytree(ran["bert"].student, tmp_path / "model")
+    config = tmp_path / "model" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": 80}))
+    with pytest.raises(JobError, match="1 of its tensors have other shapes"):
+        load(tmp_path / "model", "masked-lm", DataShape(texts=1))
+
+
+def test_special_tokens_that_an_older_folder_does_not_name_are_those_of_its_kind(ran, tmp_path):
+    shutil.copytree(ran["bert"].student, tmp_path / "model")
+    named = Reader.load(tmp_path / "model")
+    (tmp_path / "model" / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 64}))
+    found = Reader.load(tmp_path / "model")
+    assert (found.mask, found.pad, found.end) == (named.mask, named.pad, named.end)
+    assert named.tokenizer.id_to_token(found.mask) == "[MASK]"
+
+
+def test_what_is_written_has_a_token_to_pad_with(ran, tmp_path):
+    reader = load(ran["bert"].student)[0].reader
+    Reader(reader.tokenizer, {"eos_token": "[SEP]"}).save(tmp_path)
+    assert json.loads((tmp_path / "tokenizer_config.json").read_text())["pad_token"] == "[SEP]"
+
+
+def test_a_text_longer_than_a_name_can_be_is_a_text():
+    text = "a fine film " * 60
+    assert read_row(text, "text-classification", Columns()).texts == ([text],)
