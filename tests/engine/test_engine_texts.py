@@ -290,7 +290,7 @@ def test_weights_of_another_shape_than_the_config_describes_are_refused_where_a_
     config = tmp_path / "model" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": 80}))
     with pytest.raises(JobError, match="1 of its tensors have other shapes"):
-        load(tmp_path / "model", "masked-lm", DataShape(texts=1))
+        load(tmp_path / "model", "masked-lm", DataShape(classes=[], texts=1))
 
 
 def test_special_tokens_that_an_older_folder_does_not_name_are_those_of_its_kind(ran, tmp_path):
