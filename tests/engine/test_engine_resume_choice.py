@@ -11,7 +11,7 @@ from engine_runs import digest, small, stopped_twice
 from contract.check import parse_spec
 from contract.events import LogLine, Resumed
 from distill.errors import CheckpointInvalidError
-from distill.loop import _asked
+from distill.loop import asked
 from distill.manifest import verify
 from distill.networks import load, save
 
@@ -206,4 +206,4 @@ def test_a_version_with_more_fields_goes_on_from_checkpoints_of_one_with_fewer()
         },
         "evaluation": {"control": False, "seeds": 1, "compare": []},
     }
-    assert _asked(spec) == json.dumps(told, separators=(",", ":"))
+    assert asked(spec) == json.dumps(told, separators=(",", ":"))
