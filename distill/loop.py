@@ -17,8 +17,7 @@ from contract.events import CheckpointSaved, LogLine, Resumed, RunEvent
 from contract.model import ModelConfig
 from contract.registry import TASKS
 from contract.spec import JobSpec
-from distill import checkpoint, evaluate, optim
-from distill.compiling import as_written, compiled, compiles
+from distill import checkpoint, compiling, evaluate, optim
 from distill.curves import Curves, refuse_infinite
 from distill.data import Rows
 from distill.data.augment import augmented
@@ -29,7 +28,7 @@ from distill.data.tokens import bucketed
 from distill.device import autocast, capacity, derived_seed, fingerprint, in_bf16, paying_threads, threads
 from distill.diagnosis import gradient_shares, looked_at
 from distill.errors import CheckpointInvalidError, diverged, memory_needed, out_of_memory, refuse_too_large
-from distill.networks import compute_again, said_of, worth_of
+from distill.networks import compute_again, dropping, said_of, worth_of
 from distill.objectives import Counts, Objective, Said
 from distill.ranks import ALONE, Ranks
 from distill.sharding import here
@@ -83,9 +82,11 @@ class Loop:
             self.identity = Identity(job, fingerprint(device, self.bf16) | {"world_size": ranks.world})
         if self.together.sharded:
             self.identity.fingerprint["sharded"] = True
-        if compiles(device, self.training.compile, network, self.total_steps):
-            compiled(network, device, workdir / "compiled")
+        if compiling.compiles(device, self.training.compile, network, self.total_steps):
+            compiling.compiled(network, device, workdir / "compiled")
             self.identity.fingerprint["compiled"] = uuid4().hex[:8]  # other shapes first, other kernels: no two are known to be alike
+        elif device.type == "cpu" and dropping.quickened(network):
+            self.identity.fingerprint["dropout"] = "four elements of a draw"
         self.curves = Curves(self.state, emit, self.steps_per_epoch)
         self.changes, self.own_texts = spec.shown.augment, spec.shown.on_policy
         own = any(term.OF_DRAWN for term in objective.terms)
@@ -153,7 +154,8 @@ class Loop:
         """The network to hand out: the last weights, or with early stopping the best ones."""
         if self.training.early_stopping is not None and self.state.best_weights is not None:
             put_weights(self.state.network, self.state.best_weights)
-        as_written(self.state.network)
+        compiling.as_written(self.state.network)
+        dropping.as_written(self.state.network)
         return self.state.network
 
     def last_validation(self) -> dict[str, float]:

@@ -1,9 +1,13 @@
 """Losses as pure functions of logits. Every one is computed in float32, whatever the network ran in: softmax in bf16 loses
 the small probabilities that carry a teacher's knowledge.
 
-z_s, z_t: student and teacher logits [N, C]; y: class indices [N]; T: temperature. All return a scalar, the mean over the N rows.
+z_s, z_t: student and teacher logits [N, C]; y: class indices [N]; T: temperature. All return a scalar, the mean over the N rows, and are
+gone over in blocks of rows where C is a vocabulary: what a formula makes on its way then stays in the processor's cache instead of standing
+in memory whole, and of the block only the gradient is kept.
 """
 
+from collections.abc import Callable
+from functools import partial
 from math import log, log1p
 from typing import Any
 
@@ -11,42 +15,60 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+BLOCK = {"cpu": 2**20, "cuda": 2**24}  # logits: 4 MiB in float32 are in a cache; a GPU wants more at once
+
+
+def _mean(of_rows: Callable[..., Tensor], z_s: Tensor, *others: Tensor) -> Tensor:
+    """The mean of what `of_rows` makes of logits [n, C] in float32 and of the same rows of the others: [n]. Only z_s has a gradient."""
+    if z_s.numel() <= BLOCK[z_s.device.type]:
+        return of_rows(z_s.float(), *others).mean()
+    found: Tensor = _InBlocks.apply(of_rows, z_s, *others)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _InBlocks(torch.autograd.Function):
+    """Goes forward and back in each block before the next one."""
+
+    @staticmethod
+    def forward(ctx: Any, of_rows: Callable[..., Tensor], z_s: Tensor, *others: Tensor) -> Tensor:
+        gradient = torch.empty_like(z_s) if ctx.needs_input_grad[1] else None
+        sums, step = [], max(1, BLOCK[z_s.device.type] // z_s.shape[1])
+        for start in range(0, len(z_s), step):
+            rows = slice(start, start + step)
+            z, rest = z_s[rows].detach().float(), [other[rows] for other in others]
+            with torch.set_grad_enabled(gradient is not None):
+                total = of_rows(z.requires_grad_(gradient is not None), *rest).sum()
+            if gradient is not None:
+                gradient[rows] = torch.autograd.grad(total, z)[0] / len(z_s)
+            sums.append(total.detach())
+        ctx.save_for_backward(gradient)
+        return torch.stack(sums).sum() / len(z_s)
+
+    @staticmethod
+    def backward(ctx: Any, *given: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return None, gradient * given[0].to(gradient.dtype), *[None] * (len(ctx.needs_input_grad) - 2)
+
 
 def kl(z_s: Tensor, z_t: Tensor, temperature: float) -> Tensor:
     """T² · KL(softmax(z_t/T) ‖ softmax(z_s/T)), summed over classes. T² keeps gradients of one size at every T.
 
     Hinton, Vinyals, Dean 2015, https://arxiv.org/abs/1503.02531
     """
-    if z_t.requires_grad:  # who learns stands on the other side
-        log_p_s, log_p_t = _log_softmax(z_s, temperature), _log_softmax(z_t, temperature)
-        return temperature**2 * (log_p_t.exp() * (log_p_t - log_p_s)).sum(dim=-1).mean()
-    found: Tensor = _Kl.apply(z_s, z_t, temperature)  # type: ignore[no-untyped-call]
-    return found
+
+    def of_rows(z_s: Tensor, z_t: Tensor) -> Tensor:
+        return _divergence(_log_softmax(z_t, temperature), _log_softmax(z_s, temperature))
+
+    return temperature**2 * _mean(of_rows, z_s, z_t)
 
 
-class _Kl(torch.autograd.Function):
-    """Its gradient is known beforehand, T · (p_s − p_t) / N, and takes the place of what the loss is made of: of a large vocabulary fewer
-    tensors stand in memory and fewer are gone over than autograd would need."""
-
-    @staticmethod
-    def forward(ctx: Any, z_s: Tensor, z_t: Tensor, temperature: float) -> Tensor:
-        log_p_s, log_p_t = _log_softmax(z_s, temperature), _log_softmax(z_t, temperature)
-        p_t = log_p_t.exp()
-        apart = log_p_t.sub_(log_p_s)
-        if ctx.needs_input_grad[0]:
-            gradient = log_p_s.exp_().sub_(p_t).mul_(temperature / len(p_t))
-            ctx.save_for_backward(gradient.to(z_s.dtype))
-        return temperature**2 * apart.mul_(p_t).sum(dim=-1).mean()
-
-    @staticmethod
-    def backward(ctx: Any, *given: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return gradient * given[0].to(gradient.dtype), None, None
-
-
-def _log_softmax(z: Tensor, temperature: float) -> Tensor:
-    """In memory of its own."""
+def _log_softmax(z: Tensor, temperature: float = 1.0) -> Tensor:
     return F.log_softmax(z.float() if temperature == 1 else z.float() / temperature, dim=-1)
+
+
+def _divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(p ‖ q) of each row."""
+    return (log_p.exp() * (log_p - log_q)).sum(dim=-1)
 
 
 def soft_cross_entropy(z_s: Tensor, z_t: Tensor, temperature: float, t_squared: bool = True) -> Tensor:
@@ -54,9 +76,11 @@ def soft_cross_entropy(z_s: Tensor, z_t: Tensor, temperature: float, t_squared: 
 
     Hinton, Vinyals, Dean 2015, https://arxiv.org/abs/1503.02531
     """
-    log_p_s = F.log_softmax(z_s.float() / temperature, dim=-1)
-    p_t = F.softmax(z_t.float() / temperature, dim=-1)
-    loss = -(p_t * log_p_s).sum(dim=-1).mean()
+
+    def of_rows(z_s: Tensor, z_t: Tensor) -> Tensor:
+        return -(_log_softmax(z_t, temperature).exp() * _log_softmax(z_s, temperature)).sum(dim=-1)
+
+    loss = _mean(of_rows, z_s, z_t)
     return temperature**2 * loss if t_squared else loss
 
 
@@ -65,52 +89,75 @@ def logit_mse(z_s: Tensor, z_t: Tensor, possible: Tensor | None = None) -> Tenso
 
     Ba, Caruana 2014, https://arxiv.org/abs/1312.6184; Tang et al. 2019, https://arxiv.org/abs/1903.12136
     """
-    if possible is None:
-        return F.mse_loss(z_s.float(), z_t.float())
-    squared = (z_s.float() - z_t.float()).square().masked_fill(~possible, 0.0)
-    return (squared.sum(1) / possible.sum(1).clamp(min=1)).mean()
+
+    def of_rows(z_s: Tensor, z_t: Tensor, *possible: Tensor) -> Tensor:
+        squared = (z_s - z_t.float()).square()
+        if not possible:
+            return squared.mean(dim=-1)
+        return squared.masked_fill(~possible[0], 0.0).sum(dim=-1) / possible[0].sum(dim=-1).clamp(min=1)
+
+    return _mean(of_rows, z_s, z_t, *() if possible is None else (possible,))
 
 
 def cross_entropy(z_s: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """−log softmax(z_s)[y]. Smoothing spreads that share of each label over all classes (Szegedy et al. 2016,
     https://arxiv.org/abs/1512.00567)."""
-    return F.cross_entropy(z_s.float(), y, label_smoothing=label_smoothing)
+    return _mean(partial(F.cross_entropy, reduction="none", label_smoothing=label_smoothing), z_s, y)
 
 
 def reverse_kl(z_s: Tensor, z_t: Tensor, temperature: float) -> Tensor:
     """T² · KL(softmax(z_s/T) ‖ softmax(z_t/T)), summed over classes (Gu et al. 2023, https://arxiv.org/abs/2306.08543)."""
-    return kl(z_t, z_s, temperature)
+
+    def of_rows(z_s: Tensor, z_t: Tensor) -> Tensor:
+        return _divergence(_log_softmax(z_s, temperature), _log_softmax(z_t, temperature))
+
+    return temperature**2 * _mean(of_rows, z_s, z_t)
 
 
 def single_step_kl(z_s: Tensor, z_t: Tensor, weights: Tensor) -> Tensor:
     """Mean of w · KL(softmax(z_s) ‖ softmax(z_t)), weights w [N] (Gu et al. 2023, https://arxiv.org/abs/2306.08543): the gradient of the
     single-step part of policy gradient, exactly."""
-    log_p_s, log_p_t = F.log_softmax(z_s.float(), dim=-1), F.log_softmax(z_t.float(), dim=-1)
-    return (weights * (log_p_s.exp() * (log_p_s - log_p_t)).sum(dim=-1)).mean()
+
+    def of_rows(z_s: Tensor, z_t: Tensor, weights: Tensor) -> Tensor:
+        return weights * _divergence(_log_softmax(z_s), _log_softmax(z_t))
+
+    return _mean(of_rows, z_s, z_t, weights)
 
 
 def policy_gradient(z_s: Tensor, y: Tensor, weights: Tensor, reward: Tensor) -> Tensor:
     """Mean of −w · R with the gradient −w · R · ∇log softmax(z_s)[y], weights w and rewards R [N] being what they are: R times p/p, one of
     them without a gradient (Foerster et al. 2018, https://arxiv.org/abs/1802.05098; Gu et al. 2023, https://arxiv.org/abs/2306.08543)."""
-    log_p = F.log_softmax(z_s.float(), dim=-1).gather(1, y[:, None])[:, 0]
-    return -(weights * reward * (log_p - log_p.detach()).exp()).mean()
+
+    def of_rows(z_s: Tensor, y: Tensor, worth: Tensor) -> Tensor:
+        log_p = _log_softmax(z_s).gather(1, y[:, None])[:, 0]
+        return -worth * (log_p - log_p.detach()).exp()
+
+    return _mean(of_rows, z_s, y, weights * reward)
 
 
 def skew_kl(z_s: Tensor, z_t: Tensor, skew: float, temperature: float) -> Tensor:
     """T² · KL(p_t ‖ λ·p_t + (1 − λ)·p_s), λ being `skew` (Ko et al. 2024, https://arxiv.org/abs/2402.03898)."""
     if skew == 0:
         return kl(z_s, z_t, temperature)
-    log_p_s = F.log_softmax(z_s.float() / temperature, dim=-1)
-    log_p_t = F.log_softmax(z_t.float() / temperature, dim=-1)
-    log_m = torch.logaddexp(log_p_t + log(skew), log_p_s + log1p(-skew))
-    return temperature**2 * (log_p_t.exp() * (log_p_t - log_m)).sum(dim=-1).mean()
+
+    def of_rows(z_s: Tensor, z_t: Tensor) -> Tensor:
+        log_p_t = _log_softmax(z_t, temperature)
+        return _divergence(log_p_t, _mixed(log_p_t, _log_softmax(z_s, temperature), skew))
+
+    return temperature**2 * _mean(of_rows, z_s, z_t)
 
 
 def jsd(z_s: Tensor, z_t: Tensor, beta: float, temperature: float) -> Tensor:
     """β·KL(p_t ‖ m) + (1 − β)·KL(p_s ‖ m) with m = β·p_t + (1 − β)·p_s (Agarwal et al. 2023, https://arxiv.org/abs/2306.13649)."""
-    log_p_s = F.log_softmax(z_s.float() / temperature, dim=-1)
-    log_p_t = F.log_softmax(z_t.float() / temperature, dim=-1)
-    log_m = torch.logaddexp(log_p_t + log(beta), log_p_s + log1p(-beta))
-    from_t = (log_p_t.exp() * (log_p_t - log_m)).sum(dim=-1)
-    from_s = (log_p_s.exp() * (log_p_s - log_m)).sum(dim=-1)
-    return (beta * from_t + (1 - beta) * from_s).mean()
+
+    def of_rows(z_s: Tensor, z_t: Tensor) -> Tensor:
+        log_p_s, log_p_t = _log_softmax(z_s, temperature), _log_softmax(z_t, temperature)
+        log_m = _mixed(log_p_t, log_p_s, beta)
+        return beta * _divergence(log_p_t, log_m) + (1 - beta) * _divergence(log_p_s, log_m)
+
+    return _mean(of_rows, z_s, z_t)
+
+
+def _mixed(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:
+    """log(λ·p + (1 − λ)·q), λ being `share`."""
+    return torch.logaddexp(log_p + log(share), log_q + log1p(-share))

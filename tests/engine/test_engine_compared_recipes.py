@@ -65,7 +65,7 @@ def test_the_report_says_how_each_compares(teacher: Path) -> None:
     assert alone is not None
     differences = np.array(right["rkd", 1], dtype=int) - np.array(right["student", 1], dtype=int)
     won, lost = ((differences == side).sum() + 1 for side in (1, -1))  # Bonett and Price (2012) add one row to either side
-    share, half = (won - lost) / 402, evidence.Z * np.sqrt((won + lost - (won - lost) ** 2 / 402)) / 402
+    share, half = (won - lost) / 402, evidence.Z * np.sqrt(won + lost - (won - lost) ** 2 / 402) / 402
     assert alone["compared"]["rkd"]["against_objective"]["ci95"] == pytest.approx([share - half, share + half], abs=1e-6)
 
 

@@ -11,6 +11,7 @@ import torch
 from engine_references import EPS, logits, numeric_gradient, softmax
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from distill import losses
 
@@ -96,3 +97,57 @@ def test_t_squared_keeps_the_gradient_of_one_size_at_high_temperatures():
     for T in (50.0, 100.0):
         found = gradient(partial(losses.kl, z_t=torch.from_numpy(z_t), temperature=T), z_s)
         np.testing.assert_allclose(found, limit, atol=0.05 * np.abs(limit).max())
+
+
+WITH_BLOCKS = {
+    "kl": lambda z, t, y: losses.kl(z, t, 2.0),
+    "reverse_kl": lambda z, t, y: losses.reverse_kl(z, t, 2.0),
+    "jsd": lambda z, t, y: losses.jsd(z, t, 0.3, 2.0),
+    "skew_kl": lambda z, t, y: losses.skew_kl(z, t, 0.1, 2.0),
+    "soft_cross_entropy": lambda z, t, y: losses.soft_cross_entropy(z, t, 2.0),
+    "logit_mse": lambda z, t, y: losses.logit_mse(z, t),
+    "logit_mse of some": lambda z, t, y: losses.logit_mse(z, t, t > -1),
+    "cross_entropy": lambda z, t, y: losses.cross_entropy(z, y, 0.1),
+    "single_step_kl": lambda z, t, y: losses.single_step_kl(z, t, y / 7),
+    "policy_gradient": lambda z, t, y: losses.policy_gradient(z, y, y / 7, t[:, 0]),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("loss", WITH_BLOCKS.values(), ids=WITH_BLOCKS)
+@pytest.mark.parametrize("block", [1, 30, 77], ids=["a row", "a last block that is shorter", "nearly all"])
+def test_a_vocabulary_gone_over_in_blocks_changes_nothing(monkeypatch, loss, dtype, block):
+    torch.manual_seed(0)
+    z = torch.randn(11, 7).to(dtype).requires_grad_()
+    t, y = torch.randn(11, 7).to(dtype), torch.randint(7, (11,))
+    found = []
+    for size in (10**6, block):
+        monkeypatch.setitem(losses.BLOCK, "cpu", size)
+        value = loss(z, t, y)
+        (3 * value).backward()
+        found.append((value.detach(), z.grad))
+        z.grad = None
+        assert not loss(z.detach(), t, y).requires_grad
+    (value, slope), (value_of_blocks, slope_of_blocks) = found
+    torch.testing.assert_close(value_of_blocks, value, rtol=1e-6, atol=1e-7)
+    near = {"rtol": 1e-5, "atol": 1e-7} if dtype == torch.float32 else {"rtol": 1e-2, "atol": 1e-4}
+    torch.testing.assert_close(slope_of_blocks, slope, **near)
+
+
+@pytest.mark.parametrize("loss", WITH_BLOCKS.values(), ids=WITH_BLOCKS)
+def test_of_a_vocabulary_nothing_stands_in_memory_whole_but_the_gradient(monkeypatch, loss):
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            found = func(*args, **(kwargs or {}))
+            made.extend(one for one in (found if isinstance(found, (tuple, list)) else [found]) if isinstance(one, torch.Tensor))
+            return found
+
+    made = []
+    monkeypatch.setitem(losses.BLOCK, "cpu", 2**12)
+    z = torch.randn(64, 1024).bfloat16().requires_grad_()
+    t, y = torch.randn(64, 1024).bfloat16(), torch.randint(1024, (64,))
+    with Watch():
+        loss(z, t, y).backward()
+    large = [one for one in made if one.numel() > 2**12]
+    assert large
+    assert {one.dtype for one in large} <= {torch.bfloat16, torch.bool}
