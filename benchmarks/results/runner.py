@@ -25,7 +25,8 @@ SECONDS = 4 * 3600.0
 
 
 def run(*parts: Part) -> None:
-    """Each part's jobs one after another; several parts share the service, so that a lone teacher leaves no slot idle."""
+    """Each part's jobs one after another, those that follow nobody at once; several parts share the service, so that a teacher leaves
+    no slot idle."""
     plans = []
     for found in map(plan, parts):
         if found.pending:
@@ -52,10 +53,10 @@ def _run(client: Client, found: Plan, about: Record) -> None:
         ids, dataset = _uploaded(client, {name: make(Path(folder)) for name, make in found.part.uploads.items()})
     about = {**about, "beside": [name for name in about["beside"] if name != found.part.name], "dataset": dataset}
     weights: dict[str, str] = {}
-    for name, spec in found.specs.items():
-        if name not in found.pending | found.again:
-            continue
-        job = _submit(client, spec, ids)
+    asked = {name: spec for name, spec in found.specs.items() if name in found.pending | found.again}
+    first = {name: client.jobs.submit(filled(spec, ids)) for name, spec in asked.items() if not refs(spec)}  # nobody's pupils: at once
+    for name, spec in asked.items():
+        job = _ended(first[name] if name in first else client.jobs.submit(filled(spec, ids)))
         ids[f"@{name}"], weights[name] = job.id, _weights(job)
         if name in found.pending:
             of = {ref: weights[ref] for ref in refs(spec)}
@@ -81,9 +82,8 @@ def _uploaded(client: Client, files: Mapping[str, Path]) -> tuple[dict[str, str]
     return ids, about
 
 
-def _submit(client: Client, spec: Record, ids: Mapping[str, str]) -> Job:
-    """The job of `spec` with its placeholders filled in, ended."""
-    job = client.jobs.submit(filled(spec, ids)).wait(timeout=SECONDS)
+def _ended(job: Job) -> Job:
+    job = job.wait(timeout=SECONDS)
     assert job.report is not None
     print(f"{job.name}: {_seconds(job):.1f} s. {job.report['verdict']}", flush=True)
     return job
