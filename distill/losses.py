@@ -15,39 +15,44 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BLOCK = {"cpu": 2**20, "cuda": 2**24}  # logits: 4 MiB in float32 are in a cache; a GPU wants more at once
+ON_CPU, ELSEWHERE = 2**20, 2**24  # logits of a block: 4 MiB in float32 are in a cache; a GPU wants more at once
 
 
-def _mean(of_rows: Callable[..., Tensor], z_s: Tensor, *others: Tensor) -> Tensor:
-    """The mean of what `of_rows` makes of logits [n, C] in float32 and of the same rows of the others: [n]. Only z_s has a gradient."""
-    if z_s.numel() <= BLOCK[z_s.device.type]:
-        return of_rows(z_s.float(), *others).mean()
-    found: Tensor = _InBlocks.apply(of_rows, z_s, *others)  # type: ignore[no-untyped-call]
+def mean_of_rows(summed: Callable[..., Tensor], z_s: Tensor, *others: Tensor, times: float = 1.0) -> Tensor:
+    """The mean over N rows, `times` as large. summed: of logits [n, C] in float32 and of the same rows of the others the sum over rows.
+    Only z_s has a gradient."""
+    if z_s.numel() <= _block(z_s):
+        return summed(z_s.float(), *others) * (times / max(1, len(z_s)))
+    found: Tensor = _InBlocks.apply(summed, times / max(1, len(z_s)), z_s, *others)  # type: ignore[no-untyped-call]
     return found
+
+
+def _block(z: Tensor) -> int:
+    return ON_CPU if z.device.type == "cpu" else ELSEWHERE
 
 
 class _InBlocks(torch.autograd.Function):
     """Goes forward and back in each block before the next one."""
 
     @staticmethod
-    def forward(ctx: Any, of_rows: Callable[..., Tensor], z_s: Tensor, *others: Tensor) -> Tensor:
-        gradient = torch.empty_like(z_s) if ctx.needs_input_grad[1] else None
-        sums, step = [], max(1, BLOCK[z_s.device.type] // z_s.shape[1])
+    def forward(ctx: Any, summed: Callable[..., Tensor], times: float, z_s: Tensor, *others: Tensor) -> Tensor:
+        gradient = torch.empty_like(z_s) if ctx.needs_input_grad[2] else None
+        sums, step = [], max(1, _block(z_s) // z_s.shape[1])
         for start in range(0, len(z_s), step):
             rows = slice(start, start + step)
             z, rest = z_s[rows].detach().float(), [other[rows] for other in others]
             with torch.set_grad_enabled(gradient is not None):
-                total = of_rows(z.requires_grad_(gradient is not None), *rest).sum()
+                total = summed(z.requires_grad_(gradient is not None), *rest) * times
             if gradient is not None:
-                gradient[rows] = torch.autograd.grad(total, z)[0] / len(z_s)
+                gradient[rows] = torch.autograd.grad(total, z)[0]
             sums.append(total.detach())
         ctx.save_for_backward(gradient)
-        return torch.stack(sums).sum() / len(z_s)
+        return torch.stack(sums).sum()
 
     @staticmethod
     def backward(ctx: Any, *given: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return None, gradient * given[0].to(gradient.dtype), *[None] * (len(ctx.needs_input_grad) - 2)
+        return None, None, gradient * given[0].to(gradient.dtype), *[None] * (len(ctx.needs_input_grad) - 3)
 
 
 def kl(z_s: Tensor, z_t: Tensor, temperature: float) -> Tensor:
@@ -56,10 +61,10 @@ def kl(z_s: Tensor, z_t: Tensor, temperature: float) -> Tensor:
     Hinton, Vinyals, Dean 2015, https://arxiv.org/abs/1503.02531
     """
 
-    def of_rows(z_s: Tensor, z_t: Tensor) -> Tensor:
-        return _divergence(_log_softmax(z_t, temperature), _log_softmax(z_s, temperature))
+    def summed(z_s: Tensor, z_t: Tensor) -> Tensor:
+        return _divergence(_log_softmax(z_t, temperature), _log_softmax(z_s, temperature)).sum()
 
-    return temperature**2 * _mean(of_rows, z_s, z_t)
+    return mean_of_rows(summed, z_s, z_t, times=temperature**2)
 
 
 def _log_softmax(z: Tensor, temperature: float = 1.0) -> Tensor:
@@ -67,8 +72,8 @@ def _log_softmax(z: Tensor, temperature: float = 1.0) -> Tensor:
 
 
 def _divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """KL(p ‖ q) of each row."""
-    return (log_p.exp() * (log_p - log_q)).sum(dim=-1)
+    """What each class adds to KL(p ‖ q)."""
+    return log_p.exp() * (log_p - log_q)
 
 
 def soft_cross_entropy(z_s: Tensor, z_t: Tensor, temperature: float, t_squared: bool = True) -> Tensor:
@@ -77,11 +82,10 @@ def soft_cross_entropy(z_s: Tensor, z_t: Tensor, temperature: float, t_squared: 
     Hinton, Vinyals, Dean 2015, https://arxiv.org/abs/1503.02531
     """
 
-    def of_rows(z_s: Tensor, z_t: Tensor) -> Tensor:
-        return -(_log_softmax(z_t, temperature).exp() * _log_softmax(z_s, temperature)).sum(dim=-1)
+    def summed(z_s: Tensor, z_t: Tensor) -> Tensor:
+        return (_log_softmax(z_t, temperature).exp() * _log_softmax(z_s, temperature)).sum()
 
-    loss = _mean(of_rows, z_s, z_t)
-    return temperature**2 * loss if t_squared else loss
+    return mean_of_rows(summed, z_s, z_t, times=-(temperature**2) if t_squared else -1.0)
 
 
 def logit_mse(z_s: Tensor, z_t: Tensor, possible: Tensor | None = None) -> Tensor:
@@ -90,49 +94,49 @@ def logit_mse(z_s: Tensor, z_t: Tensor, possible: Tensor | None = None) -> Tenso
     Ba, Caruana 2014, https://arxiv.org/abs/1312.6184; Tang et al. 2019, https://arxiv.org/abs/1903.12136
     """
 
-    def of_rows(z_s: Tensor, z_t: Tensor, *possible: Tensor) -> Tensor:
+    def summed(z_s: Tensor, z_t: Tensor, *possible: Tensor) -> Tensor:
         squared = (z_s - z_t.float()).square()
         if not possible:
-            return squared.mean(dim=-1)
-        return squared.masked_fill(~possible[0], 0.0).sum(dim=-1) / possible[0].sum(dim=-1).clamp(min=1)
+            return squared.sum() / z_s.shape[1]
+        return (squared.masked_fill(~possible[0], 0.0).sum(dim=-1) / possible[0].sum(dim=-1).clamp(min=1)).sum()
 
-    return _mean(of_rows, z_s, z_t, *() if possible is None else (possible,))
+    return mean_of_rows(summed, z_s, z_t, *() if possible is None else (possible,))
 
 
 def cross_entropy(z_s: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """−log softmax(z_s)[y]. Smoothing spreads that share of each label over all classes (Szegedy et al. 2016,
     https://arxiv.org/abs/1512.00567)."""
-    return _mean(partial(F.cross_entropy, reduction="none", label_smoothing=label_smoothing), z_s, y)
+    return mean_of_rows(partial(F.cross_entropy, reduction="sum", label_smoothing=label_smoothing), z_s, y)
 
 
 def reverse_kl(z_s: Tensor, z_t: Tensor, temperature: float) -> Tensor:
     """T² · KL(softmax(z_s/T) ‖ softmax(z_t/T)), summed over classes (Gu et al. 2023, https://arxiv.org/abs/2306.08543)."""
 
-    def of_rows(z_s: Tensor, z_t: Tensor) -> Tensor:
-        return _divergence(_log_softmax(z_s, temperature), _log_softmax(z_t, temperature))
+    def summed(z_s: Tensor, z_t: Tensor) -> Tensor:
+        return _divergence(_log_softmax(z_s, temperature), _log_softmax(z_t, temperature)).sum()
 
-    return temperature**2 * _mean(of_rows, z_s, z_t)
+    return mean_of_rows(summed, z_s, z_t, times=temperature**2)
 
 
 def single_step_kl(z_s: Tensor, z_t: Tensor, weights: Tensor) -> Tensor:
     """Mean of w · KL(softmax(z_s) ‖ softmax(z_t)), weights w [N] (Gu et al. 2023, https://arxiv.org/abs/2306.08543): the gradient of the
     single-step part of policy gradient, exactly."""
 
-    def of_rows(z_s: Tensor, z_t: Tensor, weights: Tensor) -> Tensor:
-        return weights * _divergence(_log_softmax(z_s), _log_softmax(z_t))
+    def summed(z_s: Tensor, z_t: Tensor, weights: Tensor) -> Tensor:
+        return (weights[:, None] * _divergence(_log_softmax(z_s), _log_softmax(z_t))).sum()
 
-    return _mean(of_rows, z_s, z_t, weights)
+    return mean_of_rows(summed, z_s, z_t, weights)
 
 
 def policy_gradient(z_s: Tensor, y: Tensor, weights: Tensor, reward: Tensor) -> Tensor:
     """Mean of −w · R with the gradient −w · R · ∇log softmax(z_s)[y], weights w and rewards R [N] being what they are: R times p/p, one of
     them without a gradient (Foerster et al. 2018, https://arxiv.org/abs/1802.05098; Gu et al. 2023, https://arxiv.org/abs/2306.08543)."""
 
-    def of_rows(z_s: Tensor, y: Tensor, worth: Tensor) -> Tensor:
+    def summed(z_s: Tensor, y: Tensor, worth: Tensor) -> Tensor:
         log_p = _log_softmax(z_s).gather(1, y[:, None])[:, 0]
-        return -worth * (log_p - log_p.detach()).exp()
+        return -(worth * (log_p - log_p.detach()).exp()).sum()
 
-    return _mean(of_rows, z_s, y, weights * reward)
+    return mean_of_rows(summed, z_s, y, weights * reward)
 
 
 def skew_kl(z_s: Tensor, z_t: Tensor, skew: float, temperature: float) -> Tensor:
@@ -140,22 +144,22 @@ def skew_kl(z_s: Tensor, z_t: Tensor, skew: float, temperature: float) -> Tensor
     if skew == 0:
         return kl(z_s, z_t, temperature)
 
-    def of_rows(z_s: Tensor, z_t: Tensor) -> Tensor:
+    def summed(z_s: Tensor, z_t: Tensor) -> Tensor:
         log_p_t = _log_softmax(z_t, temperature)
-        return _divergence(log_p_t, _mixed(log_p_t, _log_softmax(z_s, temperature), skew))
+        return _divergence(log_p_t, _mixed(log_p_t, _log_softmax(z_s, temperature), skew)).sum()
 
-    return temperature**2 * _mean(of_rows, z_s, z_t)
+    return mean_of_rows(summed, z_s, z_t, times=temperature**2)
 
 
 def jsd(z_s: Tensor, z_t: Tensor, beta: float, temperature: float) -> Tensor:
     """β·KL(p_t ‖ m) + (1 − β)·KL(p_s ‖ m) with m = β·p_t + (1 − β)·p_s (Agarwal et al. 2023, https://arxiv.org/abs/2306.13649)."""
 
-    def of_rows(z_s: Tensor, z_t: Tensor) -> Tensor:
+    def summed(z_s: Tensor, z_t: Tensor) -> Tensor:
         log_p_s, log_p_t = _log_softmax(z_s, temperature), _log_softmax(z_t, temperature)
         log_m = _mixed(log_p_t, log_p_s, beta)
-        return beta * _divergence(log_p_t, log_m) + (1 - beta) * _divergence(log_p_s, log_m)
+        return (beta * _divergence(log_p_t, log_m) + (1 - beta) * _divergence(log_p_s, log_m)).sum()
 
-    return _mean(of_rows, z_s, z_t)
+    return mean_of_rows(summed, z_s, z_t)
 
 
 def _mixed(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:

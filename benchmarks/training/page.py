@@ -1,22 +1,26 @@
 """docs/benchmarks-training.md, written from what was kept: medians and ranges of ratios that were taken round by round."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks import figures
 from benchmarks.results.words import table, wrapped
 from benchmarks.training import store
 from benchmarks.training.tasks import TASKS
 
 PAGE = Path(__file__).parents[2] / "docs/benchmarks-training.md"
 HEADS = ["contender", "training, s", "of all cores, s", "preparing, s", "tokens/s", "peak, MiB", "held-out loss", "% right", "potstill is"]
+SHARE = 0.35  # of the speed of a large product
 Round = dict[str, dict[str, float]]
 
 
 def write() -> None:
     found = {name: record for name in TASKS if (record := store.read(name)) is not None}
-    PAGE.write_text(wrapped("\n\n".join([HEAD.strip(), *(_section(name, record) for name, record in found.items()), TAIL.strip()])) + "\n")
+    parts = [HEAD.strip(), *(_section(name, record) for name, record in found.items()), *_products(), TAIL.strip()]
+    PAGE.write_text(wrapped("\n\n".join(parts)) + "\n")
 
 
 def _section(name: str, record: dict[str, Any]) -> str:
@@ -26,6 +30,25 @@ def _section(name: str, record: dict[str, Any]) -> str:
     said = f"{counted}, {machine['cores']} cores of an "
     said += f"{machine['cpu']}, Python {machine['python']}, {versions}, {machine['date']}."
     return f"## {record['title']}\n\n{said}\n\n{table(HEADS, [_line(contender, rounds) for contender in rounds[0]])}"
+
+
+def _products() -> list[str]:
+    path = figures.DATA / "products.json"
+    if not path.exists():
+        return []
+    record = json.loads(path.read_text())
+    lines = []
+    for row in record["rows"]:
+        share = median(row["shares"])
+        spread = f"{share:.0%} ({min(row['shares']):.0%}–{max(row['shares']):.0%})"
+        reached = f"≥ {SHARE:.0%}, {'reached' if share >= SHARE else '**not reached**'}"
+        lines.append([row["width"], row["dropout"], "bf16" if row["bf16"] else "fp32", f"{row['gflops']:,}", spread, reached])
+    heads = ["width", "dropout", "precision", "fastest product, GFLOP/s", "share of it, by round", "to reach"]
+    machine = record["machine"]
+    said = (
+        f"`{record['command']}`, {machine['cores']} cores of an {machine['cpu']}, {record['threads']} threads, torch {machine['torch']}, "
+    )
+    return [f"## Share of the machine's product speed\n\n{said}{machine['date']}. {PRODUCTS.strip()}\n\n{table(heads, lines)}"]
 
 
 def _line(contender: str, rounds: list[Round]) -> list[str]:
@@ -85,6 +108,10 @@ so is everybody's in that task; of language models everybody is given the same b
 | MNIST, 20 seeds × 2 arms | ≥ 6× | no |
 
 `python -m benchmarks.training --peers PYTHON` measures again; `--help` says what PYTHON needs.
+"""
+PRODUCTS = """
+A student of the kind of GPT-2 with four layers learns to write on, 16 blocks of 128 tokens a step. Counted are the products that its sizes
+ask for, forward once and back twice, and none else; the fastest of square products in the same precision is taken before and after.
 """
 TAIL = """
 ## What is not reached, and why
