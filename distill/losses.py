@@ -72,8 +72,8 @@ def _log_softmax(z: Tensor, temperature: float = 1.0) -> Tensor:
 
 
 def _divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """What each class adds to KL(p ‖ q)."""
-    return log_p.exp() * (log_p - log_q)
+    """KL(p ‖ q) of each row. At high temperatures its classes all but cancel each other, so they are summed before other rows are."""
+    return (log_p.exp() * (log_p - log_q)).sum(dim=-1)
 
 
 def soft_cross_entropy(z_s: Tensor, z_t: Tensor, temperature: float, t_squared: bool = True) -> Tensor:
@@ -123,7 +123,7 @@ def single_step_kl(z_s: Tensor, z_t: Tensor, weights: Tensor) -> Tensor:
     single-step part of policy gradient, exactly."""
 
     def summed(z_s: Tensor, z_t: Tensor, weights: Tensor) -> Tensor:
-        return (weights[:, None] * _divergence(_log_softmax(z_s), _log_softmax(z_t))).sum()
+        return (weights * _divergence(_log_softmax(z_s), _log_softmax(z_t))).sum()
 
     return mean_of_rows(summed, z_s, z_t, weights)
 
