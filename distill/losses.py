@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ON_CPU, ELSEWHERE = 2**20, 2**24  # logits of a block: 4 MiB in float32 are in a cache; a GPU wants more at once
+ON_CPU, ELSEWHERE = 2**20, 2**22  # logits of a block: 4 MiB in float32 are in a cache; a GPU wants more at once
 
 
 def mean_of_rows(summed: Callable[..., Tensor], z_s: Tensor, *others: Tensor, times: float = 1.0) -> Tensor:
