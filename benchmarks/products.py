@@ -22,7 +22,7 @@ from distill.inputs import Inputs
 from distill.networks import load_config
 from distill.train import run
 
-ROUNDS, LAYERS, BLOCK, BATCH, SKIPPED = 3, 4, 128, 16, 3
+ROUNDS, LAYERS, BLOCK, BATCH, SKIPPED = 2, 4, 128, 16, 3
 SQUARES = (512, 1024, 2048, 4096)
 WIDTHS = {128: 12, 256: 8, 512: 4, 768: 2}  # and epochs, for about as long a time
 
