@@ -110,7 +110,8 @@ so is everybody's in that task; of language models everybody is given the same b
 """
 PRODUCTS = """
 A student of the kind of GPT-2 with four layers learns to write on, 16 blocks of 128 tokens a step. Counted are the products that its sizes
-ask for, forward once and back twice, and none else; the fastest of square products in the same precision is taken before and after. On this virtual machine that speed itself swung between 730 and 2,500 GFLOP/s
+ask for, forward once and back twice, and none else; the fastest of square products in the same precision is taken before and after.
+On this virtual machine that speed itself swung between 730 and 2,500 GFLOP/s
 within minutes, so these shares are orders of magnitude, and none counts as reached; at 1,800 and more they lay between 8 and 27 %.
 """
 TAIL = """
