@@ -19,6 +19,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from benchmarks import figures
+from benchmarks.products import fastest
 from benchmarks.training.__main__ import contend
 from benchmarks.training.inputs import blocks, like, texts
 from benchmarks.training.tasks import Order, of_words
@@ -54,7 +55,7 @@ def main() -> None:
     if not asked.trial and not torch.cuda.is_available():
         print("There is no GPU that torch can use: nothing was measured. `--try` shows on the processor that all of it runs.")
         return
-    speed, began = _product(asked.device), time.monotonic()
+    speed, began = fastest(torch.bfloat16, [8192] if asked.device == "cuda" else [256], asked.device), time.monotonic()
     print(f"{_name(asked.device)}: {speed / 1e12:.1f} Tflop/s in a large product", flush=True)
     orders = {title: _order(case, asked, speed) for title, case in CASES.items()}
     rounds: list[dict[str, Any]] = []
@@ -68,13 +69,6 @@ def main() -> None:
 
 def _name(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else "no GPU"
-
-
-def _product(device: str) -> float:
-    """Floating-point operations per second of a large product in bf16."""
-    size = 8192 if device == "cuda" else 256
-    a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
-    return max(2 * size**3 / _seconds(lambda: a @ b, device) for _ in range(10))
 
 
 def _seconds(work: Any, device: str) -> float:

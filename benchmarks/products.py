@@ -5,9 +5,9 @@ products that its sizes ask for: once forward, twice back. They are held against
 before each round and after it. Seconds are the clock's, of whole steps, with all that is no product.
 """
 
-import shutil
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,8 +22,8 @@ from distill.inputs import Inputs
 from distill.networks import load_config
 from distill.train import run
 
-ROUNDS, LAYERS, BLOCK, BATCH, SKIPPED = 2, 4, 128, 16, 3
-SQUARES = (512, 1024, 2048, 4096)
+ROUNDS, LAYERS, BLOCK, BATCH, SKIPPED = 3, 4, 128, 16, 3
+SQUARES, ROUNDS_OF_PRODUCTS = (512, 1024, 2048, 4096), 10
 WIDTHS = {128: 12, 256: 8, 512: 4, 768: 2}  # and epochs, for about as long a time
 
 
@@ -38,35 +38,36 @@ def _spec(width: int, dropout: float) -> dict[str, Any]:
     }
 
 
-def _fastest(dtype: torch.dtype) -> float:
-    """Multiply-adds a second."""
+def fastest(dtype: torch.dtype, sizes: Iterable[int] = SQUARES, device: str = "cpu") -> float:
+    """Floating-point operations a second of the fastest of square products."""
     best = 0.0
-    for size in SQUARES:
-        a, b = torch.randn(size, size, dtype=dtype), torch.randn(size, size, dtype=dtype)
-        for _ in range(6):
-            start = time.perf_counter()
+    for size in sizes:
+        a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+        for _ in range(ROUNDS_OF_PRODUCTS):
+            began = time.perf_counter()
             a @ b
-            best = max(best, size**3 / (time.perf_counter() - start))
+            if device == "cuda":
+                torch.cuda.synchronize()
+            best = max(best, 2 * size**3 / (time.perf_counter() - began))
     return best
 
 
 def _trained(width: int, dropout: float) -> float:
-    """Multiply-adds a second of the student's products, from the third step told to the last."""
-    spec, folder, told = parse_spec(_spec(width, dropout)), Path(tempfile.mkdtemp()), list[tuple[float, Step]]()
-    (folder / "run").mkdir()
+    """Floating-point operations a second of the student's products, from the third step told to the last."""
+    spec, told = parse_spec(_spec(width, dropout)), list[tuple[float, Step]]()
 
     def listen(event: RunEvent) -> None:
         if isinstance(event, Step):
             told.append((time.perf_counter(), event))
 
-    try:
-        outcome = run(spec, folder / "run", listen, lambda: False, inputs=Inputs.local(spec, folder / "cache"))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name, "run")
+        folder.mkdir()
+        outcome = run(spec, folder, listen, lambda: False, inputs=Inputs.local(spec, Path(name, "cache")))
         assert isinstance(outcome, Finished), outcome
-        work = load_config(folder / "run/result/student").work(BLOCK).multiply_adds
-    finally:
-        shutil.rmtree(folder)
+        work = load_config(folder / "result/student").work(BLOCK).multiply_adds
     (began, first), (ended, last) = told[SKIPPED], told[-1]
-    return 3 * work * BATCH * (last.step - first.step) / (ended - began)
+    return 2 * 3 * work * BATCH * (last.step - first.step) / (ended - began)
 
 
 def main() -> None:
@@ -77,9 +78,9 @@ def main() -> None:
     for _ in range(ROUNDS):
         for way in ways:
             dtype = torch.bfloat16 if bf16[way[0]] else torch.float32
-            before, speed, after = _fastest(dtype), _trained(*way), _fastest(dtype)
+            before, speed, after = fastest(dtype), _trained(*way), fastest(dtype)
             shares[way].append(round(speed / max(before, after), 3))
-            speeds[way].append(round(2 * max(before, after) / 1e9))
+            speeds[way].append(round(max(before, after) / 1e9))
             print(f"{way} {dtype}: {shares[way][-1]:.1%} of {speeds[way][-1]:,} GFLOP/s", flush=True)
     rows = [
         {

@@ -18,12 +18,12 @@ from torch import Tensor
 ON_CPU, ELSEWHERE = 2**20, 2**22  # logits of a block: 4 MiB in float32 are in a cache; a GPU wants more at once
 
 
-def mean_of_rows(summed: Callable[..., Tensor], z_s: Tensor, *others: Tensor, times: float = 1.0) -> Tensor:
-    """The mean over N rows, `times` as large. summed: of logits [n, C] in float32 and of the same rows of the others the sum over rows.
-    Only z_s has a gradient."""
+def in_blocks(formula: Callable[..., Tensor], z_s: Tensor, *others: Tensor) -> Tensor:
+    """What a formula, a mean over rows, makes of all of them, though it sees a block of rows at a time: logits [n, C] in float32, and the
+    same rows of the others. Only z_s has a gradient."""
     if z_s.numel() <= _block(z_s):
-        return summed(z_s.float(), *others) * (times / max(1, len(z_s)))
-    found: Tensor = _InBlocks.apply(summed, times / max(1, len(z_s)), z_s, *others)  # type: ignore[no-untyped-call]
+        return formula(z_s.float(), *others)
+    found: Tensor = _InBlocks.apply(formula, z_s, *others)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -35,24 +35,24 @@ class _InBlocks(torch.autograd.Function):
     """Goes forward and back in each block before the next one."""
 
     @staticmethod
-    def forward(ctx: Any, summed: Callable[..., Tensor], times: float, z_s: Tensor, *others: Tensor) -> Tensor:
-        gradient = torch.empty_like(z_s) if ctx.needs_input_grad[2] else None
-        sums, step = [], max(1, _block(z_s) // z_s.shape[1])
+    def forward(ctx: Any, formula: Callable[..., Tensor], z_s: Tensor, *others: Tensor) -> Tensor:
+        gradient = torch.empty_like(z_s) if ctx.needs_input_grad[1] else None
+        shares, step = [], max(1, _block(z_s) // z_s.shape[1])
         for start in range(0, len(z_s), step):
             rows = slice(start, start + step)
             z, rest = z_s[rows].detach().float(), [other[rows] for other in others]
             with torch.set_grad_enabled(gradient is not None):
-                total = summed(z.requires_grad_(gradient is not None), *rest) * times
+                share = formula(z.requires_grad_(gradient is not None), *rest) * (len(z) / len(z_s))
             if gradient is not None:
-                gradient[rows] = torch.autograd.grad(total, z)[0]
-            sums.append(total.detach())
+                gradient[rows] = torch.autograd.grad(share, z)[0]
+            shares.append(share.detach())
         ctx.save_for_backward(gradient)
-        return torch.stack(sums).sum()
+        return torch.stack(shares).sum()
 
     @staticmethod
     def backward(ctx: Any, *given: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return None, None, gradient * given[0].to(gradient.dtype), *[None] * (len(ctx.needs_input_grad) - 3)
+        return None, gradient * given[0].to(gradient.dtype), *[None] * (len(ctx.needs_input_grad) - 2)
 
 
 def kl(z_s: Tensor, z_t: Tensor, temperature: float) -> Tensor:
@@ -61,10 +61,10 @@ def kl(z_s: Tensor, z_t: Tensor, temperature: float) -> Tensor:
     Hinton, Vinyals, Dean 2015, https://arxiv.org/abs/1503.02531
     """
 
-    def summed(z_s: Tensor, z_t: Tensor) -> Tensor:
-        return _divergence(_log_softmax(z_t, temperature), _log_softmax(z_s, temperature)).sum()
+    def formula(z_s: Tensor, z_t: Tensor) -> Tensor:
+        return temperature**2 * _divergence(_log_softmax(z_t, temperature), _log_softmax(z_s, temperature)).mean()
 
-    return mean_of_rows(summed, z_s, z_t, times=temperature**2)
+    return in_blocks(formula, z_s, z_t)
 
 
 def _log_softmax(z: Tensor, temperature: float = 1.0) -> Tensor:
@@ -72,7 +72,7 @@ def _log_softmax(z: Tensor, temperature: float = 1.0) -> Tensor:
 
 
 def _divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """KL(p ‖ q) of each row. At high temperatures its classes all but cancel each other, so they are summed before other rows are."""
+    """KL(p ‖ q) of each row [n]."""
     return (log_p.exp() * (log_p - log_q)).sum(dim=-1)
 
 
@@ -82,10 +82,11 @@ def soft_cross_entropy(z_s: Tensor, z_t: Tensor, temperature: float, t_squared: 
     Hinton, Vinyals, Dean 2015, https://arxiv.org/abs/1503.02531
     """
 
-    def summed(z_s: Tensor, z_t: Tensor) -> Tensor:
-        return (_log_softmax(z_t, temperature).exp() * _log_softmax(z_s, temperature)).sum()
+    def formula(z_s: Tensor, z_t: Tensor) -> Tensor:
+        loss = -(_log_softmax(z_t, temperature).exp() * _log_softmax(z_s, temperature)).sum(dim=-1).mean()
+        return temperature**2 * loss if t_squared else loss
 
-    return mean_of_rows(summed, z_s, z_t, times=-(temperature**2) if t_squared else -1.0)
+    return in_blocks(formula, z_s, z_t)
 
 
 def logit_mse(z_s: Tensor, z_t: Tensor, possible: Tensor | None = None) -> Tensor:
@@ -94,49 +95,50 @@ def logit_mse(z_s: Tensor, z_t: Tensor, possible: Tensor | None = None) -> Tenso
     Ba, Caruana 2014, https://arxiv.org/abs/1312.6184; Tang et al. 2019, https://arxiv.org/abs/1903.12136
     """
 
-    def summed(z_s: Tensor, z_t: Tensor, *possible: Tensor) -> Tensor:
-        squared = (z_s - z_t.float()).square()
-        if not possible:
-            return squared.sum() / z_s.shape[1]
-        return (squared.masked_fill(~possible[0], 0.0).sum(dim=-1) / possible[0].sum(dim=-1).clamp(min=1)).sum()
+    if possible is None:
+        return in_blocks(lambda z_s, z_t: F.mse_loss(z_s, z_t.float()), z_s, z_t)
 
-    return mean_of_rows(summed, z_s, z_t, *() if possible is None else (possible,))
+    def formula(z_s: Tensor, z_t: Tensor, possible: Tensor) -> Tensor:
+        squared = (z_s - z_t.float()).square().masked_fill(~possible, 0.0)
+        return (squared.sum(dim=-1) / possible.sum(dim=-1).clamp(min=1)).mean()
+
+    return in_blocks(formula, z_s, z_t, possible)
 
 
 def cross_entropy(z_s: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """−log softmax(z_s)[y]. Smoothing spreads that share of each label over all classes (Szegedy et al. 2016,
     https://arxiv.org/abs/1512.00567)."""
-    return mean_of_rows(partial(F.cross_entropy, reduction="sum", label_smoothing=label_smoothing), z_s, y)
+    return in_blocks(partial(F.cross_entropy, label_smoothing=label_smoothing), z_s, y)
 
 
 def reverse_kl(z_s: Tensor, z_t: Tensor, temperature: float) -> Tensor:
     """T² · KL(softmax(z_s/T) ‖ softmax(z_t/T)), summed over classes (Gu et al. 2023, https://arxiv.org/abs/2306.08543)."""
 
-    def summed(z_s: Tensor, z_t: Tensor) -> Tensor:
-        return _divergence(_log_softmax(z_s, temperature), _log_softmax(z_t, temperature)).sum()
+    def formula(z_s: Tensor, z_t: Tensor) -> Tensor:
+        return temperature**2 * _divergence(_log_softmax(z_s, temperature), _log_softmax(z_t, temperature)).mean()
 
-    return mean_of_rows(summed, z_s, z_t, times=temperature**2)
+    return in_blocks(formula, z_s, z_t)
 
 
 def single_step_kl(z_s: Tensor, z_t: Tensor, weights: Tensor) -> Tensor:
     """Mean of w · KL(softmax(z_s) ‖ softmax(z_t)), weights w [N] (Gu et al. 2023, https://arxiv.org/abs/2306.08543): the gradient of the
     single-step part of policy gradient, exactly."""
 
-    def summed(z_s: Tensor, z_t: Tensor, weights: Tensor) -> Tensor:
-        return (weights * _divergence(_log_softmax(z_s), _log_softmax(z_t))).sum()
+    def formula(z_s: Tensor, z_t: Tensor, weights: Tensor) -> Tensor:
+        return (weights * _divergence(_log_softmax(z_s), _log_softmax(z_t))).mean()
 
-    return mean_of_rows(summed, z_s, z_t, weights)
+    return in_blocks(formula, z_s, z_t, weights)
 
 
 def policy_gradient(z_s: Tensor, y: Tensor, weights: Tensor, reward: Tensor) -> Tensor:
     """Mean of −w · R with the gradient −w · R · ∇log softmax(z_s)[y], weights w and rewards R [N] being what they are: R times p/p, one of
     them without a gradient (Foerster et al. 2018, https://arxiv.org/abs/1802.05098; Gu et al. 2023, https://arxiv.org/abs/2306.08543)."""
 
-    def summed(z_s: Tensor, y: Tensor, worth: Tensor) -> Tensor:
+    def formula(z_s: Tensor, y: Tensor, worth: Tensor) -> Tensor:
         log_p = _log_softmax(z_s).gather(1, y[:, None])[:, 0]
-        return -(worth * (log_p - log_p.detach()).exp()).sum()
+        return -(worth * (log_p - log_p.detach()).exp()).mean()
 
-    return mean_of_rows(summed, z_s, y, weights * reward)
+    return in_blocks(formula, z_s, y, weights * reward)
 
 
 def skew_kl(z_s: Tensor, z_t: Tensor, skew: float, temperature: float) -> Tensor:
@@ -144,22 +146,22 @@ def skew_kl(z_s: Tensor, z_t: Tensor, skew: float, temperature: float) -> Tensor
     if skew == 0:
         return kl(z_s, z_t, temperature)
 
-    def summed(z_s: Tensor, z_t: Tensor) -> Tensor:
+    def formula(z_s: Tensor, z_t: Tensor) -> Tensor:
         log_p_t = _log_softmax(z_t, temperature)
-        return _divergence(log_p_t, _mixed(log_p_t, _log_softmax(z_s, temperature), skew)).sum()
+        return temperature**2 * _divergence(log_p_t, _mixed(log_p_t, _log_softmax(z_s, temperature), skew)).mean()
 
-    return mean_of_rows(summed, z_s, z_t, times=temperature**2)
+    return in_blocks(formula, z_s, z_t)
 
 
 def jsd(z_s: Tensor, z_t: Tensor, beta: float, temperature: float) -> Tensor:
     """β·KL(p_t ‖ m) + (1 − β)·KL(p_s ‖ m) with m = β·p_t + (1 − β)·p_s (Agarwal et al. 2023, https://arxiv.org/abs/2306.13649)."""
 
-    def summed(z_s: Tensor, z_t: Tensor) -> Tensor:
+    def formula(z_s: Tensor, z_t: Tensor) -> Tensor:
         log_p_s, log_p_t = _log_softmax(z_s, temperature), _log_softmax(z_t, temperature)
         log_m = _mixed(log_p_t, log_p_s, beta)
-        return (beta * _divergence(log_p_t, log_m) + (1 - beta) * _divergence(log_p_s, log_m)).sum()
+        return (beta * _divergence(log_p_t, log_m) + (1 - beta) * _divergence(log_p_s, log_m)).mean()
 
-    return mean_of_rows(summed, z_s, z_t)
+    return in_blocks(formula, z_s, z_t)
 
 
 def _mixed(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:

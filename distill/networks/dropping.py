@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from distill.networks.heads import WORKER
+
 STEPS = 2**16  # of a share, in the 16 bits that decide on an element
 WORTH = 8192  # elements: of fewer torch's own is sooner
 SHORT = 128  # tokens: up to so many attention in bf16 is sooner as plain products than in torch's kernel, whose backward pass is slow
-NAME, LIBRARYS = "potstill_cpu", "sdpa"
+NAME = "potstill_cpu"
 
 
 class Dropout(nn.Dropout):
@@ -46,7 +48,7 @@ def attended(
         from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
         more |= {"dropout": dropout, "scaling": scaling, "is_causal": is_causal}
-        found: tuple[Tensor, None] = ALL_ATTENTION_FUNCTIONS[LIBRARYS](module, query, key, value, attention_mask, **more)
+        found: tuple[Tensor, None] = ALL_ATTENTION_FUNCTIONS[WORKER](module, query, key, value, attention_mask, **more)
         return found
     each = query.shape[1] // key.shape[1]  # queries that share a key and a value
     if each > 1:
@@ -69,7 +71,7 @@ def quickened(network: nn.Module) -> bool:
     modules = [module for module in network.modules() if type(module) is nn.Dropout and module.p and not module.inplace]
     for module in modules:
         module.__class__ = Dropout
-    inner = _attending(network, LIBRARYS)
+    inner = _attending(network, WORKER)
     if inner is not None:
         from transformers import AttentionInterface, AttentionMaskInterface
         from transformers.masking_utils import sdpa_mask
@@ -87,7 +89,7 @@ def as_written(network: nn.Module) -> None:
             cast(Any, module).__class__ = nn.Dropout
     inner = _attending(network, NAME)
     if inner is not None:
-        inner.set_attn_implementation(LIBRARYS)
+        inner.set_attn_implementation(WORKER)
 
 
 def _attending(network: nn.Module, how: str) -> Any:

@@ -115,7 +115,7 @@ WITH_BLOCKS = {
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("loss", WITH_BLOCKS.values(), ids=WITH_BLOCKS)
-@pytest.mark.parametrize("block", [1, 30, 77], ids=["a row", "a last block that is shorter", "nearly all"])
+@pytest.mark.parametrize("block", [1, 30, 70], ids=["a row", "a last block that is shorter", "all rows but one"])
 def test_a_vocabulary_gone_over_in_blocks_changes_nothing(monkeypatch, loss, dtype, block):
     torch.manual_seed(0)
     z = torch.randn(11, 7).to(dtype).requires_grad_()

@@ -48,7 +48,7 @@ def test_a_small_students_step_is_few_operations(engine: Engine, teacher: Path, 
     engine.run(small(teacher, recipe={"name": "hinton", "temperature": 4.0, "alpha": 0.5}))
     assert len(steps) == STEPS
     plain = steps[1]  # no gradient is looked at
-    assert sum(plain.values()) <= 84, dict(plain)
+    assert sum(plain.values()) <= 83, dict(plain)
     assert plain["aten::_foreach_mul_"] == 0, "gradients that are not clipped are left alone"
     assert plain["aten::slice_backward"] == 0, "nothing is cut of a whole batch"
     assert plain["aten::sub"] == 1, "nothing subtracts zero; the divergence is a difference"
