@@ -10,7 +10,7 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "0013"  # the newest of migrations/versions; a test compares. Equally long numbers, so that the larger is the newer.
+REVISION = "0014"  # the newest of migrations/versions; a test compares. Equally long numbers, so that the larger is the newer.
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 

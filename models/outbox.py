@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, and_, bindparam, select
 from sqlalchemy.orm import Session
 
 from contract.webhooks import EVENTS, PING
@@ -24,6 +24,8 @@ TRIES = 11  # over about two days: 5 s, 20 s, 80 s, … up to 12 h between them
 FIRST_SECONDS, FACTOR, LONGEST_SECONDS = 5.0, 4.0, 12 * 3600.0
 LEASE_SECONDS = 60.0  # much longer than a try may take; of a sender that died the message is due again then
 GONE = 410  # the receiver wants no more of it
+# Kept until the commit: were one deleted meanwhile, its message would have nobody, and what it tells of could not be committed.
+LISTENING = select(Webhook).where(Webhook.project_id == bindparam("project"), Webhook.enabled).with_for_update(read=True, key_share=True)
 
 
 def of_job(session: Session, job: Job) -> None:
@@ -43,9 +45,7 @@ def ping(session: Session, webhook: Webhook) -> Message:
 def _tell(session: Session, project_id: str, type_: str, subject: str, data: Callable[[], dict[str, Any]]) -> None:
     if type_ not in EVENTS:
         return
-    # Kept until the commit: were it deleted meanwhile, its message would have nobody, and what it tells of could not be committed.
-    query = select(Webhook).where(Webhook.project_id == project_id, Webhook.enabled).with_for_update(read=True, key_share=True)
-    wanting = [webhook for webhook in session.scalars(query) if type_ in webhook.events]
+    wanting = [webhook for webhook in session.scalars(LISTENING, {"project": project_id}) if type_ in webhook.events]
     if not wanting:
         return
     body = _body(session, type_, data())

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, bindparam, func, select
-from sqlalchemy.orm import Session, lazyload
+from sqlalchemy.orm import Session, defer, lazyload
 from sqlalchemy.orm.attributes import set_committed_value
 
 from contract.resources import GB, Offer, Resources
@@ -22,6 +22,7 @@ PROMISE = 10.0  # seconds that a worker keeps slots free for a job since it last
 PATIENCE = 2.0  # seconds: a free worker has taken a job by then
 MANY = 32  # waiting jobs looked at together
 HELD = Job.status.in_(ACTIVE), Job.worker_id.is_not(None)
+UNREAD = tuple(defer(column) for column in (Job.spec, Job.latest, Job.warnings, Job.report, Job.error, Job.meta))  # fetched if asked for
 Where = tuple[ColumnElement[bool], ...]
 
 
@@ -137,19 +138,20 @@ def wanted(kind: Any, memory: int | None, labels: str | None, devices: int | Non
     return Resources.model_construct(kind=kind, memory_gb=gb, devices=devices or 1, labels=words)
 
 
-def _locked(where: Where) -> Select[Job, bool]:
-    """The oldest, and whether it needed others: for most there is nothing to be read about that."""
-    needs = select(JobDependency.job_id).where(JobDependency.job_id == Job.id).exists()
-    found = select(Job, needs).where(*where).order_by(Job.id).limit(1).options(lazyload(Job.needs))
+def _locked(where: Where) -> Select[Job, str | None]:
+    """The oldest, and whether it needed others: for most there is nothing to be read about that. By a look into an index: of an EXISTS
+    among the columns Postgres makes a table of all there is, for the one row."""
+    needs = select(JobDependency.job_id).where(JobDependency.job_id == Job.id).limit(1).scalar_subquery()
+    found = select(Job, needs).where(*where).order_by(Job.id).limit(1).options(lazyload(Job.needs), *UNREAD)
     return found.with_for_update(skip_locked=True).execution_options(populate_existing=True)
 
 
-def _taken(session: Session, query: Select[Job, bool], of: Mapping[str, Any] | None = None) -> Job | None:
+def _taken(session: Session, query: Select[Job, str | None], of: Mapping[str, Any] | None = None) -> Job | None:
     row = session.execute(query, of).first()
     if row is None:
         return None
     job, needs = row
-    if not needs:
+    if needs is None:
         set_committed_value(job, "needs", [])
     return job
 
@@ -206,7 +208,7 @@ def _projects(bid: Bid | None) -> Select[Any]:
 
 
 @lru_cache(maxsize=64)
-def _oldest(bid: Bid | None) -> Select[Job, bool]:
+def _oldest(bid: Bid | None) -> Select[Job, str | None]:
     return _locked((*_due(bid), Job.project_id == bindparam("project"), Job.priority == bindparam("priority")))
 
 

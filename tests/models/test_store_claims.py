@@ -1,5 +1,6 @@
 """Claiming: the best due job, by one worker, under a fresh attempt."""
 
+import itertools
 import time
 from collections import Counter
 
@@ -7,11 +8,12 @@ import pytest
 import sqlalchemy as sa
 from store_world import S, World, at_once, clock
 
+from contract.resources import Offer
 from contract.status import JobStatus
 from models import claims
 from models.base import now
 from models.claims import Claim
-from models.job import Job
+from models.job import Job, JobDependency
 
 
 def test_nothing_to_do_is_none_and_changes_nothing(world):
@@ -139,3 +141,19 @@ def test_priority_is_read_at_the_claim_and_not_at_the_submission(world: World):
     world.submit(name="first")
     world.set(world.submit(name="second"), priority=1)
     assert world.take().name == "second"
+
+
+def test_a_claim_reads_few_rows_however_many_wait(world):
+    if world.database.dialect != "postgresql":
+        pytest.skip("only Postgres counts the rows that are read")
+    with world.database.write() as session:
+        waiting = [world.new(status=S.QUEUED) for _ in range(2000)]
+        session.add_all(waiting)
+        session.flush()
+        session.add_all(JobDependency(job_id=job.id, needs_id=before.id) for before, job in itertools.pairwise(waiting))
+    with world.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("ANALYZE jobs, job_dependencies")
+    read = sa.text("SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_xact_user_tables WHERE relname IN ('jobs', 'job_dependencies')")
+    with world.database.write() as session:
+        assert claims.claim(session, "wrk_1", 30, offer=Offer("cpu", 10**9, ("a",))) is not None
+        assert session.scalar(read) < 30
