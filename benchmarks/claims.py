@@ -32,17 +32,21 @@ QUEUE = """UPDATE jobs SET status = 'queued', worker_id = NULL, lease_until = NU
 EMPTY = "UPDATE jobs SET status = 'succeeded' WHERE status IN ('queued', 'running', 'cancelling', 'pausing')"
 
 
-def taken(url: str, answer: Any) -> None:
-    """A process of claimers: how many they took, and how long each took."""
+def taken(url: str, answer: Any, begin: Any) -> None:
+    """A process of claimers: how many they took, and how long each took, from when all have taken one."""
     database, times = Database(url), []
 
     def take() -> None:
-        worker, end = new_id("wrk"), time.monotonic() + SECONDS
-        while (began := time.monotonic()) < end:
+        worker, end = new_id("wrk"), 0.0
+        while (began := time.monotonic()) < end or not end:
             with database.write() as session:
                 if claims.claim(session, worker, 30, None, OFFER) is None:
                     return
-            times.append(time.monotonic() - began)
+            if end:
+                times.append(time.monotonic() - began)
+            else:  # connections are there, and statements made
+                begin.wait()
+                end = time.monotonic() + SECONDS
 
     threads = [threading.Thread(target=take) for _ in range(THREADS)]
     for thread in threads:
@@ -54,8 +58,8 @@ def taken(url: str, answer: Any) -> None:
 
 def claimed(url: str) -> list[float]:
     context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
-    processes = [context.Process(target=taken, args=(url, answers)) for _ in range(PROCESSES)]
+    answers, begin = context.Queue(), context.Barrier(PROCESSES * THREADS)
+    processes = [context.Process(target=taken, args=(url, answers, begin)) for _ in range(PROCESSES)]
     for process in processes:
         process.start()
     found = [seconds for _ in processes for seconds in answers.get()]

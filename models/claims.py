@@ -61,9 +61,10 @@ def claim(
     with equal ones that which holds fewest slots, of its jobs the oldest. most: so many of one project are held at once. offer: what the
     worker has; only jobs that ask for no more are considered. free: of its devices now; a job that needs more of them is kept waiting
     for, and nothing else taken."""
-    job = turns.next_job(session, most, turns.Bid(worker_id, offer, free) if offer is not None else None)
-    if job is None:
+    turn = turns.next_job(session, most, turns.Bid(worker_id, offer, free) if offer is not None else None)
+    if turn is None:
         return None
+    job = turn.job
     job.attempt += 1
     job.accepted = 0
     job.worker_id = worker_id
@@ -71,7 +72,7 @@ def claim(
     if job.status == S.QUEUED:
         switch(session, job, S.RUNNING, f"attempt {job.attempt} started" if job.attempt > 1 else None, data={"worker": worker_id})
     session.flush()
-    return _of(job, worker_id)
+    return _of(job, worker_id, turn.runs)
 
 
 def to_help(session: Session, worker_id: str, offer: Offer, anywhere: bool) -> list[Claim]:
@@ -80,7 +81,7 @@ def to_help(session: Session, worker_id: str, offer: Offer, anywhere: bool) -> l
     where = Job.status == S.RUNNING, Job.worker_id.is_not(None), ASKING, *(() if anywhere else (Job.worker_id == worker_id,))
     jobs = session.scalars(select(Job).where(*where).order_by(Job.started_at).limit(MOST_HELPED)).all()
     fitting = [job for job in jobs if offer.meets(turns.wanted(job.want_kind, job.want_memory, job.want_labels, job.want_devices))]
-    return [_of(job, job.worker_id or "") for job in fitting if "endpoint" not in (job.resolved_spec.get("teacher") or {})]
+    return [_of(job, job.worker_id or "", job.runs) for job in fitting if "endpoint" not in (job.resolved_spec.get("teacher") or {})]
 
 
 def asks(session: Session, helped: Claim) -> bool:
@@ -89,7 +90,7 @@ def asks(session: Session, helped: Claim) -> bool:
     return session.scalar(select(Job.id).where(*where)) is not None
 
 
-def _of(job: Job, worker_id: str) -> Claim:
+def _of(job: Job, worker_id: str, runs: list[str]) -> Claim:
     training = job.resolved_spec.get("training", {})
     return Claim(
         job_id=job.id,
@@ -100,7 +101,7 @@ def _of(job: Job, worker_id: str) -> Claim:
         spec=job.resolved_spec,
         arm=job.arm or ("student" if job.kind == "distill" else "model"),
         seed=training.get("seed", 0),
-        runs=job.runs,
+        runs=runs,
         retry_of=None if job.retry_fresh else job.retry_of,
         sweep_id=job.sweep_id,
         traceparent=job.traceparent,

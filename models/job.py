@@ -188,4 +188,6 @@ class Event(Base):
     attempt: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(default=now())
 
+    __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012 - nobody who writes one asks when
+
     job: Mapped[Job] = relationship(lazy="raise")  # so that a new job and what is told of it go out in one flush, the job first

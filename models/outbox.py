@@ -25,7 +25,11 @@ FIRST_SECONDS, FACTOR, LONGEST_SECONDS = 5.0, 4.0, 12 * 3600.0
 LEASE_SECONDS = 60.0  # much longer than a try may take; of a sender that died the message is due again then
 GONE = 410  # the receiver wants no more of it
 # Kept until the commit: were one deleted meanwhile, its message would have nobody, and what it tells of could not be committed.
-LISTENING = select(Webhook).where(Webhook.project_id == bindparam("project"), Webhook.enabled).with_for_update(read=True, key_share=True)
+LISTENING = (
+    select(Webhook.id, Webhook.events)
+    .where(Webhook.project_id == bindparam("project"), Webhook.enabled)
+    .with_for_update(read=True, key_share=True)
+)
 
 
 def of_job(session: Session, job: Job) -> None:
@@ -39,26 +43,26 @@ def of_sweep(session: Session, sweep: Sweep) -> None:
 
 
 def ping(session: Session, webhook: Webhook) -> Message:
-    return _add(session, webhook, PING, None, _body(session, PING, {"webhook": webhook.id}))
+    return _add(session, webhook.id, PING, None, _body(session, PING, {"webhook": webhook.id}))
 
 
 def _tell(session: Session, project_id: str, type_: str, subject: str, data: Callable[[], dict[str, Any]]) -> None:
     if type_ not in EVENTS:
         return
-    wanting = [webhook for webhook in session.scalars(LISTENING, {"project": project_id}) if type_ in webhook.events]
+    wanting = [id_ for id_, types in session.connection().execute(LISTENING, {"project": project_id}) if type_ in types]
     if not wanting:
         return
     body = _body(session, type_, data())
-    for webhook in wanting:
-        _add(session, webhook, type_, subject, body)
+    for id_ in wanting:
+        _add(session, id_, type_, subject, body)
 
 
 def _body(session: Session, type_: str, data: dict[str, Any]) -> str:
     return json.dumps({"type": type_, "timestamp": rfc3339(session.scalars(select(now())).one()), "data": data})
 
 
-def _add(session: Session, webhook: Webhook, type_: str, subject: str | None, body: str) -> Message:
-    message = Message(id=new_id("msg"), webhook_id=webhook.id, type=type_, subject=subject, body=body)
+def _add(session: Session, webhook_id: str, type_: str, subject: str | None, body: str) -> Message:
+    message = Message(id=new_id("msg"), webhook_id=webhook_id, type=type_, subject=subject, body=body)
     session.add(message)
     session.flush()
     return message

@@ -7,11 +7,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, bindparam, func, select
-from sqlalchemy.orm import Session, defer, lazyload
-from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm import Session, lazyload, load_only
 
 from contract.resources import GB, Offer, Resources
-from contract.status import ACTIVE, JobStatus
+from contract.status import JobStatus
 from models import quotas
 from models.base import now
 from models.job import Job, JobDependency
@@ -21,8 +20,13 @@ from models.service import SILENCE, Worker
 PROMISE = 10.0  # seconds that a worker keeps slots free for a job since it last looked
 PATIENCE = 2.0  # seconds: a free worker has taken a job by then
 MANY = 32  # waiting jobs looked at together
-HELD = Job.status.in_(ACTIVE), Job.worker_id.is_not(None)
-UNREAD = tuple(defer(column) for column in (Job.spec, Job.latest, Job.warnings, Job.report, Job.error, Job.meta))  # fetched if asked for
+HELD = Job.worker_id.is_not(None), Job.status != JobStatus.QUEUED  # a queued one is kept for, not held
+# Of a job's columns those that a claim looks at; others are fetched if asked for.
+READ = (
+    Job.project_id, Job.kind, Job.name, Job.status, Job.status_reason, Job.priority, Job.resolved_spec, Job.parent_id, Job.arm,
+    Job.retry_of, Job.retry_fresh, Job.traceparent, Job.started_at, Job.attempt, Job.accepted, Job.worker_id, Job.lease_until,
+    Job.event_seq, Job.sweep_id, Job.request_id, Job.want_devices,
+)  # fmt: skip
 Where = tuple[ColumnElement[bool], ...]
 
 
@@ -37,16 +41,21 @@ class Bid(NamedTuple):
         return self.devices is None or (job.want_devices or 1) <= self.devices
 
 
-def next_job(session: Session, most: int | None, bid: Bid | None) -> Job | None:
+class Turn(NamedTuple):
+    job: Job
+    runs: list[str]  # ids, of a parent
+
+
+def next_job(session: Session, most: int | None, bid: Bid | None) -> Turn | None:
     """Locked; rows that others are claiming are passed over. Of projects that are equal any: with one worker they take turns too. A job
     that needs more devices than are free now is promised them: this worker takes no other until they are, or another worker has it."""
     promised = _taken(session, _locked(_promised(bid))) if bid is not None and bid.offer.devices > 1 else None
-    if promised is not None and most is not None and not _room(session, promised.project_id, most):
+    if promised is not None and most is not None and not _room(session, promised.job.project_id, most):
         promised = None  # others of its project have taken the places since
-    job = promised or _in_turn(session, most, bid)
-    if job is None or bid is None or bid.enough(job):
-        return job
-    job.worker_id, job.lease_until = bid.worker_id, now(PROMISE)
+    turn = promised or _in_turn(session, most, bid)
+    if turn is None or bid is None or bid.enough(turn.job):
+        return turn
+    turn.job.worker_id, turn.job.lease_until = bid.worker_id, now(PROMISE)
     session.flush()
     return None
 
@@ -55,8 +64,8 @@ def _promised(bid: Bid) -> Where:
     return *_due(bid), Job.worker_id == bid.worker_id, Job.lease_until > now()
 
 
-def _in_turn(session: Session, most: int | None, bid: Bid | None) -> Job | None:
-    projects = session.execute(_projects(bid)).all()
+def _in_turn(session: Session, most: int | None, bid: Bid | None) -> Turn | None:
+    projects = session.connection().execute(_projects(bid)).all()
     if any(over for *_, over in projects):  # it needs a slot for a moment, and no quota
         found = _taken(session, _locked(_over()))
         if found is not None:
@@ -69,9 +78,9 @@ def _in_turn(session: Session, most: int | None, bid: Bid | None) -> Job | None:
     for priority, _, _, project_id, held in sorted(rows):
         if most is not None and held >= most:
             continue
-        job = _best(session, bid, project_id, -priority)
-        if job is not None and (most is None or _room(session, project_id, most)):
-            return job
+        turn = _best(session, bid, project_id, -priority)
+        if turn is not None and (most is None or _room(session, project_id, most)):
+            return turn
     return None
 
 
@@ -139,24 +148,20 @@ def wanted(kind: Any, memory: int | None, labels: str | None, devices: int | Non
 
 
 def _locked(where: Where) -> Select[Job, str | None]:
-    """The oldest, and whether it needed others: for most there is nothing to be read about that. By a look into an index: of an EXISTS
-    among the columns Postgres makes a table of all there is, for the one row."""
-    needs = select(JobDependency.job_id).where(JobDependency.job_id == Job.id).limit(1).scalar_subquery()
-    found = select(Job, needs).where(*where).order_by(Job.id).limit(1).options(lazyload(Job.needs), *UNREAD)
+    """The oldest, and the runs it is the parent of, as one word. By a look into an index: of an EXISTS among the columns Postgres makes a
+    table of all dependencies there are, for the one row."""
+    mine = JobDependency.job_id == Job.id, JobDependency.is_run
+    runs = select(func.aggregate_strings(JobDependency.needs_id, ",")).where(*mine).scalar_subquery()
+    found = select(Job, runs).where(*where).order_by(Job.id).limit(1).options(lazyload(Job.needs), load_only(*READ))
     return found.with_for_update(skip_locked=True).execution_options(populate_existing=True)
 
 
-def _taken(session: Session, query: Select[Job, str | None], of: Mapping[str, Any] | None = None) -> Job | None:
+def _taken(session: Session, query: Select[Job, str | None], of: Mapping[str, Any] | None = None) -> Turn | None:
     row = session.execute(query, of).first()
-    if row is None:
-        return None
-    job, needs = row
-    if needs is None:
-        set_committed_value(job, "needs", [])
-    return job
+    return Turn(row[0], sorted(row[1].split(",")) if row[1] else []) if row is not None else None
 
 
-def _best(session: Session, bid: Bid | None, project_id: str, priority: int | None) -> Job | None:
+def _best(session: Session, bid: Bid | None, project_id: str, priority: int | None) -> Turn | None:
     """The oldest of that priority; where others are claiming all of those, of the next one. Priority by priority, because an index that is
     read in one direction finds that at once, and a sort would read the whole queue."""
     while priority is not None:
@@ -187,7 +192,8 @@ def _due(bid: Bid | None) -> Where:
     if bid.devices is None or bid.devices > 1:
         several = several | (Job.want_devices <= (offer.devices if bid.devices is None else bid.devices))
     enough = Job.want_memory.is_(None) | (Job.want_memory <= (offer.memory_bytes or 0))
-    labels = Job.want_labels.is_(None) | Job.want_labels.in_(offer.subsets)
+    none = Job.want_labels.is_(None)
+    labels = none | Job.want_labels.in_(offer.subsets) if offer.labels else none
     return *due, Job.want_kind.is_(None) | (Job.want_kind == offer.kind), enough, labels, several
 
 
