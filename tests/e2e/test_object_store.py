@@ -51,10 +51,9 @@ def test_from_upload_to_download_and_nothing_on_a_shared_disk(
     data = {"train": dataset.id, "test": dataset.id}
     teacher = client.jobs.submit({**SLOW, "data": data, "training": {"epochs": 3}}).wait()
     assert teacher.status == "succeeded"
-    elsewhere = {**service.environment, "POTSTILL_DATABASE_URL": f"sqlite:///{service.home}/potstill.db", "POTSTILL_HOST_ID": "elsewhere"}
     service.worker().suspend()  # the one beside the API takes nothing more
     try:
-        worker = Process(tmp_path, "worker", POTSTILL_HOME=str(tmp_path / "other"), **elsewhere)
+        worker = elsewhere(service, tmp_path)
         spec = {**SLOW, "kind": "distill", "data": data, "teacher": {"job": teacher.id}, "recipe": "hinton", "training": {"epochs": 3}}
         job = client.jobs.submit(spec)
         until(lambda: job.refresh().status == "succeeded", 60, "the student")
@@ -74,6 +73,38 @@ def test_from_upload_to_download_and_nothing_on_a_shared_disk(
     assert any("cache: hit" in message for message in said(client, again.id)), "and here need not be"
     assert list((service.home / "cache/artifacts").rglob(dataset.sha256))
     client.jobs.delete(job.id)
+
+
+def test_a_host_helps_another_with_its_teachers_pass(service: Service, client: Client, tmp_path: Path, test_data: Path) -> None:
+    """Parts that one host has made are found by the other in the bucket; the student is the one that a host makes alone."""
+    dataset = client.datasets.upload(test_data / "mnist" / "mnist.npz").id
+    data = {"train": dataset, "test": dataset}
+    few = {**data, "max_train_samples": 300}
+    images = {"task": "image-classification", "training": {"epochs": 1, "batch_size": 512}}
+    large = {"arch": "mlp", "hidden": [3000, 3000]}  # a pass over 60,000 images takes a core some twenty seconds, in fourteen parts
+    teacher = client.jobs.submit({**images, "kind": "train", "data": few, "student": large}).wait(timeout=200)
+    spec = {**images, "kind": "distill", "data": data, "teacher": {"job": teacher.id}, "student": {"arch": "mlp", "hidden": [8]}}
+    worker = elsewhere(service, tmp_path)
+    try:
+        until(lambda: len([each for each in client.workers.list() if each.alive]) == 2, 60, "the other host")
+        job = client.jobs.submit(spec).wait(timeout=200)
+        said = service.process.said() + worker.said()
+        assert "helping with a teacher's pass" in said and "helped" in said
+        assert all(list((home / "cache/teacher-outputs").rglob("*.safetensors")) for home in (service.home, tmp_path / "other"))
+    finally:
+        worker.stop()
+    again = client.jobs.submit({**spec, "teacher_outputs": "live"}).wait(timeout=200)
+    assert again.report is not None and job.report is not None
+    assert (job.report["teacher_outputs"]["cache"], again.report["teacher_outputs"]["mode"]) == ("built", "live")
+    students = [next(a for a in each.artifacts() if a.path == "student/model.safetensors") for each in (job, again)]
+    assert students[0].sha256 == students[1].sha256
+
+
+def elsewhere(service: Service, folder: Path) -> Process:
+    """A worker with a home and a host of its own."""
+    named = {"POTSTILL_HOST_ID": "elsewhere", "POTSTILL_HOME": str(folder / "other")}
+    database = f"sqlite:///{service.home}/potstill.db"
+    return Process(folder, "worker", **{**service.environment, **named, "POTSTILL_DATABASE_URL": database})
 
 
 def test_keys_that_run_out_pause_a_job_which_then_goes_on(
