@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, select
+from sqlalchemy import ColumnElement, and_, bindparam, inspect, select
 from sqlalchemy.orm import Session
 
 from contract.webhooks import EVENTS, PING
@@ -35,7 +35,7 @@ LISTENING = (
 def of_job(session: Session, job: Job) -> None:
     """Tells how a job stands now. Neither of runs nor of trials, of which there may be hundreds: their parent and sweep are told of."""
     if job.parent_id is None and job.sweep_id is None:
-        _tell(session, job.project_id, f"job.{job.status}", job.id, lambda: _job(job))
+        _tell(session, job.project_id, f"job.{job.status}", job.id, lambda: _job(session, job))
 
 
 def of_sweep(session: Session, sweep: Sweep) -> None:
@@ -68,8 +68,10 @@ def _add(session: Session, webhook_id: str, type_: str, subject: str | None, bod
     return message
 
 
-def _job(job: Job) -> dict[str, Any]:
+def _job(session: Session, job: Job) -> dict[str, Any]:
     """What a receiver needs to decide; the whole is a GET away and may be large."""
+    if unread := inspect(job).unloaded:  # by a claim, which reads little of it: the rest at once
+        session.refresh(job, unread)
     shown = {
         "id", "object", "kind", "name", "status", "status_reason", "retry_of", "attempt", "created_at", "started_at", "finished_at",
         "model", "error", "metadata",

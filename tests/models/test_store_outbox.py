@@ -239,3 +239,21 @@ def test_messages_go_with_their_webhook_and_what_is_under_way_ends_quietly(world
         session.delete(session.get_one(Webhook, webhook_id))
     assert messages(world) == []
     note(world, parcel, 204)
+
+
+def test_a_claim_that_somebody_listens_for_reads_the_job_once_more(world):
+    with world.database.write() as session:
+        address = {"url": "https://hooks.example/x", "events": ["job.running"], "secret": "s" * 32}
+        session.add(Webhook(id=new_id("whk"), project_id=world.project_id, enabled=True, **address))
+    world.submit()
+    seen: list[str] = []
+
+    def note(_connection, _cursor, statement, *_more):
+        seen.append(statement)
+
+    sa.event.listen(world.database.engine, "before_cursor_execute", note)
+    try:
+        world.take()
+    finally:
+        sa.event.remove(world.database.engine, "before_cursor_execute", note)
+    assert sum("FROM jobs" in statement and statement.startswith("SELECT jobs") for statement in seen) == 2, seen
