@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 ON_CPU, ELSEWHERE = 2**20, 2**22  # logits of a block: 4 MiB in float32 are in a cache; a GPU wants more at once
 
@@ -41,7 +42,8 @@ class _InBlocks(torch.autograd.Function):
         for start in range(0, len(z_s), step):
             rows = slice(start, start + step)
             z, rest = z_s[rows].detach().float(), [other[rows] for other in others]
-            with torch.set_grad_enabled(gradient is not None):
+            # Where all this is computed again rather than kept, what a block needs on its way back is kept: it goes back at once.
+            with torch.set_grad_enabled(gradient is not None), saved_tensors_hooks(_same, _same):
                 share = formula(z.requires_grad_(gradient is not None), *rest) * (len(z) / len(z_s))
             if gradient is not None:
                 gradient[rows] = torch.autograd.grad(share, z)[0]
@@ -53,6 +55,10 @@ class _InBlocks(torch.autograd.Function):
     def backward(ctx: Any, *given: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
         return None, gradient * given[0].to(gradient.dtype), *[None] * (len(ctx.needs_input_grad) - 2)
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def kl(z_s: Tensor, z_t: Tensor, temperature: float) -> Tensor:

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 from contract.errors import InvalidSpec
 from contract.model import Reading
 from contract.registry import Clm, Cosine, CrossEntropy, HiddenMse, Jsd, Kl, Mlm, ReverseKl, SkewKl
-from distill import inner_losses, objectives
+from distill import inner_losses, losses, objectives
 from distill.data.batch import IGNORED
 from distill.data.rows import TextSplit
 from distill.device import threads
@@ -176,6 +176,23 @@ def test_no_piece_changes_a_term_or_its_gradient(monkeypatch, term, piece):
     assert parts[0].item() == pytest.approx(expected.item(), rel=1e-5)
     for mine, right in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine.grad.double(), right.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("term", TERMS, ids=[term.loss for term in TERMS])
+def test_a_piece_is_computed_twice_and_no_more(monkeypatch, term):
+    """Forward, and again for its gradient; also where a loss goes over it in blocks, each of which has a way back of its own."""
+    monkeypatch.setattr(objectives, "PIECE", 4 * 9)
+    monkeypatch.setattr(losses, "ON_CPU", 9)
+    asked = []
+
+    def head(x):
+        asked.append(len(x))
+        return F.linear(x, weight)
+
+    features, weight = torch.randn(12, 6, requires_grad=True), torch.randn(9, 6)
+    total, _ = Objective([term])(Said(features, head, 9), torch.randint(9, (12,)), Said.of(torch.randn(12, 9)), Counts(12, 12))
+    total.backward()
+    assert asked == [4] * 6 and features.grad.abs().min() > 0
 
 
 def test_a_skew_of_nothing_is_kl_and_any_bounds_it():
