@@ -149,12 +149,13 @@ def test_a_tracker_that_hangs_costs_the_run_nothing_and_its_end_a_moment(
     began = time.monotonic()
     made.hear(steps(1, 500))
     made.hear(steps(501, 2000))
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10, "mlflow itself would wait for minutes"
     made.end(REPORT, succeeded=True)
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 20
     assert any("mlflow was too slow for the end" in words for words in said)
+    ended = time.monotonic()
     made.end(REPORT, succeeded=True)
-    assert time.monotonic() - began < 6, "an end that is written again does not wait again"
+    assert time.monotonic() - ended < 2.0, "an end that is written again does not wait again"
 
 
 def test_one_that_falls_behind_says_how_much_it_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
