@@ -22,7 +22,7 @@ class Origin(NamedTuple):
 
 
 TOP_LEVEL = text("parent_id IS NULL AND sweep_id IS NULL")
-HELD = text("worker_id IS NOT NULL")
+HAS_WORKER = text("worker_id IS NOT NULL")
 
 
 class Job(Base):
@@ -31,7 +31,7 @@ class Job(Base):
         Index("ix_jobs_claim", "status", "priority", "id"),
         Index("ix_jobs_turn", "project_id", "status", "priority", "id"),
         # What each project holds, few of a million, is counted at every claim.
-        Index("ix_jobs_held", "project_id", "status", "want_devices", postgresql_where=HELD, sqlite_where=HELD),
+        Index("ix_jobs_held", "project_id", "status", "want_devices", postgresql_where=HAS_WORKER, sqlite_where=HAS_WORKER),
         Index("ix_jobs_project", "project_id", "id"),
         Index("ix_jobs_project_status", "project_id", "status", "id"),
         Index("ix_jobs_finished", "finished_at"),

@@ -65,7 +65,7 @@ def _promised(bid: Bid) -> Where:
 
 
 def _in_turn(session: Session, most: int | None, bid: Bid | None) -> Turn | None:
-    projects = session.connection().execute(_projects(bid)).all()
+    projects = session.connection().execute(_projects(bid)).all()  # columns, no objects: of these a session makes more work
     if any(over for *_, over in projects):  # it needs a slot for a moment, and no quota
         found = _taken(session, _locked(_over()))
         if found is not None:

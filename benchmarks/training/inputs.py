@@ -24,14 +24,14 @@ TEACHER = {"arch": "bert", "layers": 6, "hidden": 256, "heads": 4, "positions": 
 def sentences(data: Path, folder: Path, rows: int) -> None:
     """The first rows of SST-2, its 872 held-out ones, a BERT of 6 × 256 that has seen those rows once, and one of 2 × 128 with new weights.
     How good the teacher is changes no contender's work."""
-    _reviews(data, folder, rows, TEACHER)
+    _reviews(data, folder, rows, TEACHER, 3e-4)
     if not (folder / "student").exists():
         _small(folder / "teacher", folder / "student", AutoModelForSequenceClassification)
 
 
 def pretrained(data: Path, folder: Path, rows: int) -> None:
     """The same rows, MiniLM (6 × 384, pre-trained) that has seen them once, and every other one of its layers."""
-    _reviews(data, folder, rows, {"path": str(encoder())})
+    _reviews(data, folder, rows, {"path": str(encoder())}, 5e-5)
     if not (folder / "student").exists():
         network = AutoModelForSequenceClassification.from_pretrained(folder / "teacher")
         network.bert.encoder.layer = network.bert.encoder.layer[1::2]
@@ -41,13 +41,12 @@ def pretrained(data: Path, folder: Path, rows: int) -> None:
         _with_tokenizer(folder / "teacher", folder / "student")
 
 
-def _reviews(data: Path, folder: Path, rows: int, teacher: dict[str, Any]) -> None:
+def _reviews(data: Path, folder: Path, rows: int, teacher: dict[str, Any], rate: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lines = (data / "sst2/train.jsonl").read_text().splitlines(keepends=True)
     (folder / "train.jsonl").write_text("".join(lines[:rows]))
     shutil.copy(data / "sst2/dev.jsonl", folder / "test.jsonl")
     if not (folder / "teacher").exists():
-        rate = 3e-4 if "arch" in teacher else 5e-5
         training = {"epochs": 1, "batch_size": 32, "optimizer": {"name": "adamw", "lr": rate}, "clip_norm": 1.0, "seed": 1}
         places = {"train": {"path": str(folder / "train.jsonl")}, "test": {"path": str(folder / "test.jsonl")}, "max_length": MAX_LENGTH}
         _trained({"task": "text-classification", "data": places, "student": teacher, "training": training}, folder)

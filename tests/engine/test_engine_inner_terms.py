@@ -19,7 +19,7 @@ from contract.check import parse_spec
 from contract.errors import InvalidSpec
 from distill.data.load import load as load_data
 from distill.inner import comparison
-from distill.inner_losses import rkd, value_relation
+from distill.inner_losses import cosine, hidden_mse, rkd, value_relation
 from distill.inputs import Inputs
 from distill.inside import Heads, Looks
 from distill.networks import heads, load, rows_for, said_of
@@ -387,3 +387,11 @@ def test_what_is_compared_inside_is_not_computed_in_bf16() -> None:
     plain = all_of_them()
     with torch.autocast("cpu", torch.bfloat16):
         assert all(a.equal(b) for a, b in zip(plain, all_of_them(), strict=True))
+
+
+def test_cosine_and_hidden_mse_are_their_formulas():
+    h_s, h_t = torch.randn(5, 4), torch.randn(5, 4)
+    a, b = h_s.double(), h_t.double()
+    angle = 1 - (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+    assert cosine(h_s, h_t).item() == pytest.approx(angle.mean().item(), rel=1e-5)
+    assert hidden_mse(h_s, h_t).item() == pytest.approx((a - b).square().mean().item(), rel=1e-5)
